@@ -1,0 +1,69 @@
+//! Totals that the kernel side keeps, whether or not a record found room.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{OUTCOMES, STATES, TcpState};
+
+/// The number of slots for pairs of states.
+pub const PAIRS: usize = STATES * STATES;
+
+/// Totals of one network namespace on one CPU, since the program was loaded.
+///
+/// They count transitions, not records: a full ring does not touch them. A
+/// program that did not run (`missed`) did not count either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct Counters {
+    /// Transitions by [`pair_index`].
+    pub pairs: [u64; PAIRS],
+    /// Transitions by [`crate::Outcome`].
+    pub outcomes: [u64; OUTCOMES],
+    /// Records that found no room in the ring buffer.
+    pub ring_full: u64,
+}
+
+impl Counters {
+    /// All zero.
+    pub const ZERO: Self = Self { pairs: [0; PAIRS], outcomes: [0; OUTCOMES], ring_full: 0 };
+}
+
+/// [`Counters`] as the words a BPF map holds.
+pub const COUNTER_WORDS: usize = PAIRS + OUTCOMES + 1;
+const _: () = assert!(size_of::<Counters>() == COUNTER_WORDS * size_of::<u64>());
+
+/// The slot of a transition from `old` to `new` in [`Counters::pairs`].
+#[inline(always)]
+pub const fn pair_index(old: TcpState, new: TcpState) -> usize {
+    old as usize * STATES + new as usize
+}
+
+/// The states of slot `index`; `None` for slots that no transition uses.
+pub const fn pair_states(index: usize) -> Option<(TcpState, TcpState)> {
+    if index >= PAIRS {
+        return None;
+    }
+    match (
+        TcpState::from_raw((index / STATES) as u8),
+        TcpState::from_raw((index % STATES) as u8),
+    ) {
+        (Some(old), Some(new)) => Some((old, new)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_round_trip() {
+        let mut seen = 0;
+        for index in 0..PAIRS + 3 {
+            if let Some((old, new)) = pair_states(index) {
+                assert_eq!(pair_index(old, new), index);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 11 * 11);
+    }
+}

@@ -1,0 +1,26 @@
+//! The contract between twtrace's BPF programs and its user space: records,
+//! counters, globals, and the rules both sides must apply alike.
+//!
+//! Everything here is `repr(C)` without implicit padding, so that a record is
+//! the same bytes in the kernel, in the ring buffer and in a trace file.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+mod counters;
+mod offsets;
+mod outcome;
+mod record;
+mod state;
+
+pub use counters::{COUNTER_WORDS, Counters, PAIRS, pair_index, pair_states};
+pub use offsets::Offsets;
+pub use outcome::{Change, OUTCOMES, Outcome};
+pub use record::{
+    COMM_LEN, ProcessKey, ProcessRecord, RecordKind, TransitionRecord, process_flags,
+    transition_flags,
+};
+pub use state::{STATES, TcpState};
+
+/// The network namespace number under which counters of namespaces that no
+/// longer fit the counter table are kept; no namespace has inode 0.
+pub const OTHER_NETNS: u32 = 0;

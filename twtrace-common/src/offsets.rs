@@ -1,0 +1,52 @@
+//! Where the running kernel keeps the fields the programs read.
+
+use zerocopy::{Immutable, IntoBytes};
+
+/// Byte offsets that user space resolves from kernel BTF and writes into the
+/// programs' read-only data before they are loaded.
+///
+/// Rust has no CO-RE relocations; the verifier sees these as constants, so it
+/// checks every typed load against the kernel's own types, and an offset that
+/// does not fit is refused at load instead of reading something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
+#[repr(C)]
+pub struct Offsets {
+    /// `struct sock_common.skc_family`, u16.
+    pub skc_family: u64,
+    /// `struct sock_common.skc_num`, u16: the local port in host order.
+    pub skc_num: u64,
+    /// `struct sock_common.skc_dport`, be16.
+    pub skc_dport: u64,
+    /// `struct sock_common.skc_rcv_saddr`, be32: the local address.
+    pub skc_rcv_saddr: u64,
+    /// `struct sock_common.skc_daddr`, be32: the remote address.
+    pub skc_daddr: u64,
+    /// `struct sock_common.skc_v6_rcv_saddr`, 16 bytes; unused if [`Self::has_ipv6`] is 0.
+    pub skc_v6_rcv_saddr: u64,
+    /// `struct sock_common.skc_v6_daddr`, 16 bytes; unused if [`Self::has_ipv6`] is 0.
+    pub skc_v6_daddr: u64,
+    /// `struct sock_common.skc_net.net`, a pointer to `struct net`.
+    pub skc_net: u64,
+    /// `struct net.ns.inum`, u32.
+    pub net_inum: u64,
+    /// `struct sock.sk_protocol`, u16.
+    pub sk_protocol: u64,
+    /// `struct sock.sk_lock.owned`, int.
+    pub sk_lock_owned: u64,
+    /// `struct sock.sk_err`, int.
+    pub sk_err: u64,
+    /// `struct sock.sk_shutdown`, u8.
+    pub sk_shutdown: u64,
+    /// `struct inet_sock.inet_sport`, be16: outlives `skc_num` on the way to CLOSE.
+    pub inet_sport: u64,
+    /// `struct task_struct.group_leader`, a pointer to `struct task_struct`.
+    pub task_group_leader: u64,
+    /// `struct task_struct.start_boottime`, u64.
+    pub task_start_boottime: u64,
+    /// `struct task_struct.flags`, u32.
+    pub task_flags: u64,
+    /// `struct task_struct.comm`, 16 bytes.
+    pub task_comm: u64,
+    /// 1 if this kernel was built with IPv6.
+    pub has_ipv6: u64,
+}

@@ -1,0 +1,113 @@
+//! What the BPF programs write to the ring buffer.
+//!
+//! Each record starts with its kind; all numbers are in host order, all
+//! addresses are 16 bytes with IPv4 mapped into IPv6 (`::ffff:a.b.c.d`).
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The first byte of a record. Gaps are left for the kinds of other hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A [`TransitionRecord`].
+    Transition = 1,
+    /// A [`ProcessRecord`].
+    Process = 16,
+}
+
+/// Bits of [`TransitionRecord::flags`].
+pub mod transition_flags {
+    /// A process held the socket lock; without it a softirq or a timer ran.
+    pub const PROCESS_CONTEXT: u8 = 1;
+    /// `netns`, `error` and `shutdown` were read; without it they are 0 and mean nothing.
+    pub const FIELDS_KNOWN: u8 = 2;
+    /// `tgid` and `start_time_ns` name the process that caused the transition.
+    pub const OWNER: u8 = 4;
+}
+
+/// One TCP socket went from one state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct TransitionRecord {
+    /// [`RecordKind::Transition`].
+    pub kind: u8,
+    /// The state left, by the kernel's number.
+    pub old_state: u8,
+    /// The state entered, by the kernel's number.
+    pub new_state: u8,
+    /// Bits of [`transition_flags`].
+    pub flags: u8,
+    /// Inode of the socket's network namespace.
+    pub netns: u32,
+    /// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
+    pub time_ns: u64,
+    /// Address of the socket: its name until its transition to CLOSE, then reused.
+    pub sk: u64,
+    /// When the process started, in nanoseconds since boot; 0 if not read.
+    pub start_time_ns: u64,
+    /// The process (thread group) that caused the transition.
+    pub tgid: u32,
+    /// Local port, 0 if none yet.
+    pub lport: u16,
+    /// Remote port, 0 if none yet.
+    pub rport: u16,
+    /// `sk_err`, a positive errno.
+    pub error: u16,
+    /// `sk_shutdown`.
+    pub shutdown: u8,
+    /// Always 0.
+    pub padding: [u8; 5],
+    /// Local address.
+    pub laddr: [u8; 16],
+    /// Remote address.
+    pub raddr: [u8; 16],
+}
+
+const _: () = assert!(size_of::<TransitionRecord>() == 80);
+
+/// The kernel's `TASK_COMM_LEN`.
+pub const COMM_LEN: usize = 16;
+
+/// What names a process for as long as the host runs: numbers are reused,
+/// but not within one clock tick of one boot.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, Immutable, IntoBytes,
+    KnownLayout,
+)]
+#[repr(C)]
+pub struct ProcessKey {
+    /// When it started, in nanoseconds since boot.
+    pub start_time_ns: u64,
+    /// Its thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// Always 0; a map compares all bytes of its keys.
+    pub padding: u32,
+}
+
+/// Bits of [`ProcessRecord::flags`].
+pub mod process_flags {
+    /// A kernel thread (`PF_KTHREAD`).
+    pub const KERNEL_THREAD: u8 = 1;
+}
+
+/// The first transition that a process caused, or the first after it was forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ProcessRecord {
+    /// [`RecordKind::Process`].
+    pub kind: u8,
+    /// Bits of [`process_flags`].
+    pub flags: u8,
+    /// Always 0.
+    pub padding: [u8; 2],
+    /// Its thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// When it started, in nanoseconds since boot; 0 if not read.
+    pub start_time_ns: u64,
+    /// Id of its cgroup in the v2 hierarchy: the inode of the cgroup's directory.
+    pub cgroup_id: u64,
+    /// The name of its first thread, NUL-terminated unless it fills the array.
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = assert!(size_of::<ProcessRecord>() == 40);

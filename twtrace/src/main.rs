@@ -1,0 +1,2 @@
+//! twtrace
+fn main() {}
