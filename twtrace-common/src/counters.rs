@@ -24,7 +24,11 @@ pub struct Counters {
 
 impl Counters {
     /// All zero.
-    pub const ZERO: Self = Self { pairs: [0; PAIRS], outcomes: [0; OUTCOMES], ring_full: 0 };
+    pub const ZERO: Self = Self {
+        pairs: [0; PAIRS],
+        outcomes: [0; OUTCOMES],
+        ring_full: 0,
+    };
 }
 
 /// [`Counters`] as the words a BPF map holds.

@@ -8,7 +8,7 @@ use zerocopy::{Immutable, IntoBytes};
 /// Rust has no CO-RE relocations; the verifier sees these as constants, so it
 /// checks every typed load against the kernel's own types, and an offset that
 /// does not fit is refused at load instead of reading something else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Immutable, IntoBytes)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Immutable, IntoBytes)]
 #[repr(C)]
 pub struct Offsets {
     /// `struct sock_common.skc_family`, u16.
@@ -49,4 +49,29 @@ pub struct Offsets {
     pub task_comm: u64,
     /// 1 if this kernel was built with IPv6.
     pub has_ipv6: u64,
+}
+
+impl Offsets {
+    /// What the object carries before user space fills it in.
+    pub const UNRESOLVED: Self = Self {
+        skc_family: 0,
+        skc_num: 0,
+        skc_dport: 0,
+        skc_rcv_saddr: 0,
+        skc_daddr: 0,
+        skc_v6_rcv_saddr: 0,
+        skc_v6_daddr: 0,
+        skc_net: 0,
+        net_inum: 0,
+        sk_protocol: 0,
+        sk_lock_owned: 0,
+        sk_err: 0,
+        sk_shutdown: 0,
+        inet_sport: 0,
+        task_group_leader: 0,
+        task_start_boottime: 0,
+        task_flags: 0,
+        task_comm: 0,
+        has_ipv6: 0,
+    };
 }

@@ -91,9 +91,7 @@ impl Change {
     /// nothing that is counted.
     #[inline(always)]
     pub const fn outcome(&self) -> Option<Outcome> {
-        use TcpState::{
-            Close, CloseWait, Closing, Established, FinWait1, SynRecv, SynSent,
-        };
+        use TcpState::{Close, CloseWait, Closing, Established, FinWait1, SynRecv, SynSent};
         Some(match (self.old, self.new) {
             // SYN_SENT → SYN_RECV is a simultaneous open, as when a socket
             // connects to itself; the SYN-ACK cannot fail to arrive any more
@@ -139,9 +137,8 @@ impl Change {
         if !self.fields_known {
             return Outcome::ResetUnexplained;
         }
-        let by_process = self.shutdown & SEND_SHUTDOWN != 0
-            || self.error == 0
-            || self.error == ECONNABORTED;
+        let by_process =
+            self.shutdown & SEND_SHUTDOWN != 0 || self.error == 0 || self.error == ECONNABORTED;
         if self.process_context && by_process {
             Outcome::ResetLocal
         } else {
@@ -198,36 +195,79 @@ mod tests {
     #[test]
     fn connects_by_error() {
         let failed = |error, lport, shutdown| {
-            Change { error, lport, shutdown, ..change(SynSent, Close) }.outcome().unwrap()
+            Change {
+                error,
+                lport,
+                shutdown,
+                ..change(SynSent, Close)
+            }
+            .outcome()
+            .unwrap()
         };
         assert_eq!(failed(111, 40_000, 0), Outcome::ConnectRefused);
         assert_eq!(failed(110, 40_000, 0), Outcome::ConnectTimedOut);
         assert_eq!(failed(0, 0, 0), Outcome::ConnectNoPort);
-        assert_eq!(failed(0, 40_000, 3), Outcome::ConnectOther, "closed while connecting");
-        assert_eq!(failed(113, 40_000, 0), Outcome::ConnectOther, "no route to host");
-        let blind = Change { fields_known: false, ..change(SynSent, Close) };
+        assert_eq!(
+            failed(0, 40_000, 3),
+            Outcome::ConnectOther,
+            "closed while connecting"
+        );
+        assert_eq!(
+            failed(113, 40_000, 0),
+            Outcome::ConnectOther,
+            "no route to host"
+        );
+        let blind = Change {
+            fields_known: false,
+            ..change(SynSent, Close)
+        };
         assert_eq!(blind.outcome(), Some(Outcome::ConnectUnexplained));
-        assert_eq!(change(SynSent, Established).outcome(), Some(Outcome::ConnectOk));
+        assert_eq!(
+            change(SynSent, Established).outcome(),
+            Some(Outcome::ConnectOk)
+        );
         assert_eq!(change(SynSent, SynRecv).outcome(), Some(Outcome::ConnectOk));
         assert_eq!(change(SynRecv, Established).outcome(), None);
     }
 
     #[test]
     fn resets_by_who_did_it() {
-        let cut = |process_context, error, shutdown| {
-            Change { process_context, error, shutdown, ..change(Established, Close) }
+        let cut = |process_context, error, shutdown| Change {
+            process_context,
+            error,
+            shutdown,
+            ..change(Established, Close)
         };
         let linger_zero = cut(true, 0, 3);
         assert_eq!(linger_zero.outcome(), Some(Outcome::ResetLocal));
         assert!(linger_zero.has_owner());
-        assert_eq!(cut(true, 0, 0).outcome(), Some(Outcome::ResetLocal), "connect(AF_UNSPEC)");
-        assert_eq!(cut(true, 103, 0).outcome(), Some(Outcome::ResetLocal), "ss -K");
+        assert_eq!(
+            cut(true, 0, 0).outcome(),
+            Some(Outcome::ResetLocal),
+            "connect(AF_UNSPEC)"
+        );
+        assert_eq!(
+            cut(true, 103, 0).outcome(),
+            Some(Outcome::ResetLocal),
+            "ss -K"
+        );
         let backlog = cut(true, 104, 0);
-        assert_eq!(backlog.outcome(), Some(Outcome::ResetRemote), "RST met in the backlog");
+        assert_eq!(
+            backlog.outcome(),
+            Some(Outcome::ResetRemote),
+            "RST met in the backlog"
+        );
         assert!(!backlog.has_owner());
         assert_eq!(cut(false, 104, 0).outcome(), Some(Outcome::ResetRemote));
-        assert_eq!(cut(false, 110, 0).outcome(), Some(Outcome::ResetRemote), "keepalive gave up");
-        let blind = Change { fields_known: false, ..change(Established, Close) };
+        assert_eq!(
+            cut(false, 110, 0).outcome(),
+            Some(Outcome::ResetRemote),
+            "keepalive gave up"
+        );
+        let blind = Change {
+            fields_known: false,
+            ..change(Established, Close)
+        };
         assert_eq!(blind.outcome(), Some(Outcome::ResetUnexplained));
     }
 
@@ -235,17 +275,34 @@ mod tests {
     fn a_peer_that_closed_first_was_not_reset() {
         assert_eq!(change(CloseWait, Close).outcome(), None);
         assert_eq!(change(FinWait1, Close).outcome(), None);
-        assert_eq!(change(SynRecv, Close).outcome(), None, "it had never been established");
+        assert_eq!(
+            change(SynRecv, Close).outcome(),
+            None,
+            "it had never been established"
+        );
         assert_eq!(change(Listen, Close).outcome(), None);
     }
 
     #[test]
     fn the_interrupted_task_is_never_the_owner() {
-        for (old, new) in [(Close, SynSent), (Established, FinWait1), (CloseWait, LastAck)] {
+        for (old, new) in [
+            (Close, SynSent),
+            (Established, FinWait1),
+            (CloseWait, LastAck),
+        ] {
             assert!(!change(old, new).has_owner());
-            assert!(Change { process_context: true, ..change(old, new) }.has_owner());
+            assert!(
+                Change {
+                    process_context: true,
+                    ..change(old, new)
+                }
+                .has_owner()
+            );
         }
-        let backlog = Change { process_context: true, ..change(FinWait2, Close) };
+        let backlog = Change {
+            process_context: true,
+            ..change(FinWait2, Close)
+        };
         assert!(!backlog.has_owner());
     }
 }

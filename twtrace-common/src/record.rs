@@ -71,7 +71,17 @@ pub const COMM_LEN: usize = 16;
 /// What names a process for as long as the host runs: numbers are reused,
 /// but not within one clock tick of one boot.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, Immutable, IntoBytes,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    Immutable,
+    IntoBytes,
     KnownLayout,
 )]
 #[repr(C)]

@@ -1,1 +1,25 @@
-//! twtrace
+//! twtrace: who closes first, how long TIME_WAIT sockets live, what the search
+//! for a free port costs, and which destination runs out of ports.
+//!
+//! ```text
+//! source → Frame → decode → Event → tracker → Transition → stats → Snapshot → view
+//! ```
+//!
+//! [`event`], [`decode`], [`frame`], [`probes`], [`pipeline`], [`tracker`] and
+//! [`stats`] are pure: they read no clock, no file and no kernel, and a test
+//! keeps it so. [`bpf`] is the only place that knows aya.
+
+pub mod bpf;
+pub mod cli;
+pub mod cmd;
+pub mod config;
+pub mod decode;
+pub mod event;
+pub mod frame;
+pub mod host;
+pub mod pipeline;
+pub mod probes;
+pub mod source;
+pub mod stats;
+pub mod tracker;
+pub mod view;

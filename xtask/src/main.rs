@@ -1,2 +1,83 @@
-//! xtask
-fn main() {}
+//! The only entry for developers and CI: builds the BPF object and runs the tests.
+//!
+//! `cargo xtask bpf` is the one command that needs more than stable Rust, and it fetches what it
+//! needs by itself; users never run it, since the object it makes is committed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod apt;
+mod bpf;
+mod command;
+mod test;
+mod toolchain;
+mod workspace;
+
+/// Builds the BPF object and runs the tests of twtrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the BPF object and write down what it was built from
+    Bpf(BpfArgs),
+    /// Run everything that CI runs: format, lints, the object, unit tests, live tests
+    Test(TestArgs),
+}
+
+#[derive(Args)]
+struct BpfArgs {
+    /// Rebuild from nothing and fail if the committed object differs; write nothing
+    #[arg(long, conflicts_with_all = ["features", "output"])]
+    check: bool,
+    /// Features of twtrace-ebpf to build with; the object then goes to target/bpf
+    #[arg(long, value_enum, value_delimiter = ',')]
+    features: Vec<Feature>,
+    /// Where to write the object, instead of the committed one
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Feature {
+    /// Debug lines from inside the kernel, through aya-log
+    Log,
+}
+
+#[derive(Args)]
+struct TestArgs {
+    /// Leave out the live tests, which load BPF programs and need root
+    #[arg(long)]
+    no_live: bool,
+    /// Print no summary, so that cargo test's own last lines end the output
+    #[arg(long)]
+    no_summary: bool,
+    /// Run only the tests whose name contains one of these, and none of the other steps
+    filter: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(task: Task) -> Result<()> {
+    let root = workspace::root()?;
+    match task {
+        Task::Bpf(BpfArgs { check: true, .. }) => bpf::check(&root),
+        Task::Bpf(args) => bpf::build(&root, args.features.contains(&Feature::Log), args.output),
+        Task::Test(args) => test::run(&root, &args),
+    }
+}

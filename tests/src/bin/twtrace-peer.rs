@@ -1,0 +1,63 @@
+//! One end of the tests' connections, as a process of its own.
+//!
+//! `server TRAFFIC` prints its port, serves, and prints what it did;
+//! `client PORT TRAFFIC` connects, and prints what it did;
+//! `hold PORT N` opens N connections, prints `ready`, and closes them when
+//! its input ends.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use twtrace_tests::traffic::{EndDone, Traffic};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["server", traffic] => server(&traffic.parse().expect("a traffic description")),
+        ["client", port, traffic] => {
+            let traffic: Traffic = traffic.parse().expect("a traffic description");
+            traffic.connect(port.parse().expect("a port"))
+        }
+        ["hold", port, connections] => hold(
+            port.parse().expect("a port"),
+            connections.parse().expect("a number of connections"),
+        ),
+        _ => panic!("server TRAFFIC | client PORT TRAFFIC | hold PORT N"),
+    };
+    println!("{done}");
+}
+
+fn server(traffic: &Traffic) -> EndDone {
+    let listener = traffic.family.listen();
+    println!(
+        "{}",
+        listener
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port()
+    );
+    traffic.serve(&listener)
+}
+
+fn hold(port: u16, connections: u64) -> EndDone {
+    let streams: Vec<TcpStream> = (0..connections)
+        .map(|_| {
+            let mut stream =
+                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connecting to hold");
+            stream.write_all(b"x").expect("sending a byte");
+            stream.read_exact(&mut [0]).expect("reading a byte");
+            stream
+        })
+        .collect();
+    println!("ready");
+    std::io::stdin()
+        .read_to_end(&mut Vec::new())
+        .expect("waiting for the end of input");
+    drop(streams);
+    EndDone {
+        connections,
+        closed_first: connections,
+        ..EndDone::default()
+    }
+}

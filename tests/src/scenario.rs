@@ -1,0 +1,235 @@
+//! Single connections that end in a particular way. Call these inside a
+//! [`PrivateNetns`]; everything is bounded in time.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+
+use crate::netns::PrivateNetns;
+use crate::traffic::Family;
+use crate::wait_for;
+
+const STEP: Duration = Duration::from_secs(10);
+
+/// Both ends of one connection, after a byte each way.
+pub struct Pair {
+    /// The end that connected.
+    pub client: TcpStream,
+    /// The end that was accepted.
+    pub server: TcpStream,
+}
+
+impl Pair {
+    /// Connects to `listener`, a listener of `family`, and accepts.
+    pub fn open(listener: &TcpListener, family: Family) -> Self {
+        let port = listener
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port();
+        let client = TcpStream::connect(family.address(1, port)).expect("connecting");
+        let (server, _) = listener.accept().expect("accepting");
+        let mut pair = Self { client, server };
+        for end in [&pair.client, &pair.server] {
+            end.set_read_timeout(Some(STEP)).expect("SO_RCVTIMEO");
+        }
+        pass_byte(&mut pair.client, &mut pair.server);
+        pass_byte(&mut pair.server, &mut pair.client);
+        pair
+    }
+
+    /// The client closes, the server reads the end and closes.
+    pub fn close_client_first(self) {
+        close_in_order(self.client, self.server);
+    }
+
+    /// The server closes, the client reads the end and closes.
+    pub fn close_server_first(self) {
+        close_in_order(self.server, self.client);
+    }
+
+    /// The client closes with SO_LINGER 0, the server sees the reset.
+    pub fn abort(mut self) {
+        SockRef::from(&self.client)
+            .set_linger(Some(Duration::ZERO))
+            .expect("SO_LINGER");
+        drop(self.client);
+        let error = self
+            .server
+            .read(&mut [0])
+            .expect_err("the server must see the reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
+
+    /// The client shuts down its sending side; the server answers once more and
+    /// closes; then the client closes.
+    pub fn close_by_halves(mut self) {
+        self.client
+            .shutdown(Shutdown::Write)
+            .expect("shutting down the sending side");
+        expect_end(&mut self.server);
+        pass_byte(&mut self.server, &mut self.client);
+        drop(self.server);
+        expect_end(&mut self.client);
+    }
+
+    /// The client shuts down its sending side and closes, then the server closes.
+    pub fn close_by_halves_alone(mut self) {
+        self.client
+            .shutdown(Shutdown::Write)
+            .expect("shutting down the sending side");
+        expect_end(&mut self.server);
+        // Once the delayed ACK is there, the client is in FIN_WAIT2, and closes in that state.
+        std::thread::sleep(Duration::from_millis(100));
+        drop(self.client);
+    }
+
+    /// Both FINs are under way at once, so that both ends go through CLOSING.
+    ///
+    /// A slow queue on `lo` holds the first FIN back until the second is sent;
+    /// what else runs in this namespace at the time is held back too.
+    pub fn close_crossed(mut self, netns: &PrivateNetns) {
+        let before = netns.sockstat_tw();
+        // One packet of this size passes at once, the next waits for 60 ms.
+        netns.output("tc", &SLOW_LOOPBACK.split(' ').collect::<Vec<_>>());
+        self.client
+            .write_all(b"x")
+            .expect("sending the byte that uses up the allowance");
+        self.client
+            .shutdown(Shutdown::Write)
+            .expect("the client's FIN");
+        self.server
+            .shutdown(Shutdown::Write)
+            .expect("the server's FIN");
+        self.server.read_exact(&mut [0]).expect("reading the byte");
+        wait_for("both ends to reach TIME_WAIT", STEP, || {
+            (netns.sockstat_tw() == before + 2).then_some(())
+        });
+        netns.output("tc", &["qdisc", "delete", "dev", "lo", "root"]);
+    }
+
+    /// Both ends have shut down before either FIN is sent, but only the client
+    /// goes through CLOSING: the server's FIN leaves first and is acknowledged
+    /// while the client's waits behind data that the server has not read.
+    pub fn close_half_crossed(mut self) {
+        for end in [&mut self.client, &mut self.server] {
+            fill(end);
+        }
+        self.client
+            .shutdown(Shutdown::Write)
+            .expect("the client's FIN");
+        self.server
+            .shutdown(Shutdown::Write)
+            .expect("the server's FIN");
+        for end in [&mut self.client, &mut self.server] {
+            io::copy(end, &mut io::sink()).expect("reading what the other end had sent");
+        }
+    }
+}
+
+const SLOW_LOOPBACK: &str = "qdisc add dev lo root tbf rate 8kbit burst 100 limit 100000";
+
+/// Writes until nothing fits any more at either end.
+fn fill(end: &mut TcpStream) {
+    end.set_nonblocking(true).expect("O_NONBLOCK");
+    let mut refusals = 0;
+    // What is under way can make room once more; 10 refusals in a row are final.
+    while refusals < 10 {
+        match end.write(&[0; 65536]) {
+            Ok(_) => refusals = 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                refusals += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("filling the send queue: {error}"),
+        }
+    }
+    end.set_nonblocking(false).expect("O_NONBLOCK");
+}
+
+fn pass_byte(from: &mut TcpStream, to: &mut TcpStream) {
+    from.write_all(b"x").expect("sending a byte");
+    to.read_exact(&mut [0]).expect("reading a byte");
+}
+
+fn expect_end(stream: &mut TcpStream) {
+    assert_eq!(
+        stream
+            .read(&mut [0])
+            .expect("waiting for the end of the stream"),
+        0
+    );
+}
+
+fn close_in_order(first: TcpStream, mut second: TcpStream) {
+    drop(first);
+    expect_end(&mut second);
+}
+
+/// A listener that no SYN reaches: connects to it get no answer at all.
+pub struct DeafListener(TcpListener);
+
+impl Default for DeafListener {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DeafListener {
+    /// A listener whose socket filter drops every packet.
+    pub fn new() -> Self {
+        /// `BPF_RET | BPF_K` of classic BPF: keep this many bytes of the packet.
+        const RETURN: u16 = 0x06;
+        let listener = Family::V4.listen();
+        SockRef::from(&listener)
+            .attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
+            .expect("attaching a socket filter");
+        Self(listener)
+    }
+
+    fn address(&self) -> SocketAddr {
+        let port = self
+            .0
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port();
+        Family::V4.address(1, port)
+    }
+
+    /// Connects and waits for the time-out, some 3 s: ETIMEDOUT.
+    pub fn connect_until_timeout(&self, netns: &PrivateNetns) -> io::Error {
+        netns.sysctl_set("net.ipv4.tcp_syn_retries", "1");
+        TcpStream::connect(self.address()).expect_err("nobody answers")
+    }
+
+    /// Connects, and closes the socket while it waits for an answer.
+    pub fn connect_and_give_up(&self) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_nonblocking(true).expect("O_NONBLOCK");
+        let error = socket
+            .connect(&self.address().into())
+            .expect_err("nobody answers");
+        assert_eq!(error.raw_os_error(), Some(libc::EINPROGRESS), "{error}");
+    }
+}
+
+/// Connects to a port where nobody listens: ECONNREFUSED.
+pub fn connect_refused() -> io::Error {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, 1)).expect_err("nobody listens on port 1")
+}
+
+/// Leaves one automatic port, takes it, and connects again to the same
+/// destination: EADDRNOTAVAIL. Returns the connection that has the port as well.
+pub fn no_port_left(netns: &PrivateNetns, listener: &TcpListener) -> (Pair, io::Error) {
+    let port = listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port();
+    let only = if port == 9_999 { 9_998 } else { 9_999 };
+    netns.sysctl_set("net.ipv4.ip_local_port_range", &format!("{only} {only}"));
+    let pair = Pair::open(listener, Family::V4);
+    let error =
+        TcpStream::connect(Family::V4.address(1, port)).expect_err("the only port is in use");
+    (pair, error)
+}

@@ -1,0 +1,204 @@
+//! Reading a Snapshot, and saying what is wrong with it.
+
+use serde_json::Value;
+
+use crate::sockets::States;
+
+/// The number at `path`, such as `closes.active`; panics where it is missing or null.
+#[track_caller]
+pub fn number(snapshot: &Value, path: &str) -> u64 {
+    let value = at(snapshot, path);
+    value.as_u64().unwrap_or_else(|| {
+        let part = path.split('.').next().unwrap_or(path);
+        panic!(
+            "{path} is {value}, not a number; {part} is {:#}",
+            snapshot[part]
+        )
+    })
+}
+
+/// What is at `path`, or null.
+pub fn at<'a>(snapshot: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(snapshot, |value, key| &value[key])
+}
+
+/// The sockets by state that exist, without the states that [`crate::sockets`] leaves out.
+#[track_caller]
+pub fn states(snapshot: &Value) -> States {
+    let states = snapshot["states"].as_object();
+    let states = states.unwrap_or_else(|| panic!("states is {}", snapshot["states"]));
+    states
+        .iter()
+        .map(|(state, n)| (state.clone(), n.as_u64().expect("a number of sockets")))
+        .filter(|(state, n)| *n > 0 && state != "TIME_WAIT" && state != "NEW_SYN_RECV")
+        .collect()
+}
+
+/// The row of one process, namespace and role in `closers`; panics if there are several.
+#[track_caller]
+pub fn closer<'a>(snapshot: &'a Value, pid: u32, netns: u64, role: &str) -> Option<&'a Value> {
+    let rows = snapshot["closers"].as_array();
+    let rows = rows.unwrap_or_else(|| panic!("closers is {}", snapshot["closers"]));
+    let mut found = rows
+        .iter()
+        .filter(|row| row["pid"] == pid && row["netns"] == netns && row["role"] == role);
+    let row = found.next();
+    assert!(
+        found.next().is_none(),
+        "two rows of pid {pid} as {role}: {:#}",
+        snapshot["closers"]
+    );
+    row
+}
+
+/// A snapshot of known traffic in one namespace, compared within what it says it missed.
+pub struct Exact<'a> {
+    snapshot: &'a Value,
+    netns: u64,
+    missed: u64,
+}
+
+impl<'a> Exact<'a> {
+    /// Also checks that nothing was lost otherwise. An event can only go
+    /// unmatched when another one was missed.
+    #[track_caller]
+    pub fn new(snapshot: &'a Value, netns: u64) -> Self {
+        let loss = &snapshot["loss"];
+        // A kernel that does not count misses has null here; then nothing is forgiven.
+        let missed = loss["missed"].as_u64().unwrap_or(0);
+        assert_eq!(loss["ring_full"], 0, "the ring overflowed: {loss:#}");
+        assert_eq!(loss["evicted"], 0, "a table overflowed: {loss:#}");
+        assert!(
+            number(snapshot, "loss.unmatched") <= missed,
+            "unmatched: {loss:#}"
+        );
+        Self {
+            snapshot,
+            netns,
+            missed,
+        }
+    }
+
+    /// How many events the tool says its programs did not see.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Checks numbers of one object, all of them given, such as
+    /// `("connects", &[("ok", 1)])`: those not given must be 0.
+    #[track_caller]
+    pub fn object(&self, part: &str, want: &[(&str, u64)]) {
+        let object = &self.snapshot[part];
+        let keys = object
+            .as_object()
+            .unwrap_or_else(|| panic!("{part} is {object}"));
+        for (key, _) in want {
+            assert!(keys.contains_key(*key), "{part} has no {key}: {object:#}");
+        }
+        for key in keys.keys() {
+            let want = want.iter().find(|(k, _)| k == key).map_or(0, |(_, n)| *n);
+            let seen = number(self.snapshot, &format!("{part}.{key}"));
+            assert!(
+                seen.abs_diff(want) <= self.missed,
+                "{part}.{key} is {seen}, {want} happened, {} were missed: {object:#}",
+                self.missed
+            );
+        }
+    }
+
+    /// Checks the row of one process and role: `active_closes`, `peer_closes` and `resets`.
+    /// A process that did none of these need not have a row.
+    #[track_caller]
+    pub fn closer(&self, pid: u32, role: &str, want: Closer) {
+        let row = closer(self.snapshot, pid, self.netns, role);
+        let numbers = [
+            ("active_closes", want.active),
+            ("peer_closes", want.peer),
+            ("resets", want.resets),
+        ];
+        for (key, want) in numbers {
+            let seen = row.map_or(0, |row| {
+                row[key]
+                    .as_u64()
+                    .unwrap_or_else(|| panic!("{key} is {}: {row:#}", row[key]))
+            });
+            assert!(
+                seen.abs_diff(want) <= self.missed,
+                "{key} of pid {pid} as {role} is {seen}, {want} happened, {} were missed: {:#}",
+                self.missed,
+                self.snapshot["closers"]
+            );
+        }
+        if let Some(row) = row
+            && self.missed == 0
+            && want.active > 0
+        {
+            let share = want.active as f64 / number(self.snapshot, "closes.active") as f64;
+            let seen = row["share"].as_f64().unwrap_or(-1.0);
+            assert!(
+                (seen - share).abs() < 0.001,
+                "share is {seen}, not {share}: {row:#}"
+            );
+        }
+    }
+
+    /// Checks that the rows together hold no more than what happened: none is
+    /// doubled, none belongs to a stranger.
+    #[track_caller]
+    pub fn closers_together(&self, want: Closer) {
+        let sum = |key: &str| -> u64 {
+            let rows = self.snapshot["closers"]
+                .as_array()
+                .expect("closers is a list");
+            rows.iter().map(|row| row[key].as_u64().unwrap_or(0)).sum()
+        };
+        let numbers = [
+            ("active_closes", want.active),
+            ("peer_closes", want.peer),
+            ("resets", want.resets),
+        ];
+        for (key, want) in numbers {
+            let seen = sum(key);
+            assert!(
+                seen.abs_diff(want) <= self.missed,
+                "{key} of all rows is {seen}, {want} happened: {:#}",
+                self.snapshot["closers"]
+            );
+        }
+    }
+}
+
+/// What a row of `closers` counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Closer {
+    /// Its own first FINs.
+    pub active: u64,
+    /// Its own second FINs.
+    pub peer: u64,
+    /// Its own resets.
+    pub resets: u64,
+}
+
+/// A row of active closes alone.
+pub fn active(active: u64) -> Closer {
+    Closer {
+        active,
+        ..Closer::default()
+    }
+}
+
+/// A row of passive closes alone.
+pub fn peer(peer: u64) -> Closer {
+    Closer {
+        peer,
+        ..Closer::default()
+    }
+}
+
+/// A row of resets alone.
+pub fn resets(resets: u64) -> Closer {
+    Closer {
+        resets,
+        ..Closer::default()
+    }
+}

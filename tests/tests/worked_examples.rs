@@ -1,0 +1,251 @@
+//! The worked examples of the counting rules that are about connects, closes
+//! and closers, and the ways to close that they do not show.
+
+use serde_json::Value;
+use twtrace_tests::netns::PrivateNetns;
+use twtrace_tests::peer::Peer;
+use twtrace_tests::scenario::{DeafListener, Pair, connect_refused, no_port_left};
+use twtrace_tests::snapshot::{Closer, Exact, active, closer, peer, resets};
+use twtrace_tests::sockets::states;
+use twtrace_tests::tool::Tool;
+use twtrace_tests::traffic::{End, Family, Traffic};
+
+/// What the tool says of `scene`, played in a namespace of its own.
+#[track_caller]
+fn traced(scene: impl FnOnce(&PrivateNetns) + Send) -> (Value, u64) {
+    let netns = PrivateNetns::new();
+    let tool = Tool::on(&netns, &[]);
+    netns.run(|| scene(&netns));
+    (tool.finish(), netns.inode())
+}
+
+/// Plays one IPv4 connection that ends by `close`, in this process.
+#[track_caller]
+fn traced_pair(close: impl FnOnce(Pair) + Send) -> (Value, u64) {
+    traced(|_| close(Pair::open(&Family::V4.listen(), Family::V4)))
+}
+
+/// Checks the closes, one connect that succeeded, and both rows of this process.
+#[track_caller]
+fn assert_pair(
+    (snapshot, netns): &(Value, u64),
+    closes: &[(&str, u64)],
+    client: Closer,
+    server: Closer,
+) {
+    let exact = Exact::new(snapshot, *netns);
+    exact.object("connects", &[("ok", 1)]);
+    exact.object("closes", closes);
+    exact.closer(std::process::id(), "client", client);
+    exact.closer(std::process::id(), "server", server);
+}
+
+const ONE_EACH: &[(&str, u64)] = &[("active", 1), ("passive", 1)];
+
+#[test]
+fn example_1_the_client_closes_first() {
+    assert_pair(
+        &traced_pair(Pair::close_client_first),
+        ONE_EACH,
+        active(1),
+        peer(1),
+    );
+}
+
+#[test]
+fn the_server_closes_first() {
+    assert_pair(
+        &traced_pair(Pair::close_server_first),
+        ONE_EACH,
+        peer(1),
+        active(1),
+    );
+}
+
+#[test]
+fn example_4_linger_zero() {
+    let closes = [("reset", 2), ("reset_local", 1), ("reset_remote", 1)];
+    assert_pair(&traced_pair(Pair::abort), &closes, resets(1), resets(0));
+}
+
+#[test]
+fn unread_data_at_close_is_a_reset_too() {
+    let closes = [("reset", 2), ("reset_local", 1), ("reset_remote", 1)];
+    let traced = traced_pair(|mut pair| {
+        use std::io::{Read, Write};
+        pair.server.write_all(b"unread").expect("sending");
+        pair.client.peek(&mut [0]).expect("the data to be there");
+        drop(pair.client);
+        pair.server
+            .read(&mut [0])
+            .expect_err("the server must see the reset");
+    });
+    assert_pair(&traced, &closes, resets(1), resets(0));
+}
+
+#[test]
+fn example_8_a_refused_connect_is_no_close() {
+    let (snapshot, netns) = traced(|_| drop(connect_refused()));
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("connects", &[("refused", 1)]);
+    exact.object("closes", &[]);
+    exact.closers_together(Closer::default());
+}
+
+#[test]
+fn example_9_no_port_left() {
+    let traced = traced(|netns| {
+        let listener = Family::V4.listen();
+        let (pair, _) = no_port_left(netns, &listener);
+        pair.close_client_first();
+    });
+    let exact = Exact::new(&traced.0, traced.1);
+    exact.object("connects", &[("ok", 1), ("no_port", 1)]);
+    exact.object("closes", ONE_EACH);
+}
+
+#[test]
+fn example_10_one_process_is_both_ends() {
+    let (snapshot, netns) = traced(|_| {
+        let done = Traffic::closed_by(End::Client, 10_000).run();
+        assert_eq!(done.client.closed_first, 10_000);
+    });
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("closes", &[("active", 10_000), ("passive", 10_000)]);
+    exact.closer(std::process::id(), "client", active(10_000));
+    exact.closer(std::process::id(), "server", peer(10_000));
+    exact.closers_together(Closer {
+        active: 10_000,
+        peer: 10_000,
+        resets: 0,
+    });
+}
+
+#[test]
+fn an_unanswered_connect_times_out() {
+    let (snapshot, netns) = traced(|netns| drop(DeafListener::new().connect_until_timeout(netns)));
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("connects", &[("timed_out", 1)]);
+    exact.object("closes", &[]);
+}
+
+#[test]
+fn a_connect_given_up_is_neither_close_nor_reset() {
+    let (snapshot, netns) = traced(|_| DeafListener::new().connect_and_give_up());
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("connects", &[("other", 1)]);
+    exact.object("closes", &[]);
+}
+
+#[test]
+fn both_ends_in_closing_at_once() {
+    let (snapshot, netns) = traced(|netns| {
+        Pair::open(&Family::V4.listen(), Family::V4).close_crossed(netns);
+    });
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("connects", &[("ok", 1)]);
+    exact.object("closes", &[("simultaneous", 2)]);
+}
+
+#[test]
+fn one_end_in_closing() {
+    let (snapshot, netns) = traced_pair(Pair::close_half_crossed);
+    // The server's FIN was acknowledged before the client's came.
+    Exact::new(&snapshot, netns).object("closes", &[("simultaneous", 1), ("active", 1)]);
+}
+
+#[test]
+fn a_half_close_counts_when_it_begins() {
+    assert_pair(
+        &traced_pair(Pair::close_by_halves),
+        ONE_EACH,
+        active(1),
+        peer(1),
+    );
+    assert_pair(
+        &traced_pair(Pair::close_by_halves_alone),
+        ONE_EACH,
+        active(1),
+        peer(1),
+    );
+}
+
+#[test]
+fn a_killed_process_closed_what_it_held() {
+    const HELD: usize = 7;
+    let netns = PrivateNetns::new();
+    let tool = Tool::on(&netns, &[]);
+    let listener = netns.run(|| Family::V4.listen());
+    let port = listener.local_addr().expect("an address").port();
+    let pid = std::thread::scope(|scope| {
+        for _ in 0..HELD {
+            scope.spawn(|| Traffic::closed_by(End::Client, 1).serve(&listener));
+        }
+        let holder = Peer::holder(&netns, port, HELD);
+        let pid = holder.pid();
+        holder.kill();
+        pid
+    });
+    let snapshot = tool.finish();
+    let exact = Exact::new(&snapshot, netns.inode());
+    exact.object(
+        "closes",
+        &[("active", HELD as u64), ("passive", HELD as u64)],
+    );
+    exact.closer(pid, "client", active(HELD as u64));
+    exact.closer(std::process::id(), "server", peer(HELD as u64));
+    let row = closer(&snapshot, pid, netns.inode(), "client").expect("a row");
+    assert_eq!(row["comm"], "twtrace-peer", "{row:#}");
+}
+
+#[test]
+fn ipv6_counts_the_same() {
+    let traced = traced(|_| {
+        let listener = Family::V6.listen();
+        Pair::open(&listener, Family::V6).close_client_first();
+    });
+    assert_pair(&traced, ONE_EACH, active(1), peer(1));
+}
+
+#[test]
+fn a_dual_stack_socket_counts_once() {
+    for family in [Family::MappedServer, Family::MappedBoth] {
+        let traced = traced(|_| {
+            let listener = family.listen();
+            Pair::open(&listener, family).close_client_first();
+        });
+        assert_pair(&traced, ONE_EACH, active(1), peer(1));
+        let exact = Exact::new(&traced.0, traced.1);
+        exact.closers_together(Closer {
+            active: 1,
+            peer: 1,
+            resets: 0,
+        });
+    }
+}
+
+#[test]
+fn listeners_are_not_closes() {
+    let (snapshot, netns) = traced(|netns| {
+        for family in [Family::V4, Family::V6] {
+            drop(family.listen());
+        }
+        assert_eq!(states(netns), [].into());
+    });
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("connects", &[]);
+    exact.object("closes", &[]);
+    exact.closers_together(Closer::default());
+}
+
+#[test]
+fn the_parts_of_later_versions_are_unknown_and_not_zero() {
+    let (snapshot, _) = traced_pair(Pair::close_client_first);
+    for part in ["time_wait", "fin_wait2", "port_search"] {
+        assert_eq!(
+            snapshot.get(part),
+            Some(&Value::Null),
+            "{part} must be there, and null"
+        );
+    }
+}

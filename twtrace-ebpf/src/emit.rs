@@ -1,0 +1,148 @@
+//! Counting a transition and writing its record.
+
+use core::arch::asm;
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated};
+use twtrace_common::{
+    Change, Counters, OTHER_NETNS, ProcessKey, RecordKind, TransitionRecord, pair_index,
+    transition_flags,
+};
+
+use crate::{
+    globals,
+    maps::{COUNTERS, RECORDS},
+    sock::Addresses,
+};
+
+const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
+/// Counters of a namespace seen for the first time; too large for the stack.
+static NO_COUNTS: Counters = Counters::ZERO;
+
+/// A transition, with everything that is written about it.
+pub(crate) struct Seen {
+    pub(crate) change: Change,
+    pub(crate) sk: u64,
+    pub(crate) netns: u32,
+    pub(crate) rport: u16,
+    pub(crate) addresses: Addresses,
+    pub(crate) owner: Option<ProcessKey>,
+}
+
+/// Counts `seen`, then writes its record if the ring has room.
+#[inline(always)]
+pub(crate) fn transition(seen: &Seen) {
+    let Some(counters) = counters(seen.netns) else {
+        return;
+    };
+    // SAFETY: the entry is this CPU's own and lives as long as the map: nothing
+    // deletes entries. The program cannot migrate, and one that interrupts it is
+    // kept out by the kernel's recursion guard, and counted as missed.
+    let counters = unsafe { &mut *counters };
+    let wakeup = count(counters, &seen.change);
+    match RECORDS.reserve::<TransitionRecord>(0) {
+        Some(mut entry) => {
+            write(entry.as_mut_ptr(), seen);
+            entry.submit(wakeup);
+        }
+        None => counters.ring_full += 1,
+    }
+}
+
+/// Counts a transition; returns whether its record wakes the reader.
+///
+/// Indexing with `get`: a bounds check that panics would survive as a call
+/// that the verifier refuses.
+#[inline(always)]
+fn count(counters: &mut Counters, change: &Change) -> u64 {
+    if let Some(outcome) = change.outcome()
+        && let Some(count) = counters.outcomes.get_mut(unproven(outcome as usize))
+    {
+        *count += 1;
+    }
+    match counters
+        .pairs
+        .get_mut(unproven(pair_index(change.old, change.new)))
+    {
+        Some(pair) => {
+            *pair += 1;
+            if *pair & globals::wake_mask() == 0 {
+                BPF_RB_FORCE_WAKEUP
+            } else {
+                BPF_RB_NO_WAKEUP
+            }
+        }
+        None => BPF_RB_NO_WAKEUP,
+    }
+}
+
+/// An index that the compiler knows nothing about, so that it keeps the bounds
+/// check: it knows the ranges of our enums, the verifier does not.
+#[inline(always)]
+fn unproven(mut index: usize) -> usize {
+    // SAFETY: moves a register onto itself. An empty template would leave two
+    // source lines at one instruction, which the kernel refuses.
+    unsafe {
+        asm!("{0} = {0}", inout(reg) index, options(pure, nomem, nostack, preserves_flags));
+    }
+    index
+}
+
+/// This CPU's counters of a namespace, or those of [`OTHER_NETNS`] when the
+/// table is full.
+#[inline(always)]
+fn counters(netns: u32) -> Option<*mut Counters> {
+    if let Some(counters) = COUNTERS.get_ptr_mut(&netns) {
+        return Some(counters);
+    }
+    // Another CPU may have been faster; either way the entry is there now,
+    // unless the table is full.
+    let _ = COUNTERS.insert(&netns, &NO_COUNTS, u64::from(BPF_NOEXIST));
+    COUNTERS
+        .get_ptr_mut(&netns)
+        .or_else(|| COUNTERS.get_ptr_mut(&OTHER_NETNS))
+}
+
+#[inline(always)]
+fn write(record: *mut TransitionRecord, seen: &Seen) {
+    let change = &seen.change;
+    let mut flags = 0;
+    if change.process_context {
+        flags |= transition_flags::PROCESS_CONTEXT;
+    }
+    if change.fields_known {
+        flags |= transition_flags::FIELDS_KNOWN;
+    }
+    let (tgid, start_time_ns) = match &seen.owner {
+        Some(owner) => {
+            flags |= transition_flags::OWNER;
+            (owner.tgid, owner.start_time_ns)
+        }
+        None => (0, 0),
+    };
+    // SAFETY: the ring handed out room for one record, aligned to 8 bytes. Field
+    // by field, so that the record is built in place and not on the stack.
+    unsafe {
+        (&raw mut (*record).kind).write(RecordKind::Transition as u8);
+        (&raw mut (*record).old_state).write(change.old as u8);
+        (&raw mut (*record).new_state).write(change.new as u8);
+        (&raw mut (*record).flags).write(flags);
+        (&raw mut (*record).netns).write(seen.netns);
+        (&raw mut (*record).time_ns).write(generated::bpf_ktime_get_boot_ns());
+        (&raw mut (*record).sk).write(seen.sk);
+        (&raw mut (*record).start_time_ns).write(start_time_ns);
+        (&raw mut (*record).tgid).write(tgid);
+        (&raw mut (*record).lport).write(change.lport);
+        (&raw mut (*record).rport).write(seen.rport);
+        (&raw mut (*record).error).write(change.error);
+        (&raw mut (*record).shutdown).write(change.shutdown);
+        (&raw mut (*record).padding).write([0; 5]);
+        (&raw mut (*record).laddr)
+            .cast::<[u64; 2]>()
+            .write(seen.addresses.local);
+        (&raw mut (*record).raddr)
+            .cast::<[u64; 2]>()
+            .write(seen.addresses.remote);
+    }
+}

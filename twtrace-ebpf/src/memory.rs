@@ -1,0 +1,39 @@
+//! The two ways to read kernel memory.
+
+use aya_ebpf::helpers;
+
+/// A way to load a field at an offset resolved from kernel BTF.
+pub(crate) trait Memory {
+    /// Loads the `T` at `base + offset`; zero where the memory cannot be read.
+    ///
+    /// # Safety
+    /// `base` is a pointer that the hook handed out or that was loaded from
+    /// one, and `offset` belongs to a field of that size in its type.
+    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T;
+}
+
+/// A plain load through a pointer whose type the verifier knows: it checks the
+/// offset against kernel BTF when the program is loaded, and the kernel turns
+/// a fault into zero.
+pub(crate) struct Typed;
+
+impl Memory for Typed {
+    #[inline(always)]
+    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T {
+        // SAFETY: by the caller's promise; the verifier refuses anything else.
+        // Volatile keeps the load whole: two halves would be two other fields.
+        unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+    }
+}
+
+/// `bpf_probe_read_kernel`, for pointers without a type.
+pub(crate) struct Probed;
+
+impl Memory for Probed {
+    #[inline(always)]
+    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T {
+        // SAFETY: the helper copes with any address.
+        unsafe { helpers::bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }
+            .unwrap_or_default()
+    }
+}

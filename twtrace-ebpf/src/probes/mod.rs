@@ -1,0 +1,3 @@
+//! The programs, one file per hook family.
+
+mod transitions;

@@ -1,0 +1,330 @@
+//! Executes a plan: loads the object, attaches what attaches, and says of each
+//! hook what became of it.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, ProgramError, ProgramFd, RawTracePoint, TracePoint},
+};
+use log::debug;
+use twtrace_common::Offsets;
+use zerocopy::IntoBytes;
+
+use super::{
+    counters::Counters,
+    offsets,
+    plan::{Hook, Place, Refusal, Step},
+    preflight,
+    ring::Ring,
+};
+use crate::probes::{Capability, Tier};
+
+/// The place of each field of `sock:inet_sock_set_state` that the program for
+/// kernels without BTF reads; see `twtrace-ebpf/src/probes/transitions.rs`.
+const RECORD_LAYOUT: [(&str, usize); 8] = [
+    ("skaddr", 8),
+    ("oldstate", 16),
+    ("newstate", 20),
+    ("sport", 24),
+    ("dport", 26),
+    ("protocol", 30),
+    ("saddr_v6[16]", 40),
+    ("daddr_v6[16]", 56),
+];
+
+/// How the lines begin that follow the verifier's verdict.
+const VERIFIER_STATISTICS: [&str; 3] = ["verification time", "stack depth", "processed "];
+
+/// What the user decides about loading.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Size of the ring buffer in bytes; a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// Trace only this network namespace.
+    pub netns: Option<u32>,
+}
+
+/// What became of one hook.
+#[derive(Clone, Debug)]
+pub struct HookReport {
+    /// What it gives.
+    pub capability: Capability,
+    /// Its tier.
+    pub tier: Tier,
+    /// The hook.
+    pub hook: Hook,
+    /// `None`: it attached. Otherwise why not.
+    pub refusal: Option<Refusal>,
+}
+
+/// Programs at work. Dropping it detaches them.
+pub struct Session {
+    /// Where records arrive.
+    pub ring: Ring,
+    /// What the programs count.
+    pub counters: Counters,
+    /// The hook that delivers transitions.
+    pub transitions: HookReport,
+    /// Keeps the programs and their links alive; last, so that nothing that
+    /// reads their maps outlives them.
+    ebpf: Ebpf,
+}
+
+impl Session {
+    /// The loaded object, for the log reader.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+/// The outcome of a plan: programs at work, if any attached, and a report on
+/// every hook that had its turn.
+pub struct Attached {
+    /// `None` if nothing attached.
+    pub session: Option<Session>,
+    /// In the order tried.
+    pub reports: Vec<HookReport>,
+}
+
+/// Tries `steps` in order until each capability has its hooks.
+///
+/// # Errors
+/// An object that cannot be loaded. A hook that does not attach is no error
+/// but a report.
+pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Attached> {
+    let mut attempt = Attempt::default();
+    for step in steps {
+        attempt.step(object, step, settings)?;
+    }
+    let Some((mut ebpf, report, fd)) = attempt.working() else {
+        return Ok(Attached {
+            session: None,
+            reports: attempt.reports,
+        });
+    };
+    let session = Session {
+        ring: Ring::take(&mut ebpf)?,
+        counters: Counters::take(&mut ebpf, &fd)?,
+        transitions: report,
+        ebpf,
+    };
+    Ok(Attached {
+        session: Some(session),
+        reports: attempt.reports,
+    })
+}
+
+/// A plan in the course of its execution.
+#[derive(Default)]
+struct Attempt {
+    loaded: Option<Loaded>,
+    transitions: Option<(HookReport, ProgramFd)>,
+    reports: Vec<HookReport>,
+}
+
+/// An object in the kernel, and what was known when it got there.
+struct Loaded {
+    ebpf: Ebpf,
+    btf: Option<Btf>,
+    no_offsets: Option<Refusal>,
+}
+
+impl Attempt {
+    fn step(&mut self, object: &[u8], step: &Step, settings: &Settings) -> Result<()> {
+        if self.transitions.is_some() {
+            return Ok(());
+        }
+        for hook in step.candidate.hooks {
+            let outcome = match &step.ruled_out {
+                Some(refusal) => Err(refusal.clone()),
+                None => self.loaded(object, settings)?.attach(hook),
+            };
+            let report = HookReport {
+                capability: step.candidate.capability,
+                tier: step.candidate.tier,
+                hook: *hook,
+                refusal: outcome.as_ref().err().cloned(),
+            };
+            debug!(
+                "{}: {}",
+                hook.place,
+                report
+                    .refusal
+                    .as_ref()
+                    .map_or("attached".to_owned(), Refusal::to_string)
+            );
+            self.reports.push(report.clone());
+            if let Ok(fd) = outcome {
+                self.transitions = Some((report, fd));
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the object when the first hook needs it: without rights that is
+    /// never.
+    fn loaded(&mut self, object: &[u8], settings: &Settings) -> Result<&mut Loaded> {
+        let loaded = match self.loaded.take() {
+            Some(loaded) => loaded,
+            None => Loaded::load(object, settings)?,
+        };
+        Ok(self.loaded.insert(loaded))
+    }
+
+    fn working(&mut self) -> Option<(Ebpf, HookReport, ProgramFd)> {
+        let (report, fd) = self.transitions.take()?;
+        Some((self.loaded.take()?.ebpf, report, fd))
+    }
+}
+
+impl Loaded {
+    fn load(object: &[u8], settings: &Settings) -> Result<Self> {
+        let btf = Btf::from_sys_fs().ok();
+        let resolved = offsets::resolve(Path::new(preflight::KERNEL_BTF));
+        let no_offsets = resolved
+            .as_ref()
+            .err()
+            .map(|error| Refusal::for_good(format!("{error:#}")));
+        let offsets = resolved.unwrap_or(Offsets::UNRESOLVED);
+        let wake_mask = Ring::wake_mask(settings.ring_bytes);
+        let netns = settings.netns.unwrap_or(0);
+        let ebpf = EbpfLoader::new()
+            .btf(btf.as_ref())
+            .override_global("OFFSETS", offsets.as_bytes(), true)
+            .override_global("NETNS_FILTER", &netns, true)
+            .override_global("WAKE_MASK", &wake_mask, true)
+            .map_max_entries("RECORDS", settings.ring_bytes)
+            .load(object)
+            .context("cannot load the BPF object")?;
+        Ok(Self {
+            ebpf,
+            btf,
+            no_offsets,
+        })
+    }
+
+    fn attach(&mut self, hook: &Hook) -> Result<ProgramFd, Refusal> {
+        if hook.fields_known
+            && let Some(refusal) = &self.no_offsets
+        {
+            return Err(refusal.clone());
+        }
+        if let Place::Tracepoint(category, name) = hook.place {
+            check_record_layout(category, name)
+                .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
+        }
+        self.load_and_attach(hook).map_err(|error| refusal(&error))
+    }
+
+    fn load_and_attach(&mut self, hook: &Hook) -> Result<ProgramFd, ProgramError> {
+        let program = self
+            .ebpf
+            .program_mut(hook.program)
+            .ok_or(ProgramError::UnexpectedProgramType)?;
+        match hook.place {
+            Place::BtfTracepoint(name) => {
+                let btf = self.btf.as_ref().ok_or(ProgramError::NotLoaded)?;
+                let program: &mut BtfTracePoint = program.try_into()?;
+                program.load(name, btf)?;
+                program.attach()?;
+                program.fd()?.try_clone().map_err(ProgramError::IOError)
+            }
+            Place::RawTracepoint(name) => {
+                let program: &mut RawTracePoint = program.try_into()?;
+                program.load()?;
+                program.attach(name)?;
+                program.fd()?.try_clone().map_err(ProgramError::IOError)
+            }
+            Place::Tracepoint(category, name) => {
+                let program: &mut TracePoint = program.try_into()?;
+                program.load()?;
+                program.attach(category, name)?;
+                program.fd()?.try_clone().map_err(ProgramError::IOError)
+            }
+        }
+    }
+}
+
+/// Why the kernel did not take a program, in one line; the verifier's whole
+/// log is for `-vv`.
+fn refusal(error: &ProgramError) -> Refusal {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return Refusal::for_good(format!("{:#}", anyhow::anyhow!("{error}")));
+    };
+    let log = verifier_log.to_string();
+    debug!("the verifier said:\n{log}");
+    if io_error.kind() == std::io::ErrorKind::PermissionDenied && log.trim().is_empty() {
+        return Refusal::new(
+            "the kernel refused the program (EPERM)",
+            "run as root or with CAP_BPF and CAP_PERFMON; inside a container they must hold on the host",
+        );
+    }
+    let verdict = log
+        .lines()
+        .map(str::trim)
+        .rfind(|line| {
+            !line.is_empty()
+                && !VERIFIER_STATISTICS
+                    .iter()
+                    .any(|word| line.starts_with(word))
+        })
+        .unwrap_or("no reason given");
+    Refusal::new(
+        format!("the kernel refused the program ({io_error}): {verdict}"),
+        "-vv shows the verifier's log",
+    )
+}
+
+/// Compares a tracepoint's record with the layout the program was written for:
+/// some distributions add fields.
+fn check_record_layout(category: &str, name: &str) -> Result<()> {
+    let tracefs = preflight::tracefs().context("tracefs is not mounted")?;
+    let path = tracefs
+        .join("events")
+        .join(category)
+        .join(name)
+        .join("format");
+    let format =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    for (field, offset) in RECORD_LAYOUT {
+        let found = field_offset(&format, field);
+        ensure!(
+            found == Some(offset),
+            "this kernel's {category}:{name} record has another layout than twtrace knows ({field})"
+        );
+    }
+    Ok(())
+}
+
+/// The offset of `field` in a tracepoint's `format` file.
+fn field_offset(format: &str, field: &str) -> Option<usize> {
+    format.lines().find_map(|line| {
+        let (declaration, rest) = line.trim().strip_prefix("field:")?.split_once(';')?;
+        let name = declaration.rsplit(' ').next()?;
+        let offset = rest.trim().strip_prefix("offset:")?.split(';').next()?;
+        (name == field).then(|| offset.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_in_a_format_file() {
+        let format = "name: inet_sock_set_state\nID: 1\nformat:\n\
+            \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+            \tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;\n\
+            \tfield:__u8 saddr_v6[16];\toffset:40;\tsize:16;\tsigned:0;\n";
+        assert_eq!(field_offset(format, "skaddr"), Some(8));
+        assert_eq!(field_offset(format, "saddr_v6[16]"), Some(40));
+        assert_eq!(field_offset(format, "saddr"), None);
+        assert_eq!(field_offset("field:", "x"), None);
+    }
+}

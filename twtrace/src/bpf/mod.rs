@@ -1,0 +1,13 @@
+//! The BPF programs at work: the only place that knows aya.
+//!
+//! [`preflight`] asks the host what it allows, [`plan`] turns that into what
+//! to try in which order (pure data), [`attach`] tries it, [`counters`] reads
+//! what the programs count, [`ring`] what they write.
+
+pub mod attach;
+pub mod counters;
+pub mod object;
+pub mod offsets;
+pub mod plan;
+pub mod preflight;
+pub mod ring;

@@ -1,0 +1,119 @@
+//! Where the running kernel keeps its fields, by name, from its BTF.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use btf_rs::{Btf, BtfType, Member, Type};
+use twtrace_common::Offsets;
+
+/// Anonymous unions nest a few levels in `struct sock`; a broken BTF must not
+/// recurse for ever.
+const MAX_NESTING: usize = 8;
+
+/// Reads the kernel's BTF from `path` and finds all fields the programs read.
+///
+/// # Errors
+/// BTF that cannot be parsed, or a kernel without one of the fields.
+pub fn resolve(path: &Path) -> Result<Offsets> {
+    let btf = Btf::from_file(path)
+        .with_context(|| format!("cannot read kernel BTF from {}", path.display()))?;
+    let at = |structure: &str, field: &str| offset(&btf, structure, field);
+    let ipv6 = at("sock_common", "skc_v6_rcv_saddr").ok();
+    Ok(Offsets {
+        skc_family: at("sock_common", "skc_family")?,
+        skc_num: at("sock_common", "skc_num")?,
+        skc_dport: at("sock_common", "skc_dport")?,
+        skc_rcv_saddr: at("sock_common", "skc_rcv_saddr")?,
+        skc_daddr: at("sock_common", "skc_daddr")?,
+        skc_v6_rcv_saddr: ipv6.unwrap_or(0),
+        skc_v6_daddr: if ipv6.is_some() {
+            at("sock_common", "skc_v6_daddr")?
+        } else {
+            0
+        },
+        skc_net: at("sock_common", "skc_net.net")?,
+        net_inum: at("net", "ns.inum")?,
+        sk_protocol: at("sock", "sk_protocol")?,
+        sk_lock_owned: at("sock", "sk_lock.owned")?,
+        sk_err: at("sock", "sk_err")?,
+        sk_shutdown: at("sock", "sk_shutdown")?,
+        inet_sport: at("inet_sock", "inet_sport")?,
+        task_group_leader: at("task_struct", "group_leader")?,
+        task_start_boottime: at("task_struct", "start_boottime")?,
+        task_flags: at("task_struct", "flags")?,
+        task_comm: at("task_struct", "comm")?,
+        has_ipv6: u64::from(ipv6.is_some()),
+    })
+}
+
+/// The byte offset of `path` (fields joined by dots) in `struct structure`.
+fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u64> {
+    let mut found = Vec::new();
+    for ty in btf.resolve_types_by_name(structure).unwrap_or_default() {
+        if matches!(ty, Type::Struct(_))
+            && let Some(bits) = offset_in(btf, &ty, path)?
+        {
+            found.push(bits);
+        }
+    }
+    found.dedup();
+    match found.as_slice() {
+        [] => bail!("this kernel's BTF has no field {path} in struct {structure}"),
+        [bits] if bits % 8 == 0 => Ok(bits / 8),
+        [_] => bail!("{structure}.{path} is a bit field on this kernel"),
+        // Two structs of one name: guessing would read something else.
+        _ => bail!("this kernel's BTF has several structs {structure} that differ in {path}"),
+    }
+}
+
+/// The bit offset of a dotted path in a struct or union.
+fn offset_in(btf: &Btf, ty: &Type, path: &str) -> Result<Option<u64>> {
+    let (field, rest) = match path.split_once('.') {
+        Some((field, rest)) => (field, Some(rest)),
+        None => (path, None),
+    };
+    let Some((bits, member)) = member(btf, ty, field, MAX_NESTING)? else {
+        return Ok(None);
+    };
+    let Some(rest) = rest else {
+        return Ok(Some(bits));
+    };
+    let inner = underlying(btf, &member)?;
+    Ok(offset_in(btf, &inner, rest)?.map(|inner_bits| bits + inner_bits))
+}
+
+/// Finds a member by name, in anonymous structs and unions too, as C does.
+fn member(btf: &Btf, ty: &Type, name: &str, nesting: usize) -> Result<Option<(u64, Member)>> {
+    let members = match ty {
+        Type::Struct(aggregate) | Type::Union(aggregate) => &aggregate.members,
+        _ => return Ok(None),
+    };
+    for candidate in members {
+        let bits = u64::from(candidate.bit_offset());
+        let candidate_name = btf.resolve_name(candidate).unwrap_or_default();
+        if candidate_name == name {
+            return Ok(Some((bits, candidate.clone())));
+        }
+        if candidate_name.is_empty() && nesting > 0 {
+            let inner = underlying(btf, candidate)?;
+            if let Some((inner_bits, found)) = member(btf, &inner, name, nesting - 1)? {
+                return Ok(Some((bits + inner_bits, found)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A member's type behind typedefs and qualifiers.
+fn underlying(btf: &Btf, member: &Member) -> Result<Type> {
+    let mut ty = btf.resolve_chained_type(member)?;
+    for _ in 0..MAX_NESTING {
+        let next: &dyn BtfType = match &ty {
+            Type::Typedef(inner) => inner,
+            Type::Const(inner) | Type::Volatile(inner) | Type::Restrict(inner) => inner,
+            _ => return Ok(ty),
+        };
+        ty = btf.resolve_chained_type(next)?;
+    }
+    bail!("this kernel's BTF nests types without end")
+}

@@ -1,0 +1,103 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Who closes TCP connections first, and what that costs.
+#[derive(Debug, Parser)]
+#[command(name = "twtrace", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show live which processes close first, and how
+    Top(TopArgs),
+    /// Say which hooks attach on this kernel, and what the missing ones cost
+    Check(CheckArgs),
+}
+
+/// Arguments of `twtrace top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Seconds between snapshots
+    #[arg(
+        short = 'd',
+        long = "interval",
+        value_name = "SECS",
+        default_value = "1"
+    )]
+    pub interval: String,
+    /// Stop after this many snapshots
+    #[arg(short = 'n', long = "snapshots", value_name = "SNAPSHOTS")]
+    pub snapshots: Option<u64>,
+    /// Print one snapshot after the other, as when the output is no terminal
+    #[arg(short, long)]
+    pub batch: bool,
+    /// Print each snapshot as one line of JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print each snapshot as one line of CSV, under a header
+    #[arg(long)]
+    pub csv: bool,
+    /// Rows in each table; the rest is summed in one more
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// Arguments of all commands that trace.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Kind of hooks to use
+    #[arg(long, value_name = "TIER", default_value = "auto")]
+    pub probes: ProbesArg,
+    /// Only this network namespace: an inode number, a name of `ip netns`, pid:N or self
+    #[arg(long, value_name = "NETNS")]
+    pub netns: Option<String>,
+    /// Load this BPF object instead of the built-in one
+    #[arg(long, value_name = "FILE", env = "TWTRACE_BPF_OBJECT")]
+    pub bpf_object: Option<PathBuf>,
+    /// Size of the ring buffer between kernel and twtrace, in bytes or with K, M, G
+    #[arg(long, value_name = "SIZE", default_value = "8M")]
+    pub ring_size: String,
+    /// Sockets to remember at most
+    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    pub max_connections: usize,
+    /// Say more: -v what is done, -vv also what the BPF programs and the verifier say
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Values of `--probes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProbesArg {
+    /// The best that attaches
+    Auto,
+    /// Function entry and exit by trampoline
+    Fentry,
+    /// Function entry and return by breakpoint
+    Kprobe,
+    /// Tracepoints alone
+    Tracepoint,
+    /// No BPF: poll sock_diag
+    None,
+}

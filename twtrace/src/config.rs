@@ -1,0 +1,201 @@
+//! What runs: the arguments, checked and resolved. Nothing below sees clap.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    bpf::{attach::Settings, plan::Wanted},
+    cli::{CheckArgs, ProbesArg, TopArgs, TraceArgs},
+    host,
+    probes::Tier,
+};
+
+/// Rows in each array unless `--top` says otherwise.
+const DEFAULT_ROWS: usize = 50;
+/// Rows in each table of text, where a screen is the limit.
+const DEFAULT_TEXT_ROWS: usize = 10;
+/// Shorter intervals would measure twtrace itself.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
+/// A day; longer ones are typing errors.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
+/// The kernel wants a power of two of at least a page.
+const SMALLEST_RING: u32 = 4096;
+/// More would be memory that no reader could catch up with.
+const LARGEST_RING: u32 = 1 << 30;
+
+/// How snapshots are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// JSON Lines.
+    Json,
+    /// A header and a line each.
+    Csv,
+}
+
+/// `twtrace top`.
+#[derive(Debug)]
+pub struct Top {
+    /// Time between snapshots.
+    pub interval: Duration,
+    /// How many; `None` for no end.
+    pub snapshots: Option<u64>,
+    /// How they are printed.
+    pub format: Format,
+    /// Rows in each array.
+    pub rows: usize,
+    /// What and how to trace.
+    pub trace: Trace,
+}
+
+/// `twtrace check`.
+#[derive(Debug)]
+pub struct Check {
+    /// JSON instead of text.
+    pub json: bool,
+    /// What and how to trace.
+    pub trace: Trace,
+}
+
+/// What and how to trace.
+#[derive(Debug)]
+pub struct Trace {
+    /// Allowed tiers.
+    pub wanted: Wanted,
+    /// The BPF object to load; `None` for the built-in one.
+    pub object: Option<PathBuf>,
+    /// How to load it.
+    pub settings: Settings,
+    /// Sockets to remember at most.
+    pub max_connections: usize,
+}
+
+impl Top {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// A value out of its range, or a namespace that does not exist.
+    pub fn new(args: &TopArgs) -> Result<Self> {
+        let format = match (args.json, args.csv) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Csv,
+            _ => Format::Text,
+        };
+        let rows = if format == Format::Text {
+            DEFAULT_TEXT_ROWS
+        } else {
+            DEFAULT_ROWS
+        };
+        Ok(Self {
+            interval: interval(&args.interval)?,
+            snapshots: args.snapshots,
+            format,
+            rows: args.top.unwrap_or(rows),
+            trace: Trace::new(&args.trace)?,
+        })
+    }
+}
+
+impl Check {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// As [`Top::new`].
+    pub fn new(args: &CheckArgs) -> Result<Self> {
+        Ok(Self {
+            json: args.json,
+            trace: Trace::new(&args.trace)?,
+        })
+    }
+}
+
+impl Trace {
+    fn new(args: &TraceArgs) -> Result<Self> {
+        ensure!(
+            args.max_connections > 0,
+            "--max-connections must be at least 1"
+        );
+        Ok(Self {
+            wanted: match args.probes {
+                ProbesArg::Auto => Wanted::Auto,
+                ProbesArg::Fentry => Wanted::Only(Tier::Fentry),
+                ProbesArg::Kprobe => Wanted::Only(Tier::Kprobe),
+                ProbesArg::Tracepoint => Wanted::Only(Tier::Tracepoint),
+                ProbesArg::None => Wanted::Only(Tier::None),
+            },
+            object: args.bpf_object.clone(),
+            settings: Settings {
+                ring_bytes: ring_bytes(&args.ring_size)?,
+                netns: args.netns.as_deref().map(host::resolve).transpose()?,
+            },
+            max_connections: args.max_connections,
+        })
+    }
+}
+
+fn interval(typed: &str) -> Result<Duration> {
+    let seconds: f64 = typed
+        .trim_end_matches('s')
+        .parse()
+        .with_context(|| format!("-d {typed} is no number of seconds, such as 1 or 0.5"))?;
+    let interval = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    ensure!(
+        (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&interval),
+        "-d {typed} is out of range: 0.05 to 86400 seconds"
+    );
+    Ok(interval)
+}
+
+fn ring_bytes(typed: &str) -> Result<u32> {
+    let digits = typed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match typed[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        _ => bail!("--ring-size {typed} has an unknown unit: use K, M or G"),
+    };
+    let number: u64 = digits
+        .parse()
+        .with_context(|| format!("--ring-size {typed} is no size, such as 65536 or 8M"))?;
+    let bytes = number
+        .checked_mul(unit)
+        .and_then(|bytes| u32::try_from(bytes).ok());
+    match bytes {
+        Some(bytes @ SMALLEST_RING..=LARGEST_RING) if bytes.is_power_of_two() => Ok(bytes),
+        Some(bytes @ SMALLEST_RING..=LARGEST_RING) => bail!(
+            "--ring-size {typed} is no power of two: the kernel takes {} or {}",
+            bytes.next_power_of_two() / 2,
+            bytes.next_power_of_two()
+        ),
+        _ => bail!("--ring-size {typed} is out of range: 4096 (a page) to 1G"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals() {
+        assert_eq!(interval("1").unwrap(), Duration::from_secs(1));
+        assert_eq!(interval("0.5s").unwrap(), Duration::from_millis(500));
+        for bad in ["0", "-1", "nan", "inf", "x", "", "1e9"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes() {
+        assert_eq!(ring_bytes("8M").unwrap(), 8 << 20);
+        assert_eq!(ring_bytes("4096").unwrap(), 4096);
+        assert_eq!(ring_bytes("64k").unwrap(), 65_536);
+        for bad in ["1", "5000", "2G", "x", "8T", "", "99999999999999999999G"] {
+            assert!(ring_bytes(bad).is_err(), "{bad}");
+        }
+        let hint = ring_bytes("5000").unwrap_err().to_string();
+        assert!(hint.contains("4096") && hint.contains("8192"), "{hint}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What happened, decoded: the form that trackers and recordings share.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use twtrace_common::{Change, ProcessKey};
+
+/// Both ends of a socket. IPv4 addresses are mapped into IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tuple {
+    /// Local address.
+    pub laddr: [u8; 16],
+    /// Remote address; unspecified for listeners.
+    pub raddr: [u8; 16],
+    /// Local port; 0 if none yet.
+    pub lport: u16,
+    /// Remote port; 0 if none.
+    pub rport: u16,
+}
+
+impl fmt::Display for Tuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |address| Ipv6Addr::from_octets(address).to_canonical();
+        let end = |f: &mut fmt::Formatter<'_>, address, port| match shown(address) {
+            IpAddr::V4(address) => write!(f, "{address}:{port}"),
+            IpAddr::V6(address) => write!(f, "[{address}]:{port}"),
+        };
+        end(f, self.laddr, self.lport)?;
+        f.write_str(" → ")?;
+        end(f, self.raddr, self.rport)
+    }
+}
+
+/// One decoded record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A socket changed its state.
+    Transition(TransitionEvent),
+    /// A process appeared for the first time.
+    Process(ProcessEvent),
+}
+
+/// A socket changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransitionEvent {
+    /// Nanoseconds since boot.
+    pub time_ns: u64,
+    /// The socket's kernel address: its name until it goes to CLOSE.
+    pub sk: u64,
+    /// Inode of its network namespace; `None` where the hook cannot tell.
+    pub netns: Option<u32>,
+    /// What changed, and what decides its meaning.
+    pub change: Change,
+    /// Its ends, as known at that moment.
+    pub tuple: Tuple,
+    /// The process that caused it; `None` if a softirq or a timer did.
+    pub owner: Option<ProcessKey>,
+}
+
+/// A process, as the kernel named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEvent {
+    /// Which process.
+    pub key: ProcessKey,
+    /// The name of its first thread.
+    pub comm: Comm,
+    /// Its cgroup's id in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// Whether it is a kernel thread.
+    pub kernel_thread: bool,
+}
+
+/// A process name: up to 16 bytes of anything but NUL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Comm([u8; twtrace_common::COMM_LEN]);
+
+impl Comm {
+    /// Takes the bytes up to the first NUL.
+    pub fn new(mut bytes: [u8; twtrace_common::COMM_LEN]) -> Self {
+        let len = bytes
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(bytes.len());
+        bytes[len..].fill(0);
+        Self(bytes)
+    }
+}
+
+/// Bytes that are not UTF-8, and control characters, which a terminal would
+/// obey, are replaced: a process chooses its own name.
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self
+            .0
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(self.0.len());
+        let name = String::from_utf8_lossy(&self.0[..len]);
+        let shown: String = name
+            .chars()
+            .map(|c| {
+                if c.is_control() {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .collect();
+        f.pad(&shown)
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comm(name: &[u8]) -> Comm {
+        let mut bytes = [0; 16];
+        bytes[..name.len()].copy_from_slice(name);
+        Comm::new(bytes)
+    }
+
+    #[test]
+    fn comm_is_harmless_on_a_terminal() {
+        assert_eq!(comm(b"nginx").to_string(), "nginx");
+        assert_eq!(comm(b"\x1b[2Jx").to_string(), "\u{fffd}[2Jx");
+        assert_eq!(comm(b"\xff\xfe").to_string(), "\u{fffd}\u{fffd}");
+        assert_eq!(comm(b"0123456789abcdef").to_string(), "0123456789abcdef");
+        assert_eq!(comm(b"a\0b"), comm(b"a"));
+    }
+
+    #[test]
+    fn mapped_addresses_are_shown_as_ipv4() {
+        let mapped = |d| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, d];
+        let tuple = Tuple {
+            laddr: mapped(1),
+            raddr: mapped(2),
+            lport: 40_000,
+            rport: 80,
+        };
+        assert_eq!(tuple.to_string(), "127.0.0.1:40000 → 127.0.0.2:80");
+        let v6 = Tuple {
+            laddr: [0; 16],
+            ..tuple
+        };
+        assert_eq!(v6.to_string(), "[::]:40000 → 127.0.0.2:80");
+    }
+}

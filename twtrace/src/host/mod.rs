@@ -1,0 +1,24 @@
+//! What the host says without BPF: network namespaces, sock_diag, sockstat,
+//! processes, cgroups, and the facts that name a host and a boot.
+//!
+//! Everything here reads on request and keeps nothing, except [`Cgroups`],
+//! which caches names. Nothing here needs a right to work on the caller's own
+//! network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
+//! namespace) and `CAP_SYS_PTRACE` (to look at other users' processes).
+
+mod cgroups;
+mod facts;
+mod netns;
+mod processes;
+mod sock_diag;
+mod sockstat;
+
+pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
+pub use facts::{
+    Capabilities, Capability, ClockAnchor, HostFacts, boot_time_ns, capabilities, kernel_version,
+    lockdown, read,
+};
+pub use netns::{Netns, NetnsList, list, own, resolve, within};
+pub use processes::{cgroup, same_start, start_time_ns};
+pub use sock_diag::{Dump, Socket, tcp_sockets, visit_tcp_sockets};
+pub use sockstat::time_wait_now;

@@ -1,0 +1,611 @@
+//! All TCP sockets of a network namespace, from NETLINK_SOCK_DIAG.
+//!
+//! The messages are read in place: at half a million sockets most of the time
+//! is the kernel's, and what is left should stay small
+//! (docs/decisions/0003-sock-diag.md has the figures and why no crate parses them).
+
+use std::{io, os::fd::OwnedFd};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
+        netlink::{self, SocketAddrNetlink},
+    },
+};
+use twtrace_common::TcpState;
+use zerocopy::{
+    FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned, big_endian,
+    native_endian::{U16, U32},
+};
+
+use super::netns::{Netns, within};
+
+/// One TCP socket, request socket or timewait mini-socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Its state; a mini-socket has FIN_WAIT2 or TIME_WAIT. Half-open requests
+    /// are SYN_RECV, bound ones that neither connect nor listen CLOSE.
+    pub state: TcpState,
+    /// A timewait mini-socket of either substate, what sockstat counts as `tw`.
+    pub mini: bool,
+    /// Local port.
+    pub lport: u16,
+    /// Remote port, 0 if none.
+    pub rport: u16,
+    /// Local address, IPv4 mapped into IPv6 (`::ffff:a.b.c.d`).
+    pub laddr: [u8; 16],
+    /// Remote address in the same form, unspecified if none.
+    pub raddr: [u8; 16],
+    /// The inode by which /proc/PID/fd names it; 0 for mini-sockets, requests
+    /// and sockets that no process holds any more.
+    pub inode: u32,
+    /// Milliseconds until its timer fires (for a mini-socket: until it ends,
+    /// unless re-armed or early killed); 0 if no timer runs.
+    pub expires_ms: u32,
+    /// The socket cookie: the same for as long as the socket lives, and from
+    /// FIN_WAIT2 to TIME_WAIT.
+    pub cookie: u64,
+}
+
+/// How a dump went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// The kernel noticed that sockets changed under the dump.
+    pub interrupted: bool,
+    /// Sockets left out since their state is unknown to this version of twtrace.
+    pub unknown: u64,
+}
+
+/// All TCP sockets of `netns`, IPv4 and IPv6, in every state.
+///
+/// The kernel takes no snapshot: it walks its hash table bucket by bucket, so
+/// a socket that changes meanwhile may be missing or come twice (the same
+/// `cookie`). Interrupted dumps are done again, at most three times in
+/// all; the last one counts as it is, since an uninterrupted one promises no more.
+///
+/// # Errors
+/// If the namespace may not be entered, the kernel lacks `tcp_diag`, or the
+/// dump broke off.
+pub fn tcp_sockets(netns: &Netns) -> Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    for attempt in 1..=TRIES {
+        sockets.clear();
+        match visit_tcp_sockets(netns, |socket| sockets.push(*socket)) {
+            Ok(dump) if !dump.interrupted => break,
+            Err(error) if attempt == TRIES || !is_transient(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(sockets)
+}
+
+/// Hands each TCP socket of `netns` to `visit`, as [`tcp_sockets`] but in the
+/// memory of one socket and without trying again.
+///
+/// # Errors
+/// As [`tcp_sockets`]; `visit` may have seen some sockets by then.
+pub fn visit_tcp_sockets(netns: &Netns, mut visit: impl FnMut(&Socket)) -> Result<Dump> {
+    // A netlink socket belongs to the namespace it was made in, for good.
+    let socket = within(netns, open)?.map_err(|errno| explain(errno, "open"))?;
+    let mut dump = Dump::default();
+    let mut buffer = vec![0; BUFFER];
+    for (sequence, family) in (1..).zip([AF_INET, AF_INET6]) {
+        request(&socket, family, sequence).map_err(|errno| explain(errno, "ask"))?;
+        let mut batch = Batch {
+            sequence,
+            dump: &mut dump,
+            visit: &mut visit,
+        };
+        while batch.read(receive(&socket, &mut buffer)?)? == Progress::More {}
+    }
+    Ok(dump)
+}
+
+/// How often [`tcp_sockets`] tries.
+const TRIES: u32 = 3;
+
+/// The kernel fills at most 32 KiB per receive, however large the buffer:
+/// [`netlink_dump`](https://github.com/torvalds/linux/blob/v6.12/net/netlink/af_netlink.c).
+const BUFFER: usize = 64 << 10;
+
+/// `SOCK_DIAG_BY_FAMILY`:
+/// [`sock_diag.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/sock_diag.h).
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+
+/// `NLMSG_ERROR`, `NLMSG_DONE`, `NLM_F_*`:
+/// [`netlink.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netlink.h).
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_DUMP: u16 = 0x300;
+
+const IPPROTO_TCP: u8 = 6;
+const AF_INET: u8 = AddressFamily::INET.as_raw() as u8;
+const AF_INET6: u8 = AddressFamily::INET6.as_raw() as u8;
+
+/// Every state but the pseudo-states above CLOSING. SYN_RECV asks for the
+/// half-open requests as well; BOUND_INACTIVE (13) would cost a walk over
+/// another hash table for sockets that have no peer:
+/// [`inet_diag_dump_icsk`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
+const ALL_STATES: u32 = (1 << 12) - 2;
+
+/// The timer of timewait mini-sockets, of both substates:
+/// [`inet_twsk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
+const TIMER_TIME_WAIT: u8 = 3;
+
+/// `struct nlmsghdr`.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    length: U32,
+    kind: U16,
+    flags: U16,
+    sequence: U32,
+    port: U32,
+}
+
+/// `struct inet_diag_sockid`, as the next two from
+/// [`inet_diag.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/inet_diag.h).
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct SocketId {
+    lport: big_endian::U16,
+    rport: big_endian::U16,
+    laddr: [u8; 16],
+    raddr: [u8; 16],
+    interface: U32,
+    /// Low half, high half, whatever the byte order.
+    cookie: [U32; 2],
+}
+
+/// `struct inet_diag_req_v2`, behind its header.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Request {
+    header: Header,
+    family: u8,
+    protocol: u8,
+    extensions: u8,
+    padding: u8,
+    states: U32,
+    id: SocketId,
+}
+
+/// `struct inet_diag_msg`; attributes may follow.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Message {
+    family: u8,
+    state: u8,
+    timer: u8,
+    retransmits: u8,
+    id: SocketId,
+    expires_ms: U32,
+    receive_queue: U32,
+    send_queue: U32,
+    uid: U32,
+    inode: U32,
+}
+
+const _: () = assert!(size_of::<Header>() == 16);
+const _: () = assert!(size_of::<Request>() == 16 + 56);
+const _: () = assert!(size_of::<Message>() == 72);
+
+fn open() -> Result<OwnedFd, Errno> {
+    rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )
+}
+
+fn request(socket: &OwnedFd, family: u8, sequence: u32) -> Result<(), Errno> {
+    let mut request = Request::new_zeroed();
+    request.header.length = (size_of::<Request>() as u32).into();
+    request.header.kind = SOCK_DIAG_BY_FAMILY.into();
+    request.header.flags = (NLM_F_REQUEST | NLM_F_DUMP).into();
+    request.header.sequence = sequence.into();
+    request.family = family;
+    request.protocol = IPPROTO_TCP;
+    request.states = ALL_STATES.into();
+    let kernel = SocketAddrNetlink::new(0, 0);
+    rustix::net::sendto(socket, request.as_bytes(), SendFlags::empty(), &kernel).map(drop)
+}
+
+/// Receives one datagram into the front of `buffer`.
+///
+/// The kernel fills the next datagram of a dump before it hands out this one,
+/// so there is never anything to wait for, and a dump without an end cannot hang us.
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    loop {
+        match rustix::net::recv(socket, &mut *buffer, RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
+            Ok((_, length)) if length > buffer.len() => {
+                bail!(
+                    "the kernel sent {length} bytes of sockets at once: twtrace does not know this kernel"
+                )
+            }
+            Ok((_, 0)) | Err(Errno::AGAIN) => {
+                bail!("the kernel broke off its list of sockets: try again")
+            }
+            Ok((length, _)) => return Ok(&buffer[..length]),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(explain(errno, "receive")),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    More,
+    Done,
+}
+
+/// Reads the datagrams of one dump.
+struct Batch<'a, F> {
+    /// Messages of other dumps are passed over.
+    sequence: u32,
+    dump: &'a mut Dump,
+    visit: &'a mut F,
+}
+
+impl<F: FnMut(&Socket)> Batch<'_, F> {
+    fn read(&mut self, mut bytes: &[u8]) -> Result<Progress> {
+        while !bytes.is_empty() {
+            let (header, body, rest) = split(bytes).context(
+                "the kernel sent a cut list of sockets: twtrace does not know this kernel",
+            )?;
+            bytes = rest;
+            if header.sequence.get() == self.sequence
+                && self.message(header, body)? == Progress::Done
+            {
+                return Ok(Progress::Done);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    fn message(&mut self, header: &Header, body: &[u8]) -> Result<Progress> {
+        self.dump.interrupted |= header.flags.get() & NLM_F_DUMP_INTR != 0;
+        match header.kind.get() {
+            SOCK_DIAG_BY_FAMILY => self.socket(body)?,
+            // A dump that fails half-way ends with DONE and the error; one that
+            // cannot start, with ERROR. Both begin with a negative errno or 0.
+            NLMSG_DONE | NLMSG_ERROR => {
+                return match errno(body) {
+                    Some(errno) => Err(explain(errno, "list")),
+                    None => Ok(Progress::Done),
+                };
+            }
+            // NLMSG_NOOP and whatever a later kernel may add.
+            _ => {}
+        }
+        Ok(Progress::More)
+    }
+
+    fn socket(&mut self, body: &[u8]) -> Result<()> {
+        let (message, _) = Message::ref_from_prefix(body).map_err(|_| {
+            anyhow!("the kernel sent a cut socket: twtrace does not know this kernel")
+        })?;
+        match Socket::from_message(message) {
+            Some(socket) => (self.visit)(&socket),
+            None => self.dump.unknown += 1,
+        }
+        Ok(())
+    }
+}
+
+/// Takes the first message: header, body, and what follows its padding.
+fn split(bytes: &[u8]) -> Option<(&Header, &[u8], &[u8])> {
+    let (header, _) = Header::ref_from_prefix(bytes).ok()?;
+    let length = usize::try_from(header.length.get()).ok()?;
+    let body = bytes.get(size_of::<Header>()..length)?;
+    // The last message of a datagram may come without its padding.
+    let next = length.next_multiple_of(4).min(bytes.len());
+    Some((header, body, &bytes[next..]))
+}
+
+/// The errno at the start of a body: negative, or 0 or absent for none.
+fn errno(body: &[u8]) -> Option<Errno> {
+    let (code, _) = U32::read_from_prefix(body).ok()?;
+    let code = (code.get() as i32).checked_neg()?;
+    // The kernel's MAX_ERRNO; rustix would panic on what lies beyond.
+    (1..4096)
+        .contains(&code)
+        .then(|| Errno::from_raw_os_error(code))
+}
+
+impl Socket {
+    fn from_message(message: &Message) -> Option<Self> {
+        let address: fn([u8; 16]) -> [u8; 16] = match message.family {
+            AF_INET => mapped,
+            // IPv4 on an IPv6 socket comes mapped from the kernel.
+            AF_INET6 => |address| address,
+            _ => return None,
+        };
+        let id = &message.id;
+        let [low, high] = id.cookie.map(|half| u64::from(half.get()));
+        Some(Self {
+            state: state(message.state)?,
+            mini: message.timer == TIMER_TIME_WAIT,
+            lport: id.lport.get(),
+            rport: id.rport.get(),
+            laddr: address(id.laddr),
+            raddr: address(id.raddr),
+            inode: message.inode.get(),
+            expires_ms: if message.timer == 0 {
+                0
+            } else {
+                message.expires_ms.get()
+            },
+            cookie: high << 32 | low,
+        })
+    }
+}
+
+/// The pseudo-states that a socket's dump may show are those of half-open
+/// requests and of bound sockets; the latter are in CLOSE.
+/// [`tcp_states.h`](https://github.com/torvalds/linux/blob/v6.12/include/net/tcp_states.h#L12-L28)
+fn state(raw: u8) -> Option<TcpState> {
+    match raw {
+        12 => Some(TcpState::SynRecv),
+        13 => Some(TcpState::Close),
+        _ => TcpState::from_raw(raw),
+    }
+}
+
+/// An IPv4 address, first in its field, as `::ffff:a.b.c.d`.
+fn mapped([a, b, c, d, ..]: [u8; 16]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+fn is_transient(error: &anyhow::Error) -> bool {
+    let errno = error
+        .downcast_ref::<io::Error>()
+        .and_then(Errno::from_io_error);
+    matches!(errno, Some(Errno::NOMEM | Errno::NOBUFS | Errno::BUSY))
+}
+
+/// Says what an errno of the kernel means here.
+///
+/// ENOENT: no handler is registered for the family or for TCP, and the kernel
+/// could not load the module itself
+/// ([`__sock_diag_cmd`](https://github.com/torvalds/linux/blob/v6.12/net/core/sock_diag.c)).
+fn explain(errno: Errno, action: &str) -> anyhow::Error {
+    match errno {
+        Errno::NOENT | Errno::PROTONOSUPPORT | Errno::OPNOTSUPP => {
+            anyhow!("this kernel does not list TCP sockets yet: `modprobe tcp_diag inet_diag`")
+        }
+        Errno::NOMEM | Errno::NOBUFS => anyhow::Error::new(io::Error::from(errno))
+            .context("the kernel has no memory to list TCP sockets: free some and try again"),
+        _ => anyhow::Error::new(io::Error::from(errno))
+            .context(format!("cannot {action} TCP sockets by sock_diag")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpListener, TcpStream};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message of `kind` with its header and padding, as the kernel would send it.
+    fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+        let header = Header {
+            length: ((size_of::<Header>() + body.len()) as u32).into(),
+            kind: kind.into(),
+            flags: flags.into(),
+            sequence: 1.into(),
+            port: 0.into(),
+        };
+        let mut bytes = [header.as_bytes(), body].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn time_wait() -> Message {
+        let mut message = Message::new_zeroed();
+        message.family = AF_INET;
+        message.state = 6;
+        message.timer = TIMER_TIME_WAIT;
+        message.id.lport = 40_000.into();
+        message.id.rport = 443.into();
+        message.id.laddr[..4].copy_from_slice(&[10, 0, 0, 1]);
+        message.id.raddr[..4].copy_from_slice(&[10, 0, 0, 2]);
+        message.id.cookie = [7.into(), 1.into()];
+        message.expires_ms = 59_000.into();
+        message
+    }
+
+    fn read(bytes: &[u8]) -> (Result<Progress>, Vec<Socket>, Dump) {
+        let (mut sockets, mut dump) = (Vec::new(), Dump::default());
+        let mut visit = |socket: &Socket| sockets.push(*socket);
+        let progress = Batch {
+            sequence: 1,
+            dump: &mut dump,
+            visit: &mut visit,
+        }
+        .read(bytes);
+        (progress, sockets, dump)
+    }
+
+    fn text(result: Result<Progress>) -> String {
+        format!("{:#}", result.unwrap_err())
+    }
+
+    #[test]
+    fn a_time_wait_socket_is_read() {
+        // An attribute behind the message is passed over.
+        let body = [time_wait().as_bytes(), &[5, 0, 8, 0, 1]].concat();
+        let mut bytes = message(SOCK_DIAG_BY_FAMILY, 2, &body);
+        bytes.extend(message(NLMSG_DONE, 2, &0_i32.to_ne_bytes()));
+        let (progress, sockets, dump) = read(&bytes);
+        assert_eq!(progress.unwrap(), Progress::Done);
+        assert_eq!(dump, Dump::default());
+        let expected = Socket {
+            state: TcpState::TimeWait,
+            mini: true,
+            lport: 40_000,
+            rport: 443,
+            laddr: std::net::Ipv4Addr::new(10, 0, 0, 1)
+                .to_ipv6_mapped()
+                .octets(),
+            raddr: std::net::Ipv4Addr::new(10, 0, 0, 2)
+                .to_ipv6_mapped()
+                .octets(),
+            inode: 0,
+            expires_ms: 59_000,
+            cookie: 1 << 32 | 7,
+        };
+        assert_eq!(sockets, [expected]);
+    }
+
+    #[test]
+    fn mapped_addresses_of_both_families_are_the_same() {
+        let ipv4 = Socket::from_message(&time_wait()).unwrap();
+        let mut message = time_wait();
+        message.family = AF_INET6;
+        message.id.laddr = ipv4.laddr;
+        message.id.raddr = ipv4.raddr;
+        assert_eq!(Socket::from_message(&message).unwrap(), ipv4);
+    }
+
+    #[test]
+    fn pseudo_states_have_a_place_and_unknown_ones_are_counted() {
+        for raw in 0..=u8::MAX {
+            let body = Message {
+                state: raw,
+                ..time_wait()
+            };
+            let (progress, sockets, dump) = read(&message(SOCK_DIAG_BY_FAMILY, 2, body.as_bytes()));
+            assert_eq!(progress.unwrap(), Progress::More);
+            let known = (1..=13).contains(&raw);
+            assert_eq!(
+                (sockets.len() as u64, dump.unknown),
+                (known.into(), (!known).into())
+            );
+        }
+        assert_eq!(state(12), Some(TcpState::SynRecv));
+        assert_eq!(state(13), Some(TcpState::Close));
+    }
+
+    #[test]
+    fn a_mini_socket_is_told_by_its_timer_not_its_state() {
+        let of = |state, timer| {
+            Socket::from_message(&Message {
+                state,
+                timer,
+                ..time_wait()
+            })
+            .unwrap()
+        };
+        assert!(of(5, 3).mini && !of(5, 2).mini);
+        assert_eq!((of(5, 0).expires_ms, of(5, 2).expires_ms), (0, 59_000));
+    }
+
+    #[test]
+    fn errors_name_the_fix() {
+        let fails = |kind, errno: i32| read(&message(kind, 0, &(-errno).to_ne_bytes())).0;
+        for kind in [NLMSG_ERROR, NLMSG_DONE] {
+            let no_module = text(fails(kind, 2));
+            assert!(
+                no_module.contains("modprobe tcp_diag inet_diag"),
+                "{no_module}"
+            );
+            assert!(text(fails(kind, 1)).starts_with("cannot list TCP sockets by sock_diag: "));
+        }
+        assert!(is_transient(&fails(NLMSG_ERROR, 12).unwrap_err()));
+        assert!(!is_transient(&fails(NLMSG_ERROR, 1).unwrap_err()));
+        assert_eq!(
+            read(&message(NLMSG_DONE, 0, &[])).0.unwrap(),
+            Progress::Done
+        );
+        for nonsense in [i32::MAX, i32::MIN, -5] {
+            let body = nonsense.to_ne_bytes();
+            let _ = read(&message(NLMSG_ERROR, 0, &body)).0;
+        }
+    }
+
+    #[test]
+    fn an_interrupted_dump_is_marked() {
+        let body = time_wait();
+        let (_, sockets, dump) = read(&message(
+            SOCK_DIAG_BY_FAMILY,
+            NLM_F_DUMP_INTR,
+            body.as_bytes(),
+        ));
+        assert!(dump.interrupted && sockets.len() == 1);
+    }
+
+    #[test]
+    fn other_dumps_and_kinds_are_passed_over() {
+        let mut bytes = message(SOCK_DIAG_BY_FAMILY, 2, time_wait().as_bytes());
+        bytes[8] = 9;
+        bytes.extend(message(1, 0, &[]));
+        bytes.extend(message(999, 0, b"later"));
+        let (progress, sockets, _) = read(&bytes);
+        assert_eq!((progress.unwrap(), sockets.len()), (Progress::More, 0));
+    }
+
+    #[test]
+    fn every_cut_is_an_error_or_a_whole_number_of_messages() {
+        let whole = message(SOCK_DIAG_BY_FAMILY, 2, time_wait().as_bytes()).repeat(2);
+        for length in 0..=whole.len() {
+            let (progress, sockets, _) = read(&whole[..length]);
+            assert_eq!(
+                progress.is_ok(),
+                length % (whole.len() / 2) == 0,
+                "{length}"
+            );
+            assert_eq!(sockets.len(), length / (whole.len() / 2));
+        }
+        let short = message(SOCK_DIAG_BY_FAMILY, 2, &time_wait().as_bytes()[..71]);
+        assert!(text(read(&short).0).contains("cut socket"));
+    }
+
+    /// The own namespace needs no right, so this runs everywhere.
+    #[test]
+    fn own_sockets_are_seen_in_canonical_form() {
+        let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) else {
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let sockets = tcp_sockets(&crate::host::own().unwrap()).unwrap();
+        let loopback = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
+        let find = |lport, state| {
+            sockets
+                .iter()
+                .find(|s| s.lport == lport && s.state == state)
+                .copied()
+                .unwrap()
+        };
+        assert_eq!(find(port, TcpState::Listen).laddr, [0; 16]);
+        let ends = [port, client.local_addr().unwrap().port()];
+        let [accepted, connected] = ends.map(|lport| find(lport, TcpState::Established));
+        for end in [accepted, connected] {
+            assert_eq!(
+                (end.laddr, end.raddr, end.mini),
+                (loopback, loopback, false)
+            );
+        }
+        assert_ne!(connected.inode, 0);
+        assert_ne!(connected.cookie, accepted.cookie);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>, at in 0usize..200, byte: u8) {
+            let _ = read(&bytes);
+            let mut flipped = message(SOCK_DIAG_BY_FAMILY, 2, time_wait().as_bytes()).repeat(2);
+            let length = flipped.len();
+            flipped[at % length] = byte;
+            let _ = read(&flipped);
+        }
+    }
+}

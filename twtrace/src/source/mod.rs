@@ -1,0 +1,151 @@
+//! Where frames come from. Nothing behind a source reads a clock.
+//!
+//! A source works in a thread of its own and hands its frames over a bounded
+//! channel: when the pipeline is behind, the source waits, and what then finds
+//! no room in the ring is counted there.
+
+pub mod live;
+pub mod netlink;
+mod processes;
+mod seeding;
+mod stop;
+
+use std::{
+    io,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+
+pub use self::stop::Stop;
+use crate::{
+    frame::{Frame, Meta},
+    host,
+    probes::Hooks,
+};
+
+/// Frames under way between source and pipeline, at most 64 KiB each.
+const QUEUED_FRAMES: usize = 64;
+
+/// A running source.
+#[derive(Debug)]
+pub struct Source {
+    /// What this run is.
+    pub meta: Meta,
+    /// Its frames, until it has stopped.
+    pub frames: mpsc::Receiver<Frame>,
+    stop: Stop,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Source {
+    /// Starts `work` in a thread. It must end when `stop` is raised, and may
+    /// end early when the receiver is gone.
+    fn start(
+        name: &str,
+        hooks: Hooks,
+        work: impl FnOnce(mpsc::Sender<Frame>, Stop) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let stop = Stop::new()?;
+        let (sender, frames) = mpsc::channel(QUEUED_FRAMES);
+        let meta = meta(hooks);
+        let raised = stop.clone();
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(sender, raised))
+            .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
+        Ok(Self {
+            meta,
+            frames,
+            stop,
+            thread,
+        })
+    }
+
+    /// Asks the source to deliver what it has, tick once more and end.
+    pub fn stop(&self) {
+        self.stop.raise();
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What made the source give up.
+    pub fn join(self) -> Result<()> {
+        self.stop.raise();
+        // A source that waits for room in the queue must learn that nobody reads it.
+        drop(self.frames);
+        self.thread
+            .join()
+            .map_err(|_| io::Error::other("the source panicked"))?
+    }
+}
+
+fn meta(hooks: Hooks) -> Meta {
+    let facts = host::read();
+    let clock = host::ClockAnchor::read();
+    Meta {
+        hostname: facts.hostname,
+        kernel: facts.kernel,
+        boot_id: facts.boot_id,
+        started_ns: clock.boot_ns,
+        wall_at_boot_ns: clock.wall_ns.saturating_sub(clock.boot_ns),
+        hooks,
+    }
+}
+
+/// Ticks at a fixed pace, whatever the work between them costs.
+#[derive(Debug)]
+struct Pace {
+    interval_ns: u64,
+    next_ns: u64,
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Self {
+        let interval_ns = u64::try_from(interval.as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        Self {
+            interval_ns,
+            next_ns: host::boot_time_ns().saturating_add(interval_ns),
+        }
+    }
+
+    /// Whether a tick is due at `now_ns`. Ticks that were missed are not made up for.
+    fn is_due(&mut self, now_ns: u64) -> bool {
+        if now_ns < self.next_ns {
+            return false;
+        }
+        let missed = (now_ns - self.next_ns) / self.interval_ns;
+        self.next_ns = self
+            .next_ns
+            .saturating_add((missed + 1).saturating_mul(self.interval_ns));
+        true
+    }
+
+    fn until_next(&self, now_ns: u64) -> Duration {
+        Duration::from_nanos(self.next_ns.saturating_sub(now_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_tick_does_not_bring_more() {
+        let mut pace = Pace {
+            interval_ns: 10,
+            next_ns: 100,
+        };
+        assert!(!pace.is_due(99));
+        assert!(pace.is_due(135));
+        assert_eq!(pace.next_ns, 140);
+        assert!(!pace.is_due(139));
+        assert!(pace.is_due(140));
+        assert_eq!(pace.until_next(145), Duration::from_nanos(5));
+    }
+}

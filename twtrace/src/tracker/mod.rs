@@ -1,0 +1,219 @@
+//! Follows every socket from its first transition to its last.
+//!
+//! The tracker owns which sockets exist and what each has been through; it
+//! turns events into [`Transition`]s, which say what an event means and whom
+//! to credit for it. It has no clock, reads no file and knows no view.
+
+mod population;
+mod seeds;
+mod sockets;
+
+use twtrace_common::{Outcome, ProcessKey, TcpState};
+
+pub use population::Population;
+
+use self::{
+    seeds::Seeds,
+    sockets::{Socket, Sockets},
+};
+use crate::{event::TransitionEvent, frame::SeedSocket};
+
+/// How a socket came to be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// It called connect().
+    Client,
+    /// A listener accepted it.
+    Server,
+    /// It was there before we were.
+    Unknown,
+}
+
+impl Role {
+    /// The name in the Snapshot.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a process is credited with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// It sent the first FIN.
+    ActiveClose,
+    /// It had sent the first FIN, but the peer's was under way too.
+    ActiveCloseWithdrawn,
+    /// It answered the peer's FIN with its own.
+    PeerClose,
+    /// It cut an established connection.
+    Reset,
+}
+
+/// What one event meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The socket's network namespace, if known.
+    pub netns: Option<u32>,
+    /// How the socket came to be connected.
+    pub role: Role,
+    /// What the transition opened or ended.
+    pub outcome: Option<Outcome>,
+    /// What for, and to whom credit is due; `None` for the process where
+    /// nobody saw who it was.
+    pub credit: Option<(Credit, Option<ProcessKey>)>,
+}
+
+/// Losses on this side of the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableLosses {
+    /// Transitions of sockets that should have been known and were not.
+    pub unmatched: u64,
+    /// Sockets forgotten because the table was full.
+    pub evicted: u64,
+}
+
+/// The sockets of a host. See the module's documentation.
+#[derive(Debug)]
+pub struct Tracker {
+    sockets: Sockets,
+    seeds: Seeds,
+    population: Population,
+    losses: TableLosses,
+}
+
+impl Tracker {
+    /// A tracker that remembers at most `max_connections` sockets.
+    pub fn new(max_connections: usize) -> Self {
+        Self {
+            sockets: Sockets::new(max_connections),
+            seeds: Seeds::default(),
+            population: Population::default(),
+            losses: TableLosses::default(),
+        }
+    }
+
+    /// Sockets by state: seeded ones and those seen since.
+    pub fn population(&self) -> &Population {
+        &self.population
+    }
+
+    /// What this tracker lost.
+    pub fn losses(&self) -> TableLosses {
+        self.losses
+    }
+
+    /// Takes in a socket that existed before the hooks attached.
+    ///
+    /// Seeds are read after attaching and arrive before the records, so a
+    /// socket may be told twice: its records then take the seed's place.
+    pub fn seed(&mut self, seed: &SeedSocket) {
+        if self.sockets.len() + self.seeds.len() >= self.sockets.capacity() {
+            self.losses.evicted += 1;
+            return;
+        }
+        let replaced = self.seeds.insert(seed);
+        self.population.leave(replaced);
+        self.population.enter(seed.state);
+    }
+
+    /// Follows one transition.
+    pub fn apply(&mut self, event: &TransitionEvent) -> Option<Transition> {
+        let change = &event.change;
+        if change.old == change.new {
+            return None;
+        }
+        let mut socket = self.take(event);
+        self.population.leave(socket.state);
+        let outcome = change.outcome();
+        let credit = credit(&mut socket, event, outcome);
+        let transition = Transition {
+            netns: event.netns,
+            role: socket.role,
+            outcome,
+            credit,
+        };
+        if change.new != TcpState::Close {
+            self.put(
+                event.sk,
+                Socket {
+                    state: Some(change.new),
+                    ..socket
+                },
+            );
+        }
+        Some(transition)
+    }
+
+    /// The socket of `event` as it was before: known, seeded, new, or missed.
+    fn take(&mut self, event: &TransitionEvent) -> Socket {
+        let known = self.sockets.remove(event.sk);
+        let seed = self.seeds.take(event);
+        if let Some(state) = seed
+            && known.is_some()
+        {
+            // Told twice: it was born between attaching and seeding.
+            self.population.leave(Some(state));
+        }
+        let born = is_birth(event);
+        match known {
+            // The address was given to a new socket, and the end of the old one was lost.
+            Some(stale) if born => {
+                self.population.leave(stale.state);
+                Socket::new(event, None)
+            }
+            Some(socket) => socket,
+            None => {
+                if seed.is_none() && !born {
+                    self.losses.unmatched += 1;
+                }
+                Socket::new(event, seed)
+            }
+        }
+    }
+
+    fn put(&mut self, sk: u64, socket: Socket) {
+        self.population.enter_maybe(socket.state);
+        if let Some(oldest) = self.sockets.insert(sk, socket) {
+            self.population.leave(oldest.state);
+            self.losses.evicted += 1;
+        }
+    }
+}
+
+/// Whether this is the first transition a socket can have: out of CLOSE, or as
+/// a listener's child.
+fn is_birth(event: &TransitionEvent) -> bool {
+    matches!(event.change.old, TcpState::Close)
+        || (event.change.old, event.change.new) == (TcpState::Listen, TcpState::SynRecv)
+}
+
+/// Whom to credit with what, by the counting rules.
+fn credit(
+    socket: &mut Socket,
+    event: &TransitionEvent,
+    outcome: Option<Outcome>,
+) -> Option<(Credit, Option<ProcessKey>)> {
+    let change = &event.change;
+    if change.old == TcpState::Close {
+        socket.owner = event.owner;
+    }
+    // A close that a softirq carries out (a socket shut down before its
+    // handshake ended) belongs to whoever connected.
+    let actor = event.owner.or(socket.owner);
+    match outcome {
+        Some(Outcome::CloseActive) => {
+            socket.closer = actor;
+            Some((Credit::ActiveClose, actor))
+        }
+        Some(Outcome::CloseSimultaneous) => Some((Credit::ActiveCloseWithdrawn, socket.closer)),
+        Some(Outcome::ResetLocal) => Some((Credit::Reset, event.owner)),
+        _ if (change.old, change.new) == (TcpState::CloseWait, TcpState::LastAck) => {
+            Some((Credit::PeerClose, actor))
+        }
+        _ => None,
+    }
+}

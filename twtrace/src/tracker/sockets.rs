@@ -1,0 +1,74 @@
+//! The table of sockets, bounded: when it is full, the one that has been quiet
+//! longest is forgotten.
+
+use foldhash::fast::FixedState;
+use hashlink::LruCache;
+use twtrace_common::{ProcessKey, TcpState};
+
+use super::Role;
+use crate::event::TransitionEvent;
+
+/// What is remembered of a socket between its transitions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Socket {
+    /// Its state, as far as the population counts it.
+    pub(super) state: Option<TcpState>,
+    pub(super) role: Role,
+    /// The process that connected it.
+    pub(super) owner: Option<ProcessKey>,
+    /// The process credited with closing first.
+    pub(super) closer: Option<ProcessKey>,
+}
+
+impl Socket {
+    /// A socket first met in `event`; `seed` is the state in which it was counted.
+    pub(super) fn new(event: &TransitionEvent, seed: Option<TcpState>) -> Self {
+        let role = match (event.change.old, event.change.new) {
+            (TcpState::Close, TcpState::SynSent) | (TcpState::SynSent, _) => Role::Client,
+            (TcpState::Listen, TcpState::SynRecv) => Role::Server,
+            _ => Role::Unknown,
+        };
+        Self {
+            state: seed,
+            role,
+            owner: None,
+            closer: None,
+        }
+    }
+}
+
+/// Sockets by their kernel address.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    table: LruCache<u64, Socket, FixedState>,
+}
+
+impl Sockets {
+    pub(super) fn new(capacity: usize) -> Self {
+        // Grows as needed: an idle host does not pay for the bound.
+        let table = LruCache::with_hasher(capacity.max(1), FixedState::default());
+        Self { table }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn remove(&mut self, sk: u64) -> Option<Socket> {
+        self.table.remove(&sk)
+    }
+
+    /// Remembers a socket; returns the one that had to make room.
+    pub(super) fn insert(&mut self, sk: u64, socket: Socket) -> Option<Socket> {
+        let oldest = (self.table.len() >= self.table.capacity())
+            .then(|| self.table.remove_lru())
+            .flatten()
+            .map(|(_, oldest)| oldest);
+        self.table.insert(sk, socket);
+        oldest
+    }
+}

@@ -1,0 +1,6 @@
+//! How a Snapshot looks. A view is a pure function of what it shows.
+
+pub mod check;
+pub mod csv;
+pub mod json;
+pub mod text;

@@ -1,0 +1,218 @@
+//! The steps of `cargo xtask test`.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::bpf::{self, Compiler};
+use crate::toolchain::Toolchain;
+use crate::{apt, command, workspace};
+
+/// Commands that the live tests use, and the Debian packages that have them.
+const LIVE_COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("ss", "iproute2")];
+
+/// What one run works on.
+pub(super) struct Plan<'a> {
+    /// The workspace
+    pub(super) root: &'a Path,
+    /// Parts of names of tests; empty for all
+    pub(super) filter: &'a [String],
+}
+
+/// One step.
+pub(super) struct Step {
+    /// What is announced
+    pub(super) name: &'static str,
+    /// What it does
+    pub(super) run: fn(&Plan<'_>) -> Result<Outcome>,
+}
+
+/// How a step that did not fail ended.
+pub(super) enum Outcome {
+    /// It did what it is there for
+    Passed,
+    /// It could not, for this reason
+    NotRun(String),
+}
+
+const LINTS: [Step; 4] = [
+    Step {
+        name: "cargo fmt --check",
+        run: fmt,
+    },
+    Step {
+        name: "clippy, host",
+        run: clippy_host,
+    },
+    Step {
+        name: "clippy, BPF target",
+        run: clippy_bpf,
+    },
+    Step {
+        name: "cargo deny check",
+        run: deny,
+    },
+];
+const OBJECT: Step = Step {
+    name: "bpf --check",
+    run: bpf_check,
+};
+const TESTS: Step = Step {
+    name: "unit, property and golden tests",
+    run: tests,
+};
+const LIVE: [Step; 2] = [
+    Step {
+        name: "build of the release binary",
+        run: release,
+    },
+    Step {
+        name: "live tests",
+        run: live,
+    },
+];
+
+impl Plan<'_> {
+    /// The steps to run, and in words what is not among them.
+    pub(super) fn steps(&self, with_live: bool) -> (Vec<Step>, Vec<String>) {
+        let mut steps = Vec::new();
+        let mut left_out = Vec::new();
+        if self.filter.is_empty() {
+            steps.extend(LINTS);
+            steps.push(OBJECT);
+        } else {
+            left_out.push(format!(
+                "format, lints, bpf --check and every test whose name has none of: {}",
+                self.filter.join(" ")
+            ));
+        }
+        steps.push(TESTS);
+        if with_live {
+            steps.extend(LIVE);
+        } else {
+            left_out.push("live tests (--no-live): nothing was run on the kernel".into());
+        }
+        (steps, left_out)
+    }
+
+    /// The cargo that runs this, in the workspace.
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.current_dir(self.root).args(arguments);
+        command
+    }
+
+    fn cargo_test(&self, arguments: &[&str]) -> Result<Outcome> {
+        let mut command = self.cargo(&["test", "--locked"]);
+        command.args(arguments).arg("--").args(self.filter);
+        passed(&mut command)
+    }
+}
+
+/// Whether the process may load BPF programs and make network namespaces: the owner of its
+/// entry in /proc is the effective user.
+pub(super) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+fn fmt(plan: &Plan<'_>) -> Result<Outcome> {
+    let checked = passed(&mut plan.cargo(&["fmt", "--all", "--check"]));
+    checked.context("run `cargo fmt --all`")
+}
+
+fn clippy_host(plan: &Plan<'_>) -> Result<Outcome> {
+    let mut command = plan.cargo(&["clippy", "--locked", "--workspace", "--all-targets"]);
+    passed(command.args(["--exclude", "twtrace-ebpf", "--", "-D", "warnings"]))
+}
+
+fn clippy_bpf(plan: &Plan<'_>) -> Result<Outcome> {
+    let toolchain = Toolchain::find(plan.root)?;
+    let target = workspace::bpf_target(plan.root);
+    let compiler = Compiler::new(plan.root, &toolchain, &target)?;
+    compiler.clippy(&[])?;
+    compiler.clippy(&["log"])?;
+    Ok(Outcome::Passed)
+}
+
+/// Compiling cargo-deny takes longer than all tests, so it is not installed for a run.
+fn deny(plan: &Plan<'_>) -> Result<Outcome> {
+    if command::find("cargo-deny").is_none() {
+        return Ok(Outcome::NotRun(
+            "cargo deny: licences and sources of the dependencies were not checked, since \
+             cargo-deny is not installed (`cargo install cargo-deny --locked`)"
+                .into(),
+        ));
+    }
+    passed(&mut plan.cargo(&["deny", "--locked", "check"]))
+}
+
+fn bpf_check(plan: &Plan<'_>) -> Result<Outcome> {
+    bpf::check(plan.root).map(|()| Outcome::Passed)
+}
+
+fn tests(plan: &Plan<'_>) -> Result<Outcome> {
+    plan.cargo_test(&[
+        "--workspace",
+        "--exclude",
+        "twtrace-ebpf",
+        "--exclude",
+        "twtrace-tests",
+    ])
+}
+
+/// The live tests start the binary, and it is the release build that users run.
+fn release(plan: &Plan<'_>) -> Result<Outcome> {
+    passed(&mut plan.cargo(&["build", "--locked", "--release", "-p", "twtrace"]))
+}
+
+fn live(plan: &Plan<'_>) -> Result<Outcome> {
+    let mut missing: Vec<&str> = LIVE_COMMANDS
+        .into_iter()
+        .filter(|(program, _)| command::find(program).is_none())
+        .map(|(_, package)| package)
+        .collect();
+    missing.dedup();
+    if !missing.is_empty() {
+        println!("installing {}", missing.join(" "));
+        apt::install(&missing)?;
+    }
+    plan.cargo_test(&["--release", "-p", "twtrace-tests"])
+}
+
+fn passed(command: &mut Command) -> Result<Outcome> {
+    command::run(command).map(|()| Outcome::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(filter: &[String], with_live: bool) -> (Vec<&'static str>, usize) {
+        let (steps, left_out) = Plan {
+            root: Path::new("/"),
+            filter,
+        }
+        .steps(with_live);
+        (steps.iter().map(|step| step.name).collect(), left_out.len())
+    }
+
+    #[test]
+    fn everything_runs_by_default_and_live_is_last() {
+        let (steps, left_out) = names(&[], true);
+        assert_eq!(steps.len(), 8);
+        assert_eq!(steps.last(), Some(&"live tests"));
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        assert_eq!(names(&[], false).1, 1);
+        let (steps, left_out) = names(&["reuse".into()], false);
+        assert_eq!(steps, ["unit, property and golden tests"]);
+        assert_eq!(left_out, 2);
+    }
+}

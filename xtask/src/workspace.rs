@@ -1,0 +1,41 @@
+//! Where things lie in the checkout.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The root of the workspace.
+///
+/// What cargo says at run time comes first: one target directory may serve several checkouts,
+/// and the path known at compile time is then that of another one.
+pub(crate) fn root() -> Result<PathBuf> {
+    let manifest =
+        env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&manifest)
+        .parent()
+        .context("xtask lies in no workspace: run `cargo xtask` inside the checkout")?;
+    root.canonicalize()
+        .with_context(|| format!("{} is gone: run `cargo xtask` inside it", root.display()))
+}
+
+/// What `cargo xtask bpf` builds in. Fixed, whatever CARGO_TARGET_DIR says: host builds and BPF
+/// builds must not throw each other's work away.
+pub(crate) fn bpf_target(root: &Path) -> PathBuf {
+    root.join("target/bpf")
+}
+
+/// The tools and sources that were fetched to build the BPF object.
+pub(crate) fn bpf_tools(root: &Path) -> PathBuf {
+    root.join("target/bpf-tools")
+}
+
+/// The object that users load.
+pub(crate) fn committed_object(root: &Path) -> PathBuf {
+    root.join("twtrace/bpf/twtrace.bpf.o")
+}
+
+/// What the committed object was built from.
+pub(crate) fn committed_provenance(root: &Path) -> PathBuf {
+    root.join("twtrace/bpf/provenance.toml")
+}
