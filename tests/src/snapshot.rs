@@ -29,9 +29,20 @@ pub fn states(snapshot: &Value) -> States {
     let states = states.unwrap_or_else(|| panic!("states is {}", snapshot["states"]));
     states
         .iter()
-        .map(|(state, n)| (state.clone(), n.as_u64().expect("a number of sockets")))
-        .filter(|(state, n)| *n > 0 && state != "TIME_WAIT" && state != "NEW_SYN_RECV")
+        .filter_map(|(state, n)| Some((state.clone(), known(state, n)?)))
+        .filter(|(state, n)| *n > 0 && state != "TIME_WAIT")
         .collect()
+}
+
+/// The number of sockets in `state`; transitions do not tell of half-open
+/// requests and mini-sockets, and only of those.
+#[track_caller]
+fn known(state: &str, n: &Value) -> Option<u64> {
+    assert!(
+        n.is_u64() || (n.is_null() && ["SYN_RECV", "TIME_WAIT"].contains(&state)),
+        "states.{state} is {n}"
+    );
+    n.as_u64()
 }
 
 /// The row of one process, namespace and role in `closers`; panics if there are several.

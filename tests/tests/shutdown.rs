@@ -17,7 +17,7 @@ fn a_signal_brings_a_last_snapshot_of_all_that_happened() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let netns = PrivateNetns::new();
         // An interval longer than the test: what is printed last is due to the signal.
-        let tool = Tool::on(&netns, &["-d", "3600"]);
+        let tool = Tool::on(&netns, &["-d", "3"]);
         netns.run(|| Traffic::closed_by(End::Client, 200).run());
         let ended = tool.stop(signal);
         assert_eq!(ended.status.code(), Some(0), "{signal:?}: {}", ended.stderr);
@@ -102,7 +102,7 @@ fn no_bpf_object_is_left() {
     for signal in [Signal::INT, Signal::KILL] {
         let netns = PrivateNetns::new();
         // No snapshot is due, so none is cut in two by SIGKILL.
-        let tool = Tool::on(&netns, &["-d", "3600"]);
+        let tool = Tool::on(&netns, &["-d", "3"]);
         let objects = held_by(tool.pid());
         let programs = objects
             .iter()

@@ -12,7 +12,13 @@ use crate::{event::Tuple, probes::Hooks};
 #[derive(Clone, Debug)]
 pub enum Frame {
     /// Sockets that existed before the hooks attached.
-    Seed(Vec<SeedSocket>),
+    Seed {
+        /// Those that still did when sock_diag looked.
+        sockets: Vec<SeedSocket>,
+        /// When it had looked at all, in nanoseconds since boot: a socket that
+        /// is met before this and is not listed was gone before its turn.
+        until_ns: u64,
+    },
     /// Raw records, back to back, each as long as its kind says.
     Records(Bytes),
     /// What /proc says about processes that records introduced.

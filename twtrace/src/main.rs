@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use anyhow::{Error, Result};
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use twtrace::{
     cli::{Cli, Command},
     cmd, config,
@@ -13,7 +13,10 @@ use twtrace::{
 const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => return refuse(&refused),
+    };
     run(&cli).unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
@@ -34,6 +37,24 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             cmd::check::run(&config::Check::new(args)?)
         }
     }
+}
+
+/// Help and version as they are; a wrong argument in one line.
+fn refuse(refused: &clap::Error) -> ExitCode {
+    if !refused.use_stderr() || refused.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    {
+        refused.exit();
+    }
+    let rendered = refused.render().to_string();
+    let reason: Vec<&str> = rendered
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let reason = reason.join(" ");
+    eprintln!("twtrace: {}; see `twtrace --help`", reason.trim_start_matches("error: "));
+    ExitCode::from(FAILED)
 }
 
 /// Warnings always; what is done with `-v`; what programs and verifier say with `-vv`.

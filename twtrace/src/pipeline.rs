@@ -32,7 +32,7 @@ impl Pipeline {
     /// A batch of records that does not decode; what came before the damage counts.
     pub fn apply(&mut self, frame: &Frame) -> Result<Option<Snapshot>, DecodeError> {
         match frame {
-            Frame::Seed(seeds) => seeds.iter().for_each(|seed| self.tracker.seed(seed)),
+            Frame::Seed { sockets, until_ns } => self.tracker.seed(sockets, *until_ns),
             Frame::Records(batch) => self.records(batch)?,
             Frame::Processes(facts) => {
                 facts

@@ -5,8 +5,10 @@
 mod library;
 mod linker;
 mod rustc;
+mod sysroot;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -21,8 +23,10 @@ pub(crate) struct Toolchain {
     pub(crate) rustc: Rustc,
     /// The file of the pinned bpf-linker
     pub(crate) linker: PathBuf,
-    /// A directory laid out like a sysroot that holds nothing but the library's source
-    pub(crate) sysroot: PathBuf,
+    /// What the compiler takes for its home, with the library's source in it
+    sysroot: PathBuf,
+    /// The compiler with that sysroot
+    shim: PathBuf,
 }
 
 impl Toolchain {
@@ -32,16 +36,25 @@ impl Toolchain {
         let rustc = Rustc::find()?;
         let linker = linker::find(&rustc, &tools)?;
         let source = library::find(&rustc, &tools)?;
-        let sysroot = library::sysroot_of(&source, &tools)?;
+        let sysroot = sysroot::lay_out(&rustc, &source, &tools)?;
+        let shim = sysroot::shim(&rustc, &sysroot, &tools)?;
         Ok(Self {
             rustc,
             linker,
             sysroot,
+            shim,
         })
     }
 
     /// The source that `-Z build-std` compiles.
     pub(crate) fn library(&self) -> PathBuf {
         self.sysroot.join(library::IN_SYSROOT)
+    }
+
+    /// A program of the toolchain that compiles with the sysroot made here.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = self.rustc.command(&self.rustc.tool(program));
+        command.env("RUSTC", &self.shim);
+        command
     }
 }

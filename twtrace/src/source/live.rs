@@ -5,7 +5,7 @@ use std::{os::fd::AsFd, time::Duration};
 use anyhow::Result;
 use aya_log::EbpfLogger;
 use bytes::BytesMut;
-use log::{Level, Log, log_enabled};
+use log::{Level, Log, info, log_enabled};
 use tokio::sync::mpsc;
 
 use super::{Pace, Source, Stop, processes::ProcessFinder, seeding};
@@ -63,8 +63,9 @@ impl Reader {
     }
 
     fn run(mut self, netns: Option<u32>, netns_known: bool, stop: &Stop) -> Result<()> {
-        let seeds = seeding::seeds(netns, netns_known);
-        if self.send(Frame::Seed(seeds)).is_err() {
+        let sockets = seeding::seeds(netns, netns_known);
+        info!("attached, with {} sockets seeded", sockets.len());
+        if self.send(Frame::Seed { sockets, until_ns: host::boot_time_ns() }).is_err() {
             return Ok(());
         }
         let mut stopping = false;

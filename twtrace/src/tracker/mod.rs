@@ -83,6 +83,7 @@ pub struct Tracker {
     seeds: Seeds,
     population: Population,
     losses: TableLosses,
+    seeded_until_ns: u64,
 }
 
 impl Tracker {
@@ -93,6 +94,7 @@ impl Tracker {
             seeds: Seeds::default(),
             population: Population::default(),
             losses: TableLosses::default(),
+            seeded_until_ns: 0,
         }
     }
 
@@ -106,18 +108,21 @@ impl Tracker {
         self.losses
     }
 
-    /// Takes in a socket that existed before the hooks attached.
+    /// Takes in the sockets that existed before the hooks attached.
     ///
     /// Seeds are read after attaching and arrive before the records, so a
     /// socket may be told twice: its records then take the seed's place.
-    pub fn seed(&mut self, seed: &SeedSocket) {
-        if self.sockets.len() + self.seeds.len() >= self.sockets.capacity() {
-            self.losses.evicted += 1;
-            return;
+    pub fn seed(&mut self, sockets: &[SeedSocket], until_ns: u64) {
+        self.seeded_until_ns = until_ns;
+        for seed in sockets {
+            if self.sockets.len() + self.seeds.len() >= self.sockets.capacity() {
+                self.losses.evicted += 1;
+                continue;
+            }
+            let replaced = self.seeds.insert(seed);
+            self.population.leave(replaced);
+            self.population.enter(seed.state);
         }
-        let replaced = self.seeds.insert(seed);
-        self.population.leave(replaced);
-        self.population.enter(seed.state);
     }
 
     /// Follows one transition.
@@ -167,7 +172,8 @@ impl Tracker {
             }
             Some(socket) => socket,
             None => {
-                if seed.is_none() && !born {
+                // Until the seeds were read, a stranger was merely there before us.
+                if seed.is_none() && !born && event.time_ns > self.seeded_until_ns {
                     self.losses.unmatched += 1;
                 }
                 Socket::new(event, seed)

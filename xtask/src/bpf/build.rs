@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::command;
 use crate::toolchain::Toolchain;
@@ -40,8 +40,7 @@ impl<'a> Compiler<'a> {
 
     /// The object, without DWARF.
     pub(crate) fn object(&self, features: &[&str]) -> Result<Vec<u8>> {
-        let cargo = self.toolchain.rustc.tool("cargo");
-        command::run(&mut self.cargo(&cargo, &["build", "--quiet"], features))?;
+        command::run(&mut self.cargo("cargo", &["build", "--quiet"], features))?;
         let linked = self.target_dir.join(TARGET).join(PROFILE).join(PACKAGE);
         self.strip(&linked)
     }
@@ -49,14 +48,16 @@ impl<'a> Compiler<'a> {
     /// Lints the programs as the BPF target sees them.
     pub(crate) fn clippy(&self, features: &[&str]) -> Result<()> {
         // Started as cargo would start it, since `cargo clippy` looks for it in rustup's proxies.
-        let clippy = self.toolchain.rustc.tool("cargo-clippy");
-        let mut command = self.cargo(&clippy, &["clippy", "--quiet"], features);
+        let clippy = "cargo-clippy";
+        if !self.toolchain.rustc.tool(clippy).is_file() {
+            bail!("the pinned toolchain has no clippy: run `rustup component add clippy` for it");
+        }
+        let mut command = self.cargo(clippy, &["clippy", "--quiet"], features);
         command::run(command.args(["--", "-D", "warnings"]))
-            .context("if clippy is not installed, run `rustup component add clippy`")
     }
 
-    fn cargo(&self, program: &Path, subcommand: &[&str], features: &[&str]) -> Command {
-        let mut command = self.toolchain.rustc.command(program);
+    fn cargo(&self, program: &str, subcommand: &[&str], features: &[&str]) -> Command {
+        let mut command = self.toolchain.command(program);
         command
             .current_dir(self.root)
             .args(subcommand)
@@ -88,7 +89,6 @@ impl<'a> Compiler<'a> {
         let mut flags: Vec<OsString> = ["-Cdebuginfo=2", "-Clink-arg=--btf"]
             .map(OsString::from)
             .into();
-        flags.push(joined("--sysroot=", &self.toolchain.sysroot, ""));
         flags.extend(
             self.remapped()
                 .map(|(from, to)| joined("--remap-path-prefix=", from, &format!("={to}"))),
@@ -96,15 +96,17 @@ impl<'a> Compiler<'a> {
         flags.join("\x1f".as_ref())
     }
 
-    /// Every folder whose name could get into the object; the last one that fits a path counts,
-    /// so the inner folders come after those around them.
-    fn remapped(&self) -> [(&Path, &'static str); 4] {
-        [
-            (&self.cargo_home, "/cargo"),
+    /// Every folder whose name could get into the object; the library's source lies in the root,
+    /// whatever its link there leads to. Of those that fit a path rustc takes
+    /// the last, so a folder inside another one has to come after it.
+    fn remapped(&self) -> [(&Path, &'static str); 3] {
+        let mut folders = [
             (self.root, "/twtrace"),
             (self.target_dir, "/target"),
-            (&self.toolchain.sysroot, "/sysroot"),
-        ]
+            (&self.cargo_home, "/cargo"),
+        ];
+        folders.sort_by_key(|(folder, _)| folder.as_os_str().len());
+        folders
     }
 
     /// Takes out the DWARF, which is nine tenths of the object: the kernel and aya read BTF only.

@@ -1,7 +1,6 @@
 //! The standard library's source of exactly the pinned rustc, for `-Z build-std=core`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -41,32 +40,6 @@ pub(super) fn find(rustc: &Rustc, tools: &Path) -> Result<PathBuf> {
     Ok(cached)
 }
 
-/// A sysroot that holds the source alone.
-///
-/// Cargo hashes the path of the library's crates into every symbol, relative to the sysroot if
-/// they lie in it and else absolute. In a sysroot of our own that relative path is always the
-/// same, wherever the source comes from, and nobody's toolchain has to be written to.
-pub(super) fn sysroot_of(source: &Path, tools: &Path) -> Result<PathBuf> {
-    let sysroot = tools.join("sysroot");
-    let link = sysroot.join(IN_SYSROOT);
-    if fs::read_link(&link).is_ok_and(|target| target == source) {
-        return Ok(sysroot);
-    }
-    let failed = || {
-        format!(
-            "cannot make {} a link to {}",
-            link.display(),
-            source.display()
-        )
-    };
-    fs::create_dir_all(link.parent().unwrap_or(&sysroot)).with_context(failed)?;
-    if link.is_symlink() {
-        fs::remove_file(&link).with_context(failed)?;
-    }
-    symlink(source, &link).with_context(failed)?;
-    Ok(sysroot)
-}
-
 /// Debian's package holds the same source, and half a gigabyte of the compiler's, which goes.
 fn fetch_from_debian(cached: &Path) -> Result<()> {
     println!("fetching the source of rustc {RELEASE}'s standard library from Debian's {SUITE}");
@@ -88,20 +61,4 @@ fn fetch_from_debian(cached: &Path) -> Result<()> {
 
 fn is_library(path: &Path) -> bool {
     path.join("Cargo.lock").is_file() && path.join("core/src/lib.rs").is_file()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sysroot_follows_the_source() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        for source in ["one", "one", "two"] {
-            let source = dir.path().join(source);
-            let sysroot = sysroot_of(&source, dir.path()).expect("a link can be made");
-            let link = fs::read_link(sysroot.join(IN_SYSROOT)).expect("the link is there");
-            assert_eq!(link, source);
-        }
-    }
 }
