@@ -21,6 +21,5 @@ pub use record::{
 };
 pub use state::{STATES, TcpState};
 
-/// The network namespace number under which counters of namespaces that no
-/// longer fit the counter table are kept; no namespace has inode 0.
-pub const OTHER_NETNS: u32 = 0;
+/// The slot of the counters shared by namespaces that found none of their own.
+pub const OTHER_SLOT: u32 = 0;

@@ -49,6 +49,8 @@ pub struct Offsets {
     pub task_comm: u64,
     /// 1 if this kernel was built with IPv6.
     pub has_ipv6: u64,
+    /// 1 if this kernel has the helper `bpf_get_current_task_btf` (5.11).
+    pub has_current_task_btf: u64,
 }
 
 impl Offsets {
@@ -73,5 +75,6 @@ impl Offsets {
         task_flags: 0,
         task_comm: 0,
         has_ipv6: 0,
+        has_current_task_btf: 0,
     };
 }

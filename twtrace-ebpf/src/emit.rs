@@ -4,21 +4,18 @@ use core::arch::asm;
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated};
 use twtrace_common::{
-    Change, Counters, OTHER_NETNS, ProcessKey, RecordKind, TransitionRecord, pair_index,
+    Change, Counters, OTHER_SLOT, ProcessKey, RecordKind, TransitionRecord, pair_index,
     transition_flags,
 };
 
 use crate::{
     globals,
-    maps::{COUNTERS, RECORDS},
+    maps::{COUNTERS, FREE_SLOTS, RECENT, RECORDS, SLOTS},
     sock::Addresses,
 };
 
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
-
-/// Counters of a namespace seen for the first time; too large for the stack.
-static NO_COUNTS: Counters = Counters::ZERO;
 
 /// A transition, with everything that is written about it.
 pub(crate) struct Seen {
@@ -36,9 +33,9 @@ pub(crate) fn transition(seen: &Seen) {
     let Some(counters) = counters(seen.netns) else {
         return;
     };
-    // SAFETY: the entry is this CPU's own and lives as long as the map: nothing
-    // deletes entries. The program cannot migrate, and one that interrupts it is
-    // kept out by the kernel's recursion guard, and counted as missed.
+    // SAFETY: the element is this CPU's own and lives as long as the map. The
+    // program cannot migrate, and one that interrupts it is kept out by the
+    // kernel's recursion guard, and counted as missed.
     let counters = unsafe { &mut *counters };
     let wakeup = count(counters, &seen.change);
     match RECORDS.reserve::<TransitionRecord>(0) {
@@ -89,19 +86,46 @@ fn unproven(mut index: usize) -> usize {
     index
 }
 
-/// This CPU's counters of a namespace, or those of [`OTHER_NETNS`] when the
-/// table is full.
+/// This CPU's counters of a namespace, or those of all namespaces that found
+/// no slot.
 #[inline(always)]
 fn counters(netns: u32) -> Option<*mut Counters> {
-    if let Some(counters) = COUNTERS.get_ptr_mut(&netns) {
-        return Some(counters);
+    let recent = RECENT.get_ptr_mut(0)?;
+    // SAFETY: this CPU's own element; see `transition`.
+    let recent = unsafe { &mut *recent };
+    if recent.netns == netns {
+        return COUNTERS.get_ptr_mut(recent.slot);
     }
-    // Another CPU may have been faster; either way the entry is there now,
-    // unless the table is full.
-    let _ = COUNTERS.insert(&netns, &NO_COUNTS, u64::from(BPF_NOEXIST));
-    COUNTERS
-        .get_ptr_mut(&netns)
-        .or_else(|| COUNTERS.get_ptr_mut(&OTHER_NETNS))
+    let slot = slot(netns);
+    // A namespace without a slot asks again: one may have been put back.
+    if slot != OTHER_SLOT {
+        recent.netns = netns;
+        recent.slot = slot;
+    }
+    COUNTERS.get_ptr_mut(slot)
+}
+
+/// The slot of a namespace; a new one takes a free slot.
+#[inline(always)]
+fn slot(netns: u32) -> u32 {
+    if let Some(slot) = known_slot(netns) {
+        return slot;
+    }
+    let Ok(Some(free)) = FREE_SLOTS.pop() else {
+        return OTHER_SLOT;
+    };
+    if SLOTS.insert(&netns, free, u64::from(BPF_NOEXIST)).is_ok() {
+        return free;
+    }
+    // Another CPU was faster, or the table is full.
+    let _ = FREE_SLOTS.push(free, 0);
+    known_slot(netns).unwrap_or(OTHER_SLOT)
+}
+
+#[inline(always)]
+fn known_slot(netns: u32) -> Option<u32> {
+    // SAFETY: nothing deletes entries, so what the pointer names stays.
+    SLOTS.get_ptr(&netns).map(|slot| unsafe { *slot })
 }
 
 #[inline(always)]

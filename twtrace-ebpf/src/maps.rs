@@ -1,9 +1,8 @@
 //! The maps, under the names by which user space finds them.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{LruHashMap, PerCpuHashMap, RingBuf},
+    maps::{HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use twtrace_common::{Counters, ProcessKey};
 
@@ -11,12 +10,37 @@ use twtrace_common::{Counters, ProcessKey};
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 23, 0);
 
-/// Totals per network namespace. User space sets its size at load and inserts
-/// [`twtrace_common::OTHER_NETNS`] before it attaches anything.
+/// Totals, a slot per network namespace: an array, since the address of its
+/// elements is computed in place, where a hash table would be called. User
+/// space sets its size at load.
 #[map]
-pub(crate) static COUNTERS: PerCpuHashMap<u32, Counters> =
-    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0);
+
+/// The slot of each namespace seen; those that found none share
+/// [`twtrace_common::OTHER_SLOT`].
+#[map]
+pub(crate) static SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(64, 0);
+
+/// Slots not given out yet; user space fills it before it attaches anything.
+#[map]
+pub(crate) static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(64, 0);
+
+/// What the last transition on this CPU was about: the next one is often
+/// about the same.
+#[map]
+pub(crate) static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes that user space has been told about, so that each is named once.
 #[map]
 pub(crate) static PROCESSES: LruHashMap<ProcessKey, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// An element of [`RECENT`]. Zero names no namespace and no process.
+#[repr(C)]
+pub(crate) struct Recent {
+    /// A namespace...
+    pub(crate) netns: u32,
+    /// ...and its slot.
+    pub(crate) slot: u32,
+    /// A process that user space has been told about.
+    pub(crate) process: ProcessKey,
+}

@@ -1,6 +1,6 @@
 //! The two ways to read kernel memory.
 
-use aya_ebpf::helpers;
+use aya_ebpf::helpers::{self, generated};
 
 /// A way to load a field at an offset resolved from kernel BTF.
 pub(crate) trait Memory {
@@ -10,6 +10,9 @@ pub(crate) trait Memory {
     /// `base` is a pointer that the hook handed out or that was loaded from
     /// one, and `offset` belongs to a field of that size in its type.
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T;
+
+    /// The running task, as a pointer that [`Self::load`] takes.
+    fn current_task() -> *const u8;
 }
 
 /// A plain load through a pointer whose type the verifier knows: it checks the
@@ -24,6 +27,12 @@ impl Memory for Typed {
         // Volatile keeps the load whole: two halves would be two other fields.
         unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
     }
+
+    #[inline(always)]
+    fn current_task() -> *const u8 {
+        // SAFETY: the helper takes no argument that could be wrong.
+        unsafe { generated::bpf_get_current_task_btf() }.cast::<u8>()
+    }
 }
 
 /// `bpf_probe_read_kernel`, for pointers without a type.
@@ -35,5 +44,11 @@ impl Memory for Probed {
         // SAFETY: the helper copes with any address.
         unsafe { helpers::bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }
             .unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn current_task() -> *const u8 {
+        // SAFETY: the helper takes no argument that could be wrong.
+        unsafe { generated::bpf_get_current_task() as *const u8 }
     }
 }

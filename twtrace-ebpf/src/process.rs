@@ -8,7 +8,7 @@ use twtrace_common::{COMM_LEN, ProcessKey, ProcessRecord, RecordKind, process_fl
 
 use crate::{
     globals::offset,
-    maps::{PROCESSES, RECORDS},
+    maps::{PROCESSES, RECENT, RECORDS},
     memory::{Memory, Probed},
 };
 
@@ -20,18 +20,35 @@ const BPF_RB_NO_WAKEUP: u64 = 1;
 
 /// The current process; tells user space its name at first sight.
 #[inline(always)]
-pub(crate) fn current() -> ProcessKey {
+pub(crate) fn current<M: Memory>() -> ProcessKey {
+    // Kernels before 5.11 hand out the task without its type.
+    if offset!(has_current_task_btf) != 0 {
+        identify::<M>()
+    } else {
+        identify::<Probed>()
+    }
+}
+
+#[inline(always)]
+fn identify<M: Memory>() -> ProcessKey {
     let tgid = (helpers::bpf_get_current_pid_tgid() >> 32) as u32;
-    let leader = group_leader();
-    // SAFETY: a task's group leader outlives the task's own run.
-    let start_time_ns = unsafe { Probed::load::<u64>(leader, offset!(task_start_boottime)) };
+    // SAFETY: a running task has a leader, which outlives the task's run.
+    let (leader, start_time_ns) = unsafe {
+        let leader = M::load::<usize>(M::current_task(), offset!(task_group_leader)) as *const u8;
+        (leader, M::load::<u64>(leader, offset!(task_start_boottime)))
+    };
     let key = ProcessKey {
         start_time_ns,
         tgid,
         padding: 0,
     };
-    if PROCESSES.get_ptr(&key).is_none() {
-        introduce(&key, leader);
+    if let Some(recent) = RECENT.get_ptr_mut(0) {
+        // SAFETY: this CPU's own element; see `emit::transition`.
+        let recent = unsafe { &mut (*recent).process };
+        let is_same = recent.start_time_ns == start_time_ns && recent.tgid == tgid;
+        if !is_same && (PROCESSES.get_ptr(&key).is_some() || introduce(&key, leader)) {
+            *recent = key;
+        }
     }
     key
 }
@@ -47,22 +64,13 @@ pub(crate) fn current_without_btf() -> ProcessKey {
     };
     if PROCESSES.get_ptr(&key).is_none() {
         let comm = helpers::bpf_get_current_comm().unwrap_or_default();
-        announce(&key, 0, comm);
+        let _ = announce(&key, 0, comm);
     }
     key
 }
 
 #[inline(always)]
-fn group_leader() -> *const u8 {
-    // SAFETY: the helper returns the running task, which has a leader.
-    unsafe {
-        let task = generated::bpf_get_current_task() as *const u8;
-        Probed::load::<usize>(task, offset!(task_group_leader)) as *const u8
-    }
-}
-
-#[inline(always)]
-fn introduce(key: &ProcessKey, leader: *const u8) {
+fn introduce(key: &ProcessKey, leader: *const u8) -> bool {
     // SAFETY: both fields are the leader's own.
     let (task_flags, comm) = unsafe {
         (
@@ -75,15 +83,15 @@ fn introduce(key: &ProcessKey, leader: *const u8) {
     } else {
         0
     };
-    announce(key, flags, comm);
+    announce(key, flags, comm)
 }
 
-/// Writes the process record. If the ring is full the process stays unknown
-/// here, and is announced with its next transition.
+/// Writes the process record; returns whether the ring had room. If not, the
+/// process stays unknown here, and is announced with its next transition.
 #[inline(always)]
-fn announce(key: &ProcessKey, flags: u8, comm: [u8; COMM_LEN]) {
+fn announce(key: &ProcessKey, flags: u8, comm: [u8; COMM_LEN]) -> bool {
     let Some(mut entry) = RECORDS.reserve::<ProcessRecord>(0) else {
-        return;
+        return false;
     };
     // SAFETY: the helper takes no argument that could be wrong.
     let cgroup_id = unsafe { generated::bpf_get_current_cgroup_id() };
@@ -99,4 +107,5 @@ fn announce(key: &ProcessKey, flags: u8, comm: [u8; COMM_LEN]) {
     entry.submit(BPF_RB_NO_WAKEUP);
     // A lost insert only means that the process is named twice.
     let _ = PROCESSES.insert(key, 1u8, u64::from(BPF_ANY));
+    true
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    bpf::{attach::Settings, plan::Wanted},
+    bpf::plan::Wanted,
     cli::{CheckArgs, ProbesArg, TopArgs, TraceArgs},
     host,
     probes::Tier,
@@ -66,8 +66,10 @@ pub struct Trace {
     pub wanted: Wanted,
     /// The BPF object to load; `None` for the built-in one.
     pub object: Option<PathBuf>,
-    /// How to load it.
-    pub settings: Settings,
+    /// Size of the ring buffer in bytes: a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// Only this network namespace.
+    pub netns: Option<u32>,
     /// Sockets to remember at most.
     pub max_connections: usize,
 }
@@ -126,10 +128,8 @@ impl Trace {
                 ProbesArg::None => Wanted::Only(Tier::None),
             },
             object: args.bpf_object.clone(),
-            settings: Settings {
-                ring_bytes: ring_bytes(&args.ring_size)?,
-                netns: args.netns.as_deref().map(host::resolve).transpose()?,
-            },
+            ring_bytes: ring_bytes(&args.ring_size)?,
+            netns: args.netns.as_deref().map(host::resolve).transpose()?,
             max_connections: args.max_connections,
         })
     }

@@ -77,8 +77,9 @@ pub struct ProcessFacts {
 /// The kernel side's totals, cumulative since attach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Counters by network namespace, summed over CPUs.
-    pub by_netns: Vec<(u32, Counters)>,
+    /// Counters by network namespace, summed over CPUs; `None` for those that
+    /// found no slot of their own.
+    pub by_netns: Vec<(Option<u32>, Counters)>,
     /// Times a program did not run because it was running on that CPU; `None`
     /// where the kernel does not count this.
     pub missed: Option<u64>,

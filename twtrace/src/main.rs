@@ -41,7 +41,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
 
 /// Help and version as they are; a wrong argument in one line.
 fn refuse(refused: &clap::Error) -> ExitCode {
-    if !refused.use_stderr() || refused.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    if !refused.use_stderr()
+        || refused.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     {
         refused.exit();
     }
@@ -53,7 +54,10 @@ fn refuse(refused: &clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .collect();
     let reason = reason.join(" ");
-    eprintln!("twtrace: {}; see `twtrace --help`", reason.trim_start_matches("error: "));
+    eprintln!(
+        "twtrace: {}; see `twtrace --help`",
+        reason.trim_start_matches("error: ")
+    );
     ExitCode::from(FAILED)
 }
 

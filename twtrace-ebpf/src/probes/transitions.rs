@@ -94,7 +94,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         old as u8,
         new as u8
     );
-    let owner = change.has_owner().then(process::current);
+    let owner = change.has_owner().then(process::current::<M>);
     emit::transition(&Seen {
         change,
         sk: sock.address(),

@@ -42,6 +42,8 @@ const VERIFIER_STATISTICS: [&str; 3] = ["verification time", "stack depth", "pro
 pub struct Settings {
     /// Size of the ring buffer in bytes; a power of two of at least a page.
     pub ring_bytes: u32,
+    /// Network namespaces with counters of their own, plus one slot for the rest.
+    pub netns_slots: u32,
     /// Trace only this network namespace.
     pub netns: Option<u32>,
 }
@@ -106,7 +108,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
     };
     let session = Session {
         ring: Ring::take(&mut ebpf)?,
-        counters: Counters::take(&mut ebpf, &fd)?,
+        counters: Counters::take(&mut ebpf, fd)?,
         transitions: report,
         ebpf,
     };
@@ -190,14 +192,18 @@ impl Loaded {
         let offsets = resolved.unwrap_or(Offsets::UNRESOLVED);
         let wake_mask = Ring::wake_mask(settings.ring_bytes);
         let netns = settings.netns.unwrap_or(0);
-        let ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new()
             .btf(btf.as_ref())
             .override_global("OFFSETS", offsets.as_bytes(), true)
             .override_global("NETNS_FILTER", &netns, true)
             .override_global("WAKE_MASK", &wake_mask, true)
             .map_max_entries("RECORDS", settings.ring_bytes)
+            .map_max_entries("COUNTERS", settings.netns_slots)
+            .map_max_entries("SLOTS", settings.netns_slots)
+            .map_max_entries("FREE_SLOTS", settings.netns_slots)
             .load(object)
             .context("cannot load the BPF object")?;
+        Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
         Ok(Self {
             ebpf,
             btf,

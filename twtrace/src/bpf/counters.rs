@@ -1,78 +1,89 @@
 //! What the programs count: totals per namespace, and the runs they missed.
 
 use std::{
-    fs, io,
+    fs,
     os::fd::{AsFd, AsRawFd},
 };
 
 use anyhow::{Context, Result};
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuHashMap, PerCpuValues},
+    maps::{HashMap, MapData, PerCpuArray, Queue},
     programs::ProgramFd,
 };
-use twtrace_common::{COUNTER_WORDS, Counters as NetnsCounters, OTHER_NETNS};
+use twtrace_common::{COUNTER_WORDS, Counters as SlotCounters, OTHER_SLOT};
 
 use crate::frame::Totals;
 
 /// Reader of the kernel side's totals.
 pub struct Counters {
-    map: PerCpuHashMap<MapData, u32, [u64; COUNTER_WORDS]>,
+    counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
+    slots: HashMap<MapData, u32, u32>,
     program: ProgramFd,
 }
 
 impl Counters {
-    /// Takes the map out of `ebpf`; `program` is the one whose misses count.
-    pub(super) fn take(ebpf: &mut Ebpf, program: &ProgramFd) -> Result<Self> {
+    /// Hands the free slots to the programs, which must not be attached yet.
+    pub(super) fn fill_slots(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
+        // Borrowed, not taken: the programs are loaded later and need it open.
         let map = ebpf
-            .take_map("COUNTERS")
-            .context("the BPF object has no map COUNTERS")?;
-        let program = program
-            .try_clone()
-            .context("cannot keep the program's descriptor")?;
-        let mut counters = Self {
-            map: map.try_into()?,
-            program,
-        };
-        counters.make_room_for_others()?;
-        Ok(counters)
+            .map_mut("FREE_SLOTS")
+            .context("the BPF object has no map FREE_SLOTS")?;
+        let mut free: Queue<_, u32> = map.try_into()?;
+        for slot in 0..slots {
+            if slot != OTHER_SLOT {
+                free.push(slot, 0).context("cannot prepare the counters")?;
+            }
+        }
+        Ok(())
     }
 
-    /// The programs fall back to this entry when the table is full.
-    fn make_room_for_others(&mut self) -> Result<()> {
-        let cpus = aya::util::nr_cpus()
-            .map_err(|(what, error)| io::Error::other(format!("{what}: {error}")))?;
-        let zeros = PerCpuValues::try_from(vec![[0; COUNTER_WORDS]; cpus])?;
-        self.map
-            .insert(OTHER_NETNS, zeros, 0)
-            .context("cannot prepare the counters")
+    /// Takes the maps out of `ebpf`; `program` is the one whose misses count.
+    pub(super) fn take(ebpf: &mut Ebpf, program: ProgramFd) -> Result<Self> {
+        let counters = ebpf
+            .take_map("COUNTERS")
+            .context("the BPF object has no map COUNTERS")?;
+        let slots = ebpf
+            .take_map("SLOTS")
+            .context("the BPF object has no map SLOTS")?;
+        Ok(Self {
+            counters: counters.try_into()?,
+            slots: slots.try_into()?,
+            program,
+        })
     }
 
     /// Reads all totals. Other CPUs go on counting meanwhile.
+    ///
+    /// # Errors
+    /// A map that cannot be read.
     pub fn read(&self) -> Result<Totals> {
-        let mut by_netns = Vec::new();
-        for netns in self.map.keys() {
-            let netns = netns.context("cannot read the counters")?;
-            let per_cpu = self
-                .map
-                .get(&netns, 0)
-                .context("cannot read the counters")?;
-            let mut sum = [0; COUNTER_WORDS];
-            for words in per_cpu.iter() {
-                for (sum, word) in sum.iter_mut().zip(words) {
-                    *sum += word;
-                }
-            }
-            let counters: NetnsCounters = zerocopy::transmute!(sum);
-            if counters != NetnsCounters::ZERO {
-                by_netns.push((netns, counters));
-            }
+        let mut by_netns = vec![(None, self.slot(OTHER_SLOT)?)];
+        for entry in self.slots.iter() {
+            let (netns, slot) = entry.context("cannot read the slots of namespaces")?;
+            by_netns.push((Some(netns).filter(|netns| *netns != 0), self.slot(slot)?));
         }
+        by_netns.retain(|(_, counters)| *counters != SlotCounters::ZERO);
         by_netns.sort_unstable_by_key(|(netns, _)| *netns);
         Ok(Totals {
             by_netns,
             missed: self.missed(),
         })
+    }
+
+    /// One slot, summed over CPUs.
+    fn slot(&self, slot: u32) -> Result<SlotCounters> {
+        let per_cpu = self
+            .counters
+            .get(&slot, 0)
+            .context("cannot read the counters")?;
+        let mut sum = [0; COUNTER_WORDS];
+        for words in per_cpu.iter() {
+            for (sum, word) in sum.iter_mut().zip(words) {
+                *sum += word;
+            }
+        }
+        Ok(zerocopy::transmute!(sum))
     }
 
     /// Times the program did not run because it was running on that CPU;

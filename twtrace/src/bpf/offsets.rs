@@ -43,7 +43,22 @@ pub fn resolve(path: &Path) -> Result<Offsets> {
         task_flags: at("task_struct", "flags")?,
         task_comm: at("task_struct", "comm")?,
         has_ipv6: u64::from(ipv6.is_some()),
+        has_current_task_btf: u64::from(has_helper(&btf, "BPF_FUNC_get_current_task_btf")),
     })
+}
+
+/// Whether this kernel has a BPF helper: its types name them all.
+fn has_helper(btf: &Btf, name: &str) -> bool {
+    btf.resolve_types_by_name("bpf_func_id")
+        .unwrap_or_default()
+        .iter()
+        .any(|ty| match ty {
+            Type::Enum(ids) => ids
+                .members
+                .iter()
+                .any(|id| btf.resolve_name(id).is_ok_and(|helper| helper == name)),
+            _ => false,
+        })
 }
 
 /// The byte offset of `path` (fields joined by dots) in `struct structure`.

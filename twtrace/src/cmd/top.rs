@@ -36,7 +36,7 @@ pub fn run(config: &Top) -> Result<ExitCode> {
 /// The live kernel, or sock_diag where it allows no BPF.
 fn source(config: &Top) -> Result<Source> {
     let trace = &config.trace;
-    let netns = trace.settings.netns;
+    let netns = trace.netns;
     let Attached { session, reports } = super::attach(trace)?;
     if let Some(session) = session {
         return live::start(session, netns, config.interval);

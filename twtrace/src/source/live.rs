@@ -65,7 +65,13 @@ impl Reader {
     fn run(mut self, netns: Option<u32>, netns_known: bool, stop: &Stop) -> Result<()> {
         let sockets = seeding::seeds(netns, netns_known);
         info!("attached, with {} sockets seeded", sockets.len());
-        if self.send(Frame::Seed { sockets, until_ns: host::boot_time_ns() }).is_err() {
+        if self
+            .send(Frame::Seed {
+                sockets,
+                until_ns: host::boot_time_ns(),
+            })
+            .is_err()
+        {
             return Ok(());
         }
         let mut stopping = false;
