@@ -154,17 +154,24 @@ impl Change {
     /// too, when the process works off the backlog, but it did not cause them.
     #[inline(always)]
     pub const fn has_owner(&self) -> bool {
+        Self::may_have_owner(self.old, self.new)
+            && (self.process_context || !self.fields_known)
+            && (!matches!(self.new, TcpState::Close) || matches!(self.reset(), Outcome::ResetLocal))
+    }
+
+    /// Whether a process can cause a transition from `old` to `new`.
+    #[inline(always)]
+    pub const fn may_have_owner(old: TcpState, new: TcpState) -> bool {
         use TcpState::{
             Close, CloseWait, Established, FinWait1, LastAck, Listen, SynRecv, SynSent,
         };
-        let caused = match (self.old, self.new) {
+        matches!(
+            (old, new),
             (Close, SynSent | Listen)
-            | (SynRecv | Established, FinWait1)
-            | (CloseWait, LastAck) => true,
-            (Established, Close) => matches!(self.reset(), Outcome::ResetLocal),
-            _ => false,
-        };
-        caused && (self.process_context || !self.fields_known)
+                | (SynRecv | Established, FinWait1)
+                | (CloseWait, LastAck)
+                | (Established, Close)
+        )
     }
 }
 

@@ -17,7 +17,8 @@ pub enum RecordKind {
 
 /// Bits of [`TransitionRecord::flags`].
 pub mod transition_flags {
-    /// A process held the socket lock; without it a softirq or a timer ran.
+    /// A process held the socket lock. Read where it decides whom to credit, and
+    /// nowhere else.
     pub const PROCESS_CONTEXT: u8 = 1;
     /// `netns`, `error` and `shutdown` were read; without it they are 0 and mean nothing.
     pub const FIELDS_KNOWN: u8 = 2;
@@ -39,11 +40,13 @@ pub struct TransitionRecord {
     pub flags: u8,
     /// Inode of the socket's network namespace.
     pub netns: u32,
-    /// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`).
+    /// Nanoseconds since boot, suspend left out (`CLOCK_MONOTONIC`): the cheaper
+    /// clock to read.
     pub time_ns: u64,
     /// Address of the socket: its name until its transition to CLOSE, then reused.
     pub sk: u64,
-    /// When the process started, in nanoseconds since boot; 0 if not read.
+    /// When the process started, in nanoseconds since boot, suspend included;
+    /// 0 if not read.
     pub start_time_ns: u64,
     /// The process (thread group) that caused the transition.
     pub tgid: u32,

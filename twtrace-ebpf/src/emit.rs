@@ -153,7 +153,7 @@ fn write(record: *mut TransitionRecord, seen: &Seen) {
         (&raw mut (*record).new_state).write(change.new as u8);
         (&raw mut (*record).flags).write(flags);
         (&raw mut (*record).netns).write(seen.netns);
-        (&raw mut (*record).time_ns).write(generated::bpf_ktime_get_boot_ns());
+        (&raw mut (*record).time_ns).write(generated::bpf_ktime_get_ns());
         (&raw mut (*record).sk).write(seen.sk);
         (&raw mut (*record).start_time_ns).write(start_time_ns);
         (&raw mut (*record).tgid).write(tgid);

@@ -11,6 +11,13 @@ pub(crate) trait Memory {
     /// one, and `offset` belongs to a field of that size in its type.
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T;
 
+    /// Loads the `T` at `offset` of the `struct tcp_sock` around the TCP socket
+    /// `sk`, behind the end of its `struct sock`.
+    ///
+    /// # Safety
+    /// As [`Self::load`].
+    unsafe fn load_tcp<T: Copy + Default>(sk: *const u8, offset: u64) -> T;
+
     /// The running task, as a pointer that [`Self::load`] takes.
     fn current_task() -> *const u8;
 }
@@ -29,6 +36,20 @@ impl Memory for Typed {
     }
 
     #[inline(always)]
+    unsafe fn load_tcp<T: Copy + Default>(sk: *const u8, offset: u64) -> T {
+        // SAFETY: the helper checks the socket, and gives the pointer its larger
+        // type; then by the caller's promise.
+        unsafe {
+            let tcp = generated::bpf_skc_to_tcp_sock(sk.cast_mut().cast());
+            if tcp.is_null() {
+                T::default()
+            } else {
+                Self::load(tcp.cast::<u8>(), offset)
+            }
+        }
+    }
+
+    #[inline(always)]
     fn current_task() -> *const u8 {
         // SAFETY: the helper takes no argument that could be wrong.
         unsafe { generated::bpf_get_current_task_btf() }.cast::<u8>()
@@ -44,6 +65,12 @@ impl Memory for Probed {
         // SAFETY: the helper copes with any address.
         unsafe { helpers::bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }
             .unwrap_or_default()
+    }
+
+    #[inline(always)]
+    unsafe fn load_tcp<T: Copy + Default>(sk: *const u8, offset: u64) -> T {
+        // SAFETY: by the caller's promise.
+        unsafe { Self::load(sk, offset) }
     }
 
     #[inline(always)]

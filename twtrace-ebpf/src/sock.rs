@@ -2,10 +2,7 @@
 
 use core::marker::PhantomData;
 
-use crate::{
-    globals::offset,
-    memory::{Memory, Probed},
-};
+use crate::{globals::offset, memory::Memory};
 
 /// `AF_INET6`.
 const AF_INET6: u16 = 10;
@@ -91,12 +88,11 @@ impl<M: Memory> Sock<M> {
     /// The local port on the way to CLOSE, where the socket may have given its
     /// port back already: `inet_sport` stays.
     /// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp.c#L2848-L2858>
-    ///
-    /// The field lies behind `struct sock`, where a typed load may not reach.
     #[inline(always)]
     pub(crate) fn last_port(&self) -> u16 {
-        // SAFETY: the hook's socket is an inet_sock, as all TCP sockets are.
-        u16::from_be(unsafe { Probed::load(self.address, offset!(inet_sport)) })
+        // SAFETY: the hook's socket is TCP's, and the field an inet_sock's, with
+        // which a tcp_sock begins.
+        u16::from_be(unsafe { M::load_tcp(self.address, offset!(inet_sport)) })
     }
 
     #[inline(always)]

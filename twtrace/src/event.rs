@@ -45,7 +45,7 @@ pub enum Event {
 /// A socket changed its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransitionEvent {
-    /// Nanoseconds since boot.
+    /// Nanoseconds since boot, suspend left out.
     pub time_ns: u64,
     /// The socket's kernel address: its name until it goes to CLOSE.
     pub sk: u64,

@@ -15,7 +15,7 @@ pub enum Frame {
     Seed {
         /// Those that still did when sock_diag looked.
         sockets: Vec<SeedSocket>,
-        /// When it had looked at all, in nanoseconds since boot: a socket that
+        /// When it had looked at all, on the clock of records: a socket that
         /// is met before this and is not listed was gone before its turn.
         until_ns: u64,
     },
@@ -29,7 +29,7 @@ pub enum Frame {
     Population(Population),
     /// An interval has passed: time for a Snapshot.
     Tick {
-        /// Nanoseconds since boot.
+        /// On the clock of records.
         time_ns: u64,
     },
 }
@@ -43,9 +43,12 @@ pub struct Meta {
     pub kernel: String,
     /// Which boot of the host.
     pub boot_id: String,
-    /// When counting started, in nanoseconds since boot.
+    /// When counting started, on the clock of records.
     pub started_ns: u64,
-    /// The wall clock at boot, in nanoseconds since 1970: boot time + this = wall time.
+    /// What to add to a record's time for the wall clock's, in nanoseconds since 1970.
+    pub wall_at_zero_ns: u64,
+    /// What to add to a process's start for the wall clock's; another number
+    /// than the above on a host that was suspended.
     pub wall_at_boot_ns: u64,
     /// The hooks that attached.
     pub hooks: Hooks,

@@ -107,7 +107,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
         });
     };
     let session = Session {
-        ring: Ring::take(&mut ebpf)?,
+        ring: Ring::take(&mut ebpf, settings.ring_bytes)?,
         counters: Counters::take(&mut ebpf, fd)?,
         transitions: report,
         ebpf,
@@ -190,7 +190,8 @@ impl Loaded {
             .err()
             .map(|error| Refusal::for_good(format!("{error:#}")));
         let offsets = resolved.unwrap_or(Offsets::UNRESOLVED);
-        let wake_mask = Ring::wake_mask(settings.ring_bytes);
+        // A counter that wakes at multiples of 2^64 never does.
+        let wake_mask = Ring::wake_mask(settings.ring_bytes).unwrap_or(u64::MAX);
         let netns = settings.netns.unwrap_or(0);
         let mut ebpf = EbpfLoader::new()
             .btf(btf.as_ref())

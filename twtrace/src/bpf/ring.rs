@@ -13,7 +13,11 @@ use aya::{
 use bytes::BytesMut;
 use twtrace_common::TransitionRecord;
 
-/// Records between two wake-ups fill at most this part of the ring.
+/// A ring of this size is emptied by the reader's clock alone; a smaller one
+/// could fill between two looks, so the programs wake the reader.
+/// `docs/decisions/0002-ring-wakeups.md` has the figures.
+const QUIET_RING_BYTES: u32 = 8 << 20;
+/// Records between two wake-ups of a small ring fill at most this part of it.
 const WAKE_AT_PART: usize = 4;
 /// Pairs of states that a busy CPU counts side by side; each wakes on its own.
 const BUSY_PAIRS: usize = 16;
@@ -21,25 +25,35 @@ const BUSY_PAIRS: usize = 16;
 /// Reader of the ring buffer.
 pub struct Ring {
     buffer: RingBuf<MapData>,
+    wakes: bool,
 }
 
 impl Ring {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+    pub(super) fn take(ebpf: &mut Ebpf, ring_bytes: u32) -> Result<Self> {
         let map = ebpf
             .take_map("RECORDS")
             .context("the BPF object has no map RECORDS")?;
         Ok(Self {
             buffer: map.try_into()?,
+            wakes: Self::wake_mask(ring_bytes).is_some(),
         })
     }
 
-    /// How often a program wakes the reader: each time a per-CPU counter
-    /// reaches a multiple of this plus one. A smaller ring is read more often.
-    pub(super) fn wake_mask(ring_bytes: u32) -> u64 {
+    /// How often the programs wake the reader: each time a per-CPU counter
+    /// reaches a multiple of this plus one. `None`: never.
+    pub(super) fn wake_mask(ring_bytes: u32) -> Option<u64> {
+        if ring_bytes >= QUIET_RING_BYTES {
+            return None;
+        }
         let records = ring_bytes as usize / size_of::<TransitionRecord>();
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         let between = records / WAKE_AT_PART / BUSY_PAIRS / cpus;
-        between.checked_ilog2().map_or(0, |log| (1 << log) - 1)
+        Some(between.checked_ilog2().map_or(0, |log| (1 << log) - 1))
+    }
+
+    /// What the reader waits for besides its clock.
+    pub fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        self.wakes.then(|| self.buffer.as_fd())
     }
 
     /// Copies records to `batch` until it holds `limit` bytes or the ring is
@@ -55,20 +69,18 @@ impl Ring {
     }
 }
 
-impl AsFd for Ring {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.buffer.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_tiny_ring_wakes_for_every_record() {
-        assert_eq!(Ring::wake_mask(4096), 0);
-        let mask = Ring::wake_mask(8 << 20);
-        assert!((mask + 1).is_power_of_two() && mask < 100_000 / 4, "{mask}");
+    fn the_smaller_the_ring_the_more_often_it_wakes() {
+        assert_eq!(Ring::wake_mask(4096), Some(0), "for every record");
+        let masks: Vec<u64> = (12..23)
+            .filter_map(|log| Ring::wake_mask(1 << log))
+            .collect();
+        assert_eq!(masks.len(), 11);
+        assert!(masks.is_sorted() && masks.iter().all(|mask| (mask + 1).is_power_of_two()));
+        assert_eq!(Ring::wake_mask(8 << 20), None);
     }
 }

@@ -27,42 +27,44 @@ pub fn read() -> HostFacts {
     }
 }
 
-/// Nanoseconds since boot, suspend included (`CLOCK_BOOTTIME`): the clock of all records.
-pub fn boot_time_ns() -> u64 {
-    clock_ns(ClockId::Boottime)
+/// Nanoseconds since boot, suspend left out (`CLOCK_MONOTONIC`): the clock of all records.
+pub fn monotonic_ns() -> u64 {
+    clock_ns(ClockId::Monotonic)
 }
 
-/// One instant on two clocks, to turn times of records into dates.
+/// One instant on three clocks, to turn times of records and of processes into dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockAnchor {
-    /// Nanoseconds since boot, suspend included.
+    /// Nanoseconds since boot, suspend left out: the clock of records.
+    pub monotonic_ns: u64,
+    /// Nanoseconds since boot, suspend included: the clock of process starts.
     pub boot_ns: u64,
     /// Nanoseconds since 1970-01-01 00:00 UTC.
     pub wall_ns: u64,
 }
 
 impl ClockAnchor {
-    /// Reads both clocks at the same instant, to within about a microsecond.
+    /// Reads all clocks at the same instant, to within about a microsecond.
     pub fn read() -> Self {
-        // The process may be interrupted between two readings: the closest pair counts.
-        let pair = || {
-            let (before, wall_ns, after) =
-                (boot_time_ns(), clock_ns(ClockId::Realtime), boot_time_ns());
-            let width = after.saturating_sub(before);
-            (
-                width,
-                Self {
-                    boot_ns: before + width / 2,
-                    wall_ns,
-                },
-            )
-        };
-        let first = pair();
-        let closest = (1..5).map(|_| pair()).fold(
-            first,
-            |best, next| if next.0 < best.0 { next } else { best },
-        );
-        closest.1
+        // The process may be interrupted between two readings: the closest ones count.
+        let readings: [(u64, Self); 5] = std::array::from_fn(|_| Self::read_once());
+        let closest = readings.into_iter().min_by_key(|(width, _)| *width);
+        closest.map_or_else(|| Self::read_once().1, |(_, anchor)| anchor)
+    }
+
+    /// A reading, and how long it took.
+    fn read_once() -> (u64, Self) {
+        let before = monotonic_ns();
+        let (wall_ns, boot_ns) = (clock_ns(ClockId::Realtime), clock_ns(ClockId::Boottime));
+        let width = monotonic_ns().saturating_sub(before);
+        (
+            width,
+            Self {
+                monotonic_ns: before + width / 2,
+                boot_ns,
+                wall_ns,
+            },
+        )
     }
 }
 
@@ -194,9 +196,9 @@ mod tests {
 
     #[test]
     fn the_anchor_lies_between_two_readings() {
-        let before = boot_time_ns();
+        let before = monotonic_ns();
         let anchor = ClockAnchor::read();
-        assert!((before..=boot_time_ns()).contains(&anchor.boot_ns));
+        assert!((before..=monotonic_ns()).contains(&anchor.boot_ns));
         assert!(anchor.wall_ns > 1_600_000_000_000_000_000, "{anchor:?}");
     }
 

@@ -15,8 +15,8 @@ mod sockstat;
 
 pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
 pub use facts::{
-    Capabilities, Capability, ClockAnchor, HostFacts, boot_time_ns, capabilities, kernel_version,
-    lockdown, read,
+    Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
+    monotonic_ns, read,
 };
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use processes::{cgroup, same_start, start_time_ns};

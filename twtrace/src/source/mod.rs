@@ -90,7 +90,8 @@ fn meta(hooks: Hooks) -> Meta {
         hostname: facts.hostname,
         kernel: facts.kernel,
         boot_id: facts.boot_id,
-        started_ns: clock.boot_ns,
+        started_ns: clock.monotonic_ns,
+        wall_at_zero_ns: clock.wall_ns.saturating_sub(clock.monotonic_ns),
         wall_at_boot_ns: clock.wall_ns.saturating_sub(clock.boot_ns),
         hooks,
     }
@@ -110,7 +111,7 @@ impl Pace {
             .max(1);
         Self {
             interval_ns,
-            next_ns: host::boot_time_ns().saturating_add(interval_ns),
+            next_ns: host::monotonic_ns().saturating_add(interval_ns),
         }
     }
 

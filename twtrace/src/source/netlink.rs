@@ -21,7 +21,7 @@ pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
         let mut pace = Pace::new(interval);
         let mut stopping = false;
         loop {
-            let now_ns = host::boot_time_ns();
+            let now_ns = host::monotonic_ns();
             if pace.is_due(now_ns) || stopping {
                 let look = Frame::Population(population(netns));
                 let tick = Frame::Tick { time_ns: now_ns };
@@ -32,7 +32,7 @@ pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
             if stopping {
                 return Ok(());
             }
-            stopping = stop.wait(None, pace.until_next(host::boot_time_ns()))?;
+            stopping = stop.wait(None, pace.until_next(host::monotonic_ns()))?;
         }
     })
 }

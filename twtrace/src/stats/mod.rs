@@ -123,5 +123,5 @@ impl Stats {
 
 /// RFC 3339 in UTC, to the millisecond.
 fn wall_time(meta: &Meta, time_ns: u64) -> String {
-    snapshot::rfc3339(meta.wall_at_boot_ns.saturating_add(time_ns))
+    snapshot::rfc3339(meta.wall_at_zero_ns.saturating_add(time_ns))
 }
