@@ -51,11 +51,7 @@ impl BpfObject {
             Self::Program(id) => (BPF_PROG_GET_FD_BY_ID, id),
             Self::Map(id) => (BPF_MAP_GET_FD_BY_ID, id),
         };
-        let attr = GetFdById {
-            id,
-            next_id: 0,
-            open_flags: 0,
-        };
+        let attr = GetFdById { id, next_id: 0, open_flags: 0 };
         // SAFETY: bpf(2) reads `size` bytes from `attr`, which lives across the call and has
         // exactly that size; these two commands write nothing back.
         let fd =

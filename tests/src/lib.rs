@@ -24,11 +24,7 @@ fn profile_dir() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test executable");
     let dir = test.parent().expect("an executable is in a directory");
     // A test executable is in `deps`, a helper program one level above.
-    let dir = if dir.ends_with("deps") {
-        dir.parent().expect("deps has a parent")
-    } else {
-        dir
-    };
+    let dir = if dir.ends_with("deps") { dir.parent().expect("deps has a parent") } else { dir };
     dir.to_owned()
 }
 
@@ -40,10 +36,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Optio
         if let Some(value) = ready() {
             return value;
         }
-        assert!(
-            start.elapsed() < limit,
-            "waited {limit:?} in vain for {what}"
-        );
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -33,12 +33,7 @@ impl PrivateNetns {
     /// `tcp_tw_reuse` is off, so that every TIME_WAIT made stays and can be counted.
     pub fn new() -> Self {
         let mut holder = Command::new("unshare")
-            .args([
-                "--net",
-                "sh",
-                "-c",
-                "ip link set lo up && echo ready && exec cat >/dev/null",
-            ])
+            .args(["--net", "sh", "-c", "ip link set lo up && echo ready && exec cat >/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -49,10 +44,7 @@ impl PrivateNetns {
             .read_line(&mut ready)
             .expect("reading from the namespace holder");
         if ready != "ready\n" {
-            let said = holder
-                .wait_with_output()
-                .expect("waiting for the namespace holder")
-                .stderr;
+            let said = holder.wait_with_output().expect("waiting for the namespace holder").stderr;
             panic!(
                 "cannot make a network namespace; the live tests need root and `ip` of iproute2: {}",
                 String::from_utf8_lossy(&said).trim()
@@ -61,11 +53,7 @@ impl PrivateNetns {
         let handle = File::open(format!("/proc/{}/ns/net", holder.id()))
             .expect("opening the namespace of its holder");
         let inode = handle.metadata().expect("stat of the namespace").ino();
-        let netns = Self {
-            holder,
-            handle,
-            inode,
-        };
+        let netns = Self { holder, handle, inode };
         netns.sysctl_set("net.ipv4.tcp_max_tw_buckets", "1000000");
         netns.sysctl_set("net.ipv4.ip_local_port_range", "10000 65535");
         netns.sysctl_set("net.ipv4.tcp_tw_reuse", "0");
@@ -106,19 +94,9 @@ impl PrivateNetns {
     #[track_caller]
     pub fn output(&self, program: &str, args: &[&str]) -> String {
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self
-            .spawn(&mut command)
-            .wait_with_output()
-            .expect("waiting for a command");
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Output { status, stdout, stderr } =
+            self.spawn(&mut command).wait_with_output().expect("waiting for a command");
         assert!(
             status.success(),
             "`{program} {}` failed, {status}: {}",
@@ -131,10 +109,7 @@ impl PrivateNetns {
     /// Gives it a name that `ip netns` knows, until the name is dropped.
     pub fn publish(&self) -> NetnsName {
         let name = format!("twtrace-test-{}", self.inode);
-        self.output(
-            "ip",
-            &["netns", "attach", &name, &self.holder.id().to_string()],
-        );
+        self.output("ip", &["netns", "attach", &name, &self.holder.id().to_string()]);
         NetnsName { name }
     }
 
@@ -154,31 +129,19 @@ impl PrivateNetns {
     /// The number of timewait mini-sockets inside, of both substates.
     pub fn sockstat_tw(&self) -> u64 {
         let sockstat = self.proc_net("sockstat");
-        let mut words = sockstat
-            .split_ascii_whitespace()
-            .skip_while(|word| *word != "tw")
-            .skip(1);
-        words
-            .next()
-            .and_then(|n| n.parse().ok())
-            .expect("sockstat has `tw N`")
+        let mut words = sockstat.split_ascii_whitespace().skip_while(|word| *word != "tw").skip(1);
+        words.next().and_then(|n| n.parse().ok()).expect("sockstat has `tw N`")
     }
 
     /// One counter of this namespace, such as `("TcpExt", "TW")`.
     pub fn netstat(&self, group: &str, counter: &str) -> u64 {
         let file = if group == "Tcp" { "snmp" } else { "netstat" };
         let text = self.proc_net(file);
-        let mut rows = text.lines().filter(|line| {
-            line.strip_prefix(group)
-                .is_some_and(|rest| rest.starts_with(':'))
-        });
-        let (names, values) = rows
-            .next()
-            .zip(rows.next())
-            .expect("a row of names, one of values");
-        let mut columns = names
-            .split_ascii_whitespace()
-            .zip(values.split_ascii_whitespace());
+        let mut rows = text
+            .lines()
+            .filter(|line| line.strip_prefix(group).is_some_and(|rest| rest.starts_with(':')));
+        let (names, values) = rows.next().zip(rows.next()).expect("a row of names, one of values");
+        let mut columns = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
         columns
             .find(|(name, _)| *name == counter)
             .and_then(|(_, value)| value.parse().ok())
@@ -218,8 +181,6 @@ impl NetnsName {
 impl Drop for NetnsName {
     fn drop(&mut self) {
         // A name left behind cannot be helped here, and must not hide the test's own failure.
-        let _ = Command::new("ip")
-            .args(["netns", "delete", &self.name])
-            .status();
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
     }
 }

@@ -41,11 +41,7 @@ impl Peer {
         port: u16,
         traffic: &Traffic,
     ) -> Self {
-        Self::start(
-            netns,
-            program,
-            &["client", &port.to_string(), &traffic.to_string()],
-        )
+        Self::start(netns, program, &["client", &port.to_string(), &traffic.to_string()])
     }
 
     /// Starts a client that opens `connections`, exchanges a byte on each, and
@@ -53,35 +49,22 @@ impl Peer {
     pub fn holder(netns: &PrivateNetns, port: u16, connections: usize) -> Self {
         let args = ["hold", &port.to_string(), &connections.to_string()];
         let mut peer = Self::start(netns, Self::program(), &args);
-        assert_eq!(
-            peer.line(),
-            "ready",
-            "the helper opens {connections} connections"
-        );
+        assert_eq!(peer.line(), "ready", "the helper opens {connections} connections");
         peer
     }
 
     fn start(netns: &PrivateNetns, program: PathBuf, args: &[&str]) -> Self {
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = netns.spawn(&mut command);
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        Self {
-            child,
-            stdin,
-            stdout,
-        }
+        Self { child, stdin, stdout }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stdout
-            .read_line(&mut line)
-            .expect("reading from a helper process");
+        self.stdout.read_line(&mut line).expect("reading from a helper process");
         line.trim_end().to_owned()
     }
 
@@ -102,9 +85,7 @@ impl Peer {
     /// Ends it by SIGKILL, with whatever it has open.
     pub fn kill(mut self) {
         self.child.kill().expect("killing a helper process");
-        self.child
-            .wait()
-            .expect("waiting for a killed helper process");
+        self.child.wait().expect("waiting for a killed helper process");
     }
 }
 

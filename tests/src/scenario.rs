@@ -24,10 +24,7 @@ pub struct Pair {
 impl Pair {
     /// Connects to `listener`, a listener of `family`, and accepts.
     pub fn open(listener: &TcpListener, family: Family) -> Self {
-        let port = listener
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
+        let port = listener.local_addr().expect("a bound socket has an address").port();
         let client = TcpStream::connect(family.address(1, port)).expect("connecting");
         let (server, _) = listener.accept().expect("accepting");
         let mut pair = Self { client, server };
@@ -51,23 +48,16 @@ impl Pair {
 
     /// The client closes with SO_LINGER 0, the server sees the reset.
     pub fn abort(mut self) {
-        SockRef::from(&self.client)
-            .set_linger(Some(Duration::ZERO))
-            .expect("SO_LINGER");
+        SockRef::from(&self.client).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
         drop(self.client);
-        let error = self
-            .server
-            .read(&mut [0])
-            .expect_err("the server must see the reset");
+        let error = self.server.read(&mut [0]).expect_err("the server must see the reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
 
     /// The client shuts down its sending side; the server answers once more and
     /// closes; then the client closes.
     pub fn close_by_halves(mut self) {
-        self.client
-            .shutdown(Shutdown::Write)
-            .expect("shutting down the sending side");
+        self.client.shutdown(Shutdown::Write).expect("shutting down the sending side");
         expect_end(&mut self.server);
         pass_byte(&mut self.server, &mut self.client);
         drop(self.server);
@@ -76,9 +66,7 @@ impl Pair {
 
     /// The client shuts down its sending side and closes, then the server closes.
     pub fn close_by_halves_alone(mut self) {
-        self.client
-            .shutdown(Shutdown::Write)
-            .expect("shutting down the sending side");
+        self.client.shutdown(Shutdown::Write).expect("shutting down the sending side");
         expect_end(&mut self.server);
         // Once the delayed ACK is there, the client is in FIN_WAIT2, and closes in that state.
         std::thread::sleep(Duration::from_millis(100));
@@ -93,15 +81,9 @@ impl Pair {
         let before = netns.sockstat_tw();
         // One packet of this size passes at once, the next waits for 60 ms.
         netns.output("tc", &SLOW_LOOPBACK.split(' ').collect::<Vec<_>>());
-        self.client
-            .write_all(b"x")
-            .expect("sending the byte that uses up the allowance");
-        self.client
-            .shutdown(Shutdown::Write)
-            .expect("the client's FIN");
-        self.server
-            .shutdown(Shutdown::Write)
-            .expect("the server's FIN");
+        self.client.write_all(b"x").expect("sending the byte that uses up the allowance");
+        self.client.shutdown(Shutdown::Write).expect("the client's FIN");
+        self.server.shutdown(Shutdown::Write).expect("the server's FIN");
         self.server.read_exact(&mut [0]).expect("reading the byte");
         wait_for("both ends to reach TIME_WAIT", STEP, || {
             (netns.sockstat_tw() == before + 2).then_some(())
@@ -116,12 +98,8 @@ impl Pair {
         for end in [&mut self.client, &mut self.server] {
             fill(end);
         }
-        self.client
-            .shutdown(Shutdown::Write)
-            .expect("the client's FIN");
-        self.server
-            .shutdown(Shutdown::Write)
-            .expect("the server's FIN");
+        self.client.shutdown(Shutdown::Write).expect("the client's FIN");
+        self.server.shutdown(Shutdown::Write).expect("the server's FIN");
         for end in [&mut self.client, &mut self.server] {
             io::copy(end, &mut io::sink()).expect("reading what the other end had sent");
         }
@@ -154,12 +132,7 @@ fn pass_byte(from: &mut TcpStream, to: &mut TcpStream) {
 }
 
 fn expect_end(stream: &mut TcpStream) {
-    assert_eq!(
-        stream
-            .read(&mut [0])
-            .expect("waiting for the end of the stream"),
-        0
-    );
+    assert_eq!(stream.read(&mut [0]).expect("waiting for the end of the stream"), 0);
 }
 
 fn close_in_order(first: TcpStream, mut second: TcpStream) {
@@ -189,11 +162,7 @@ impl DeafListener {
     }
 
     fn address(&self) -> SocketAddr {
-        let port = self
-            .0
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port();
+        let port = self.0.local_addr().expect("a bound socket has an address").port();
         Family::V4.address(1, port)
     }
 
@@ -207,9 +176,7 @@ impl DeafListener {
     pub fn connect_and_give_up(&self) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_nonblocking(true).expect("O_NONBLOCK");
-        let error = socket
-            .connect(&self.address().into())
-            .expect_err("nobody answers");
+        let error = socket.connect(&self.address().into()).expect_err("nobody answers");
         assert_eq!(error.raw_os_error(), Some(libc::EINPROGRESS), "{error}");
     }
 }
@@ -222,10 +189,7 @@ pub fn connect_refused() -> io::Error {
 /// Leaves one automatic port, takes it, and connects again to the same
 /// destination: EADDRNOTAVAIL. Returns the connection that has the port as well.
 pub fn no_port_left(netns: &PrivateNetns, listener: &TcpListener) -> (Pair, io::Error) {
-    let port = listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port();
+    let port = listener.local_addr().expect("a bound socket has an address").port();
     let only = if port == 9_999 { 9_998 } else { 9_999 };
     netns.sysctl_set("net.ipv4.ip_local_port_range", &format!("{only} {only}"));
     let pair = Pair::open(listener, Family::V4);

@@ -10,10 +10,7 @@ pub fn number(snapshot: &Value, path: &str) -> u64 {
     let value = at(snapshot, path);
     value.as_u64().unwrap_or_else(|| {
         let part = path.split('.').next().unwrap_or(path);
-        panic!(
-            "{path} is {value}, not a number; {part} is {:#}",
-            snapshot[part]
-        )
+        panic!("{path} is {value}, not a number; {part} is {:#}", snapshot[part])
     })
 }
 
@@ -50,15 +47,10 @@ fn known(state: &str, n: &Value) -> Option<u64> {
 pub fn closer<'a>(snapshot: &'a Value, pid: u32, netns: u64, role: &str) -> Option<&'a Value> {
     let rows = snapshot["closers"].as_array();
     let rows = rows.unwrap_or_else(|| panic!("closers is {}", snapshot["closers"]));
-    let mut found = rows
-        .iter()
-        .filter(|row| row["pid"] == pid && row["netns"] == netns && row["role"] == role);
+    let mut found =
+        rows.iter().filter(|row| row["pid"] == pid && row["netns"] == netns && row["role"] == role);
     let row = found.next();
-    assert!(
-        found.next().is_none(),
-        "two rows of pid {pid} as {role}: {:#}",
-        snapshot["closers"]
-    );
+    assert!(found.next().is_none(), "two rows of pid {pid} as {role}: {:#}", snapshot["closers"]);
     row
 }
 
@@ -79,15 +71,8 @@ impl<'a> Exact<'a> {
         let missed = loss["missed"].as_u64().unwrap_or(0);
         assert_eq!(loss["ring_full"], 0, "the ring overflowed: {loss:#}");
         assert_eq!(loss["evicted"], 0, "a table overflowed: {loss:#}");
-        assert!(
-            number(snapshot, "loss.unmatched") <= missed,
-            "unmatched: {loss:#}"
-        );
-        Self {
-            snapshot,
-            netns,
-            missed,
-        }
+        assert!(number(snapshot, "loss.unmatched") <= missed, "unmatched: {loss:#}");
+        Self { snapshot, netns, missed }
     }
 
     /// How many events the tool says its programs did not see.
@@ -100,9 +85,7 @@ impl<'a> Exact<'a> {
     #[track_caller]
     pub fn object(&self, part: &str, want: &[(&str, u64)]) {
         let object = &self.snapshot[part];
-        let keys = object
-            .as_object()
-            .unwrap_or_else(|| panic!("{part} is {object}"));
+        let keys = object.as_object().unwrap_or_else(|| panic!("{part} is {object}"));
         for (key, _) in want {
             assert!(keys.contains_key(*key), "{part} has no {key}: {object:#}");
         }
@@ -122,16 +105,11 @@ impl<'a> Exact<'a> {
     #[track_caller]
     pub fn closer(&self, pid: u32, role: &str, want: Closer) {
         let row = closer(self.snapshot, pid, self.netns, role);
-        let numbers = [
-            ("active_closes", want.active),
-            ("peer_closes", want.peer),
-            ("resets", want.resets),
-        ];
+        let numbers =
+            [("active_closes", want.active), ("peer_closes", want.peer), ("resets", want.resets)];
         for (key, want) in numbers {
             let seen = row.map_or(0, |row| {
-                row[key]
-                    .as_u64()
-                    .unwrap_or_else(|| panic!("{key} is {}: {row:#}", row[key]))
+                row[key].as_u64().unwrap_or_else(|| panic!("{key} is {}: {row:#}", row[key]))
             });
             assert!(
                 seen.abs_diff(want) <= self.missed,
@@ -146,10 +124,7 @@ impl<'a> Exact<'a> {
         {
             let share = want.active as f64 / number(self.snapshot, "closes.active") as f64;
             let seen = row["share"].as_f64().unwrap_or(-1.0);
-            assert!(
-                (seen - share).abs() < 0.001,
-                "share is {seen}, not {share}: {row:#}"
-            );
+            assert!((seen - share).abs() < 0.001, "share is {seen}, not {share}: {row:#}");
         }
     }
 
@@ -158,16 +133,11 @@ impl<'a> Exact<'a> {
     #[track_caller]
     pub fn closers_together(&self, want: Closer) {
         let sum = |key: &str| -> u64 {
-            let rows = self.snapshot["closers"]
-                .as_array()
-                .expect("closers is a list");
+            let rows = self.snapshot["closers"].as_array().expect("closers is a list");
             rows.iter().map(|row| row[key].as_u64().unwrap_or(0)).sum()
         };
-        let numbers = [
-            ("active_closes", want.active),
-            ("peer_closes", want.peer),
-            ("resets", want.resets),
-        ];
+        let numbers =
+            [("active_closes", want.active), ("peer_closes", want.peer), ("resets", want.resets)];
         for (key, want) in numbers {
             let seen = sum(key);
             assert!(
@@ -192,24 +162,15 @@ pub struct Closer {
 
 /// A row of active closes alone.
 pub fn active(active: u64) -> Closer {
-    Closer {
-        active,
-        ..Closer::default()
-    }
+    Closer { active, ..Closer::default() }
 }
 
 /// A row of passive closes alone.
 pub fn peer(peer: u64) -> Closer {
-    Closer {
-        peer,
-        ..Closer::default()
-    }
+    Closer { peer, ..Closer::default() }
 }
 
 /// A row of resets alone.
 pub fn resets(resets: u64) -> Closer {
-    Closer {
-        resets,
-        ..Closer::default()
-    }
+    Closer { resets, ..Closer::default() }
 }

@@ -11,18 +11,10 @@ pub type States = BTreeMap<String, u64>;
 /// requests and without timewait mini-sockets of either substate.
 pub fn states(netns: &PrivateNetns) -> States {
     let mut states = States::new();
-    for line in netns
-        .output(
-            "ss",
-            &["--tcp", "--all", "--numeric", "--options", "--no-header"],
-        )
-        .lines()
+    for line in
+        netns.output("ss", &["--tcp", "--all", "--numeric", "--options", "--no-header"]).lines()
     {
-        let state = match line
-            .split_ascii_whitespace()
-            .next()
-            .expect("ss prints no empty line")
-        {
+        let state = match line.split_ascii_whitespace().next().expect("ss prints no empty line") {
             "ESTAB" => "ESTABLISHED".to_owned(),
             "UNCONN" => "CLOSE".to_owned(),
             "TIME-WAIT" | "SYN-RECV" => continue,

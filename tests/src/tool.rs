@@ -23,10 +23,7 @@ pub fn program() -> PathBuf {
         return path.into();
     }
     let dir = profile_dir();
-    let candidates = [
-        dir.join("twtrace"),
-        dir.with_file_name("release").join("twtrace"),
-    ];
+    let candidates = [dir.join("twtrace"), dir.with_file_name("release").join("twtrace")];
     let found = candidates.iter().find(|path| path.is_file());
     found.cloned().unwrap_or_else(|| {
         panic!(
@@ -101,17 +98,11 @@ impl Tool {
             std::thread::spawn(move || read_snapshots(BufReader::new(stdout), &sink)),
             std::thread::spawn(move || {
                 let mut text = Vec::new();
-                stderr
-                    .read_to_end(&mut text)
-                    .expect("reading the tool's stderr");
+                stderr.read_to_end(&mut text).expect("reading the tool's stderr");
                 String::from_utf8_lossy(&text).into_owned()
             }),
         );
-        let mut tool = Self {
-            child,
-            seen,
-            readers: Some(readers),
-        };
+        let mut tool = Self { child, seen, readers: Some(readers) };
         let ready = wait_for("the tool's first snapshot", READY, || {
             let seen = tool.seen.lock().expect("the reader does not panic");
             (seen.snapshots > 0 || seen.ended).then_some(seen.snapshots > 0)
@@ -132,10 +123,7 @@ impl Tool {
     #[track_caller]
     pub fn snapshot(&self) -> Value {
         let seen = self.seen.lock().expect("the reader does not panic");
-        assert_eq!(
-            seen.garbage, None,
-            "the tool printed a line that is not JSON"
-        );
+        assert_eq!(seen.garbage, None, "the tool printed a line that is not JSON");
         seen.latest.clone().expect("there was a first snapshot")
     }
 
@@ -148,10 +136,7 @@ impl Tool {
             if wanted(&snapshot) {
                 return snapshot;
             }
-            assert!(
-                start.elapsed() < READY,
-                "waited in vain for {what}; last was {snapshot:#}"
-            );
+            assert!(start.elapsed() < READY, "waited in vain for {what}; last was {snapshot:#}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -159,17 +144,10 @@ impl Tool {
     /// Waits for a snapshot that was begun after this call.
     #[track_caller]
     pub fn next_snapshot(&self) -> Value {
-        let count = || {
-            self.seen
-                .lock()
-                .expect("the reader does not panic")
-                .snapshots
-        };
+        let count = || self.seen.lock().expect("the reader does not panic").snapshots;
         // The next one may have been put together before this call.
         let wanted = count() + 2;
-        wait_for("the snapshot after next", READY, || {
-            (count() >= wanted).then_some(())
-        });
+        wait_for("the snapshot after next", READY, || (count() >= wanted).then_some(()));
         self.snapshot()
     }
 
@@ -177,21 +155,9 @@ impl Tool {
     /// 0 and there must be nothing on stderr.
     #[track_caller]
     pub fn finish(self) -> Value {
-        let Ended {
-            status,
-            last,
-            stderr,
-            ..
-        } = self.stop(Signal::INT);
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "after SIGINT the tool said {stderr:?}"
-        );
-        assert_eq!(
-            stderr, "",
-            "an undisturbed run has nothing to complain about"
-        );
+        let Ended { status, last, stderr, .. } = self.stop(Signal::INT);
+        assert_eq!(status.code(), Some(0), "after SIGINT the tool said {stderr:?}");
+        assert_eq!(stderr, "", "an undisturbed run has nothing to complain about");
         last.expect("there was a first snapshot")
     }
 
@@ -209,16 +175,8 @@ impl Tool {
         stdout.join().expect("reading the tool's stdout");
         let stderr = stderr.join().expect("reading the tool's stderr");
         let mut seen = self.seen.lock().expect("the reader does not panic");
-        assert_eq!(
-            seen.garbage, None,
-            "the tool printed a line that is not JSON"
-        );
-        Ended {
-            status,
-            last: seen.latest.take(),
-            snapshots: seen.snapshots,
-            stderr,
-        }
+        assert_eq!(seen.garbage, None, "the tool printed a line that is not JSON");
+        Ended { status, last: seen.latest.take(), snapshots: seen.snapshots, stderr }
     }
 }
 
@@ -291,15 +249,10 @@ impl Run {
             use std::io::Seek;
             let mut text = String::new();
             file.rewind().expect("rewinding a temporary file");
-            file.read_to_string(&mut text)
-                .expect("the tool prints UTF-8");
+            file.read_to_string(&mut text).expect("the tool prints UTF-8");
             text
         };
-        Self {
-            code,
-            stdout: text(&mut out),
-            stderr: text(&mut err),
-        }
+        Self { code, stdout: text(&mut out), stderr: text(&mut err) }
     }
 
     /// The snapshots it printed.

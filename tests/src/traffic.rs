@@ -59,16 +59,12 @@ impl Family {
         };
         let socket = Socket::new(domain, Type::STREAM, None).expect("a socket to listen on");
         if domain == Domain::IPV6 {
-            socket
-                .set_only_v6(self == Self::V6)
-                .expect("choosing a dual-stack socket or not");
+            socket.set_only_v6(self == Self::V6).expect("choosing a dual-stack socket or not");
         }
         socket.set_reuse_address(true).expect("SO_REUSEADDR");
         // Bounds accept(), and what it returns inherits it.
         socket.set_read_timeout(Some(STEP)).expect("SO_RCVTIMEO");
-        socket
-            .bind(&SocketAddr::new(any, port).into())
-            .expect("binding the listener");
+        socket.bind(&SocketAddr::new(any, port).into()).expect("binding the listener");
         socket.listen(65_535).expect("listening");
         socket.into()
     }
@@ -119,10 +115,7 @@ impl Traffic {
 
     /// IPv4 connections that the client cuts with SO_LINGER 0.
     pub fn aborted(connections: u64) -> Self {
-        Self {
-            linger_zero: true,
-            ..Self::closed_by(End::Client, connections)
-        }
+        Self { linger_zero: true, ..Self::closed_by(End::Client, connections) }
     }
 
     /// The same in another address family.
@@ -146,10 +139,7 @@ impl Traffic {
                     share.connections = self.connections / self.threads
                         + u64::from(i < self.connections % self.threads);
                     let listener = self.family.listen();
-                    let port = listener
-                        .local_addr()
-                        .expect("a bound socket has an address")
-                        .port();
+                    let port = listener.local_addr().expect("a bound socket has an address").port();
                     let client_share = share.clone();
                     let server = scope.spawn(move || share.serve(&listener));
                     let client = scope.spawn(move || client_share.connect(port));
@@ -158,24 +148,12 @@ impl Traffic {
                 .collect();
             let mut total = (EndDone::default(), EndDone::default());
             for (client, server) in pairs {
-                total.0.add(
-                    &client
-                        .join()
-                        .unwrap_or_else(|e| std::panic::resume_unwind(e)),
-                );
-                total.1.add(
-                    &server
-                        .join()
-                        .unwrap_or_else(|e| std::panic::resume_unwind(e)),
-                );
+                total.0.add(&client.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+                total.1.add(&server.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
             }
             total
         });
-        Done {
-            client,
-            server,
-            elapsed: start.elapsed(),
-        }
+        Done { client, server, elapsed: start.elapsed() }
     }
 
     /// The server's part: accepts `connections` times.
@@ -185,9 +163,7 @@ impl Traffic {
             let (mut stream, _) = listener.accept().expect("accepting a connection");
             done.connections += 1;
             let mut byte = [0];
-            stream
-                .read_exact(&mut byte)
-                .expect("reading the client's byte");
+            stream.read_exact(&mut byte).expect("reading the client's byte");
             stream.write_all(&byte).expect("answering with a byte");
             self.end(End::Server, stream, &mut done);
         }
@@ -207,9 +183,7 @@ impl Traffic {
             done.retried += u64::from(start.elapsed() >= RETRIED);
             stream.set_read_timeout(Some(STEP)).expect("SO_RCVTIMEO");
             stream.write_all(b"x").expect("sending the client's byte");
-            stream
-                .read_exact(&mut [0])
-                .expect("reading the server's byte");
+            stream.read_exact(&mut [0]).expect("reading the server's byte");
             self.end(End::Client, stream, &mut done);
         }
         done
@@ -219,9 +193,7 @@ impl Traffic {
     fn end(&self, end: End, mut stream: TcpStream, done: &mut EndDone) {
         if end == self.closer {
             if self.linger_zero {
-                SockRef::from(&stream)
-                    .set_linger(Some(Duration::ZERO))
-                    .expect("SO_LINGER");
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
                 done.aborted += 1;
             } else {
                 done.closed_first += 1;
@@ -288,26 +260,10 @@ pub struct Done {
 
 impl std::fmt::Display for Traffic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (_, family) = FAMILIES
-            .iter()
-            .find(|(f, _)| *f == self.family)
-            .expect("all are listed");
-        let closer = if self.closer == End::Client {
-            "client"
-        } else {
-            "server"
-        };
-        let Self {
-            connections,
-            linger_zero,
-            threads,
-            destinations,
-            ..
-        } = self;
-        write!(
-            f,
-            "{connections} {closer} {linger_zero} {family} {threads} {destinations}"
-        )
+        let (_, family) = FAMILIES.iter().find(|(f, _)| *f == self.family).expect("all are listed");
+        let closer = if self.closer == End::Client { "client" } else { "server" };
+        let Self { connections, linger_zero, threads, destinations, .. } = self;
+        write!(f, "{connections} {closer} {linger_zero} {family} {threads} {destinations}")
     }
 }
 
@@ -316,36 +272,16 @@ impl FromStr for Traffic {
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [
-            connections,
-            closer,
-            linger_zero,
-            family,
-            threads,
-            destinations,
-        ] = words[..]
-        else {
+        let [connections, closer, linger_zero, family, threads, destinations] = words[..] else {
             return Err("six words");
         };
         Ok(Self {
-            connections: connections
-                .parse()
-                .map_err(|_| "the number of connections")?,
-            closer: if closer == "client" {
-                End::Client
-            } else {
-                End::Server
-            },
+            connections: connections.parse().map_err(|_| "the number of connections")?,
+            closer: if closer == "client" { End::Client } else { End::Server },
             linger_zero: linger_zero == "true",
-            family: FAMILIES
-                .iter()
-                .find(|(_, name)| *name == family)
-                .ok_or("a family")?
-                .0,
+            family: FAMILIES.iter().find(|(_, name)| *name == family).ok_or("a family")?.0,
             threads: threads.parse().map_err(|_| "the number of threads")?,
-            destinations: destinations
-                .parse()
-                .map_err(|_| "the number of destinations")?,
+            destinations: destinations.parse().map_err(|_| "the number of destinations")?,
         })
     }
 }
@@ -364,10 +300,7 @@ impl FromStr for EndDone {
         let mut done = Self::default();
         let mut words = line.split(' ');
         for field in done.fields() {
-            *field = words
-                .next()
-                .and_then(|word| word.parse().ok())
-                .ok_or("six numbers")?;
+            *field = words.next().and_then(|word| word.parse().ok()).ok_or("six numbers")?;
         }
         Ok(done)
     }

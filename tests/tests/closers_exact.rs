@@ -18,10 +18,7 @@ fn assert_exact(tool: Tool, netns: &PrivateNetns, done: &Done, pids: [u32; 2]) -
     let Done { client, server, .. } = done;
     assert_eq!(client.connections, server.connections);
     let opened = netns.netstat("Tcp", "ActiveOpens");
-    assert_eq!(
-        opened, client.connections,
-        "the kernel itself counts other connects"
-    );
+    assert_eq!(opened, client.connections, "the kernel itself counts other connects");
     let snapshot = tool.finish();
     let exact = Exact::new(&snapshot, netns.inode());
     exact.object("connects", &[("ok", client.connections)]);
@@ -30,10 +27,7 @@ fn assert_exact(tool: Tool, netns: &PrivateNetns, done: &Done, pids: [u32; 2]) -
         &[
             ("active", client.closed_first + server.closed_first),
             ("passive", client.closed_second + server.closed_second),
-            (
-                "reset",
-                client.aborted + server.aborted + client.saw_reset + server.saw_reset,
-            ),
+            ("reset", client.aborted + server.aborted + client.saw_reset + server.saw_reset),
             ("reset_local", client.aborted + server.aborted),
             ("reset_remote", client.saw_reset + server.saw_reset),
         ],
@@ -97,11 +91,7 @@ fn two_processes_and_every_family() {
         let client = Peer::client(&netns, port, &traffic);
         let pids = [client.pid(), server.pid()];
         let (client, server) = (client.finish(), server.finish());
-        let done = Done {
-            client,
-            server,
-            elapsed: start.elapsed(),
-        };
+        let done = Done { client, server, elapsed: start.elapsed() };
         assert_exact(tool, &netns, &done, pids);
     }
 }

@@ -27,10 +27,7 @@ impl Unprivileged {
         fs::set_permissions(dir.path(), open).expect("opening the directory to all");
         let copy = dir.path().join("twtrace");
         fs::copy(program(), &copy).expect("copying the tool");
-        Self {
-            _dir: dir,
-            program: copy,
-        }
+        Self { _dir: dir, program: copy }
     }
 
     /// Runs it as nobody, without a capability, in a namespace.
@@ -49,11 +46,7 @@ impl Unprivileged {
 #[track_caller]
 fn assert_no_panic(run: &Run) {
     for text in ["panicked", "RUST_BACKTRACE"] {
-        assert!(
-            !run.stderr.contains(text),
-            "the tool panicked: {}",
-            run.stderr
-        );
+        assert!(!run.stderr.contains(text), "the tool panicked: {}", run.stderr);
     }
 }
 
@@ -62,23 +55,12 @@ fn without_rights_top_shows_what_sock_diag_tells() {
     let netns = PrivateNetns::new();
     let listener = netns.run(|| Family::V4.listen());
     let _pair = netns.run(|| Pair::open(&listener, Family::V4));
-    let args = [
-        "top", "--batch", "--json", "-n", "2", "-d", "0.2", "--netns", "self",
-    ];
+    let args = ["top", "--batch", "--json", "-n", "2", "-d", "0.2", "--netns", "self"];
     let run = Unprivileged::new().run(&netns, &args);
     assert_no_panic(&run);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert_eq!(
-        run.stderr.lines().count(),
-        1,
-        "one line must say what is missing: {}",
-        run.stderr
-    );
-    assert!(
-        run.stderr.contains("CAP_BPF"),
-        "it must name the capability: {}",
-        run.stderr
-    );
+    assert_eq!(run.stderr.lines().count(), 1, "one line must say what is missing: {}", run.stderr);
+    assert!(run.stderr.contains("CAP_BPF"), "it must name the capability: {}", run.stderr);
     let snapshots = run.snapshots();
     assert_eq!(snapshots.len(), 2, "{}", run.stdout);
     for snapshot in snapshots {
@@ -88,25 +70,11 @@ fn without_rights_top_shows_what_sock_diag_tells() {
 
 #[track_caller]
 fn assert_unknown_but_states(snapshot: &Value, netns: &PrivateNetns) {
-    assert_eq!(
-        snapshot["probes"]["transitions"],
-        Value::Null,
-        "{:#}",
-        snapshot["probes"]
-    );
+    assert_eq!(snapshot["probes"]["transitions"], Value::Null, "{:#}", snapshot["probes"]);
     for part in ["transitions", "closes", "connects", "closers"] {
-        assert_eq!(
-            snapshot[part],
-            Value::Null,
-            "{part} is unknown without a hook"
-        );
+        assert_eq!(snapshot[part], Value::Null, "{part} is unknown without a hook");
     }
-    assert_eq!(
-        reported(snapshot),
-        states(netns),
-        "{:#}",
-        snapshot["states"]
-    );
+    assert_eq!(reported(snapshot), states(netns), "{:#}", snapshot["states"]);
 }
 
 #[test]
@@ -116,11 +84,7 @@ fn without_rights_check_names_what_is_missing_and_how_to_get_it() {
     let run = tool.run(&netns, &["check"]);
     assert_no_panic(&run);
     assert_eq!(run.code, Some(1), "{}{}", run.stdout, run.stderr);
-    assert!(
-        run.stdout.contains("CAP_BPF"),
-        "it must name the capability: {}",
-        run.stdout
-    );
+    assert!(run.stdout.contains("CAP_BPF"), "it must name the capability: {}", run.stdout);
     let run = tool.run(&netns, &["check", "--json"]);
     assert_eq!(run.code, Some(1), "{}{}", run.stdout, run.stderr);
     let report: Value = serde_json::from_str(&run.stdout).expect("check --json prints JSON");
@@ -129,10 +93,7 @@ fn without_rights_check_names_what_is_missing_and_how_to_get_it() {
     for hook in hooks {
         assert_eq!(hook["attached"], false, "{hook:#}");
         for key in ["name", "capability", "tier", "why", "fix"] {
-            assert!(
-                hook[key].as_str().is_some_and(|text| !text.is_empty()),
-                "{key}: {hook:#}"
-            );
+            assert!(hook[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {hook:#}");
         }
     }
 }
@@ -154,42 +115,20 @@ fn every_tier_counts_the_same() {
         let tool = Tool::on(&netns, &["--probes", tier]);
         let server = netns.run(|| {
             Traffic::aborted(50).run();
-            Traffic::closed_by(twtrace_tests::traffic::End::Client, 500)
-                .run()
-                .server
+            Traffic::closed_by(twtrace_tests::traffic::End::Client, 500).run().server
         });
         let snapshot = tool.finish();
         let probes = &snapshot["probes"];
-        let used = probes["transitions"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{tier}: {probes:#}"));
-        assert!(
-            tier == "auto" || tier == used,
-            "asked for {tier}: {probes:#}"
-        );
+        let used = probes["transitions"].as_str().unwrap_or_else(|| panic!("{tier}: {probes:#}"));
+        assert!(tier == "auto" || tier == used, "asked for {tier}: {probes:#}");
         let exact = Exact::new(&snapshot, netns.inode());
         exact.object("connects", &[("ok", 550)]);
         let resets = [("reset", 100), ("reset_local", 50), ("reset_remote", 50)];
         let closes = [("active", 500), ("passive", server.closed_second)];
         exact.object("closes", &[&resets[..], &closes].concat());
         let me = std::process::id();
-        exact.closer(
-            me,
-            "client",
-            Closer {
-                active: 500,
-                peer: 0,
-                resets: 50,
-            },
-        );
-        exact.closer(
-            me,
-            "server",
-            Closer {
-                peer: 500,
-                ..Closer::default()
-            },
-        );
+        exact.closer(me, "client", Closer { active: 500, peer: 0, resets: 50 });
+        exact.closer(me, "server", Closer { peer: 500, ..Closer::default() });
     }
 }
 
@@ -197,9 +136,8 @@ fn every_tier_counts_the_same() {
 fn no_probes_at_all() {
     let netns = PrivateNetns::new();
     let listener = netns.run(|| Family::V4.listen());
-    let _pairs: Vec<Pair> = (0..3)
-        .map(|_| netns.run(|| Pair::open(&listener, Family::V4)))
-        .collect();
+    let _pairs: Vec<Pair> =
+        (0..3).map(|_| netns.run(|| Pair::open(&listener, Family::V4))).collect();
     let tool = Tool::on(&netns, &["--probes", "none"]);
     assert_unknown_but_states(&tool.finish(), &netns);
 }
@@ -210,10 +148,8 @@ fn assert_refused(args: &[&str]) {
     // Should one be accepted after all, it must end.
     let run = Run::of(Command::new(program()).args(args));
     assert_no_panic(&run);
-    let said = format!(
-        "{args:?}: code {:?}, stdout {:?}, stderr {:?}",
-        run.code, run.stdout, run.stderr
-    );
+    let said =
+        format!("{args:?}: code {:?}, stdout {:?}, stderr {:?}", run.code, run.stdout, run.stderr);
     assert_eq!(run.code, Some(2), "{said}");
     assert!(run.stderr.starts_with("twtrace: "), "{said}");
     assert_eq!(run.stderr.lines().count(), 1, "{said}");
@@ -246,11 +182,8 @@ fn a_bad_bpf_object_is_refused_in_one_line() {
     let dir = tempfile::tempdir().expect("a directory for bad objects");
     // An ELF header and nothing after it is harder to refuse than noise.
     let cut = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9]].concat();
-    let files: [(&str, &[u8]); 3] = [
-        ("garbage", b"no BPF object at all"),
-        ("empty", b""),
-        ("cut", &cut),
-    ];
+    let files: [(&str, &[u8]); 3] =
+        [("garbage", b"no BPF object at all"), ("empty", b""), ("cut", &cut)];
     let mut paths = vec![dir.path().join("missing"), dir.path().to_owned()];
     for (name, content) in files {
         let path = dir.path().join(name);

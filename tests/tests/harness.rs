@@ -13,11 +13,7 @@ use twtrace_tests::wait_for;
 #[track_caller]
 fn assert_no_retry(done: &Done) {
     assert_eq!(done.client.retried, 0, "a SYN was dropped");
-    assert!(
-        done.elapsed < Duration::from_secs(30),
-        "{:?}: too slow to be used",
-        done.elapsed
-    );
+    assert!(done.elapsed < Duration::from_secs(30), "{:?}: too slow to be used", done.elapsed);
 }
 
 /// The number of mini-sockets made, on kernels that count them at birth (5.18 and newer).
@@ -30,24 +26,9 @@ fn ten_thousand_closed_by_the_client_leave_as_many_time_waits() {
     let netns = PrivateNetns::new();
     let done = netns.run(|| Traffic::closed_by(End::Client, 10_000).run());
     assert_no_retry(&done);
-    let all = EndDone {
-        connections: 10_000,
-        ..EndDone::default()
-    };
-    assert_eq!(
-        done.client,
-        EndDone {
-            closed_first: 10_000,
-            ..all.clone()
-        }
-    );
-    assert_eq!(
-        done.server,
-        EndDone {
-            closed_second: 10_000,
-            ..all
-        }
-    );
+    let all = EndDone { connections: 10_000, ..EndDone::default() };
+    assert_eq!(done.client, EndDone { closed_first: 10_000, ..all.clone() });
+    assert_eq!(done.server, EndDone { closed_second: 10_000, ..all });
     assert_eq!(births(&netns), 10_000);
     assert_eq!(netns.sockstat_tw(), 10_000);
     assert_eq!(netns.netstat("Tcp", "ActiveOpens"), 10_000);
@@ -62,10 +43,7 @@ fn closed_by_the_server_over_several_threads() {
     let netns = PrivateNetns::new();
     let done = netns.run(|| Traffic::closed_by(End::Server, 5_001).threads(3).run());
     assert_no_retry(&done);
-    assert_eq!(
-        (done.server.closed_first, done.client.closed_second),
-        (5_001, 5_001)
-    );
+    assert_eq!((done.server.closed_first, done.client.closed_second), (5_001, 5_001));
     // A client may take a port again that the server has in TIME_WAIT; that one
     // is replaced, which sockstat shows and the count of births does not.
     assert_eq!(births(&netns), 5_001);
@@ -87,11 +65,7 @@ fn every_address_family() {
     for family in [Family::V6, Family::MappedServer, Family::MappedBoth] {
         let netns = PrivateNetns::new();
         let done = netns.run(|| Traffic::closed_by(End::Client, 200).family(family).run());
-        assert_eq!(
-            (done.client.closed_first, done.server.closed_second),
-            (200, 200),
-            "{family:?}"
-        );
+        assert_eq!((done.client.closed_first, done.server.closed_second), (200, 200), "{family:?}");
         assert_eq!(netns.sockstat_tw(), 200, "{family:?}");
     }
 }
@@ -116,10 +90,7 @@ fn failed_connects_fail_as_named() {
         let deaf = DeafListener::new();
         deaf.connect_and_give_up();
         assert_eq!(states(&netns), [("LISTEN".to_owned(), 1)].into());
-        assert_eq!(
-            errno(deaf.connect_until_timeout(&netns)),
-            Some(libc::ETIMEDOUT)
-        );
+        assert_eq!(errno(deaf.connect_until_timeout(&netns)), Some(libc::ETIMEDOUT));
         let listener = Family::V4.listen();
         let (pair, error) = no_port_left(&netns, &listener);
         assert_eq!(errno(error), Some(libc::EADDRNOTAVAIL));
@@ -146,16 +117,10 @@ fn single_connections_close_as_named() {
     for (name, close, left) in closes {
         let before = netns.sockstat_tw();
         netns.run(|| close(Pair::open(&listener, Family::V4), &netns));
-        wait_for(
-            &format!("{left} TIME_WAIT after {name}"),
-            Duration::from_secs(5),
-            || (netns.sockstat_tw() == before + left).then_some(()),
-        );
-        assert_eq!(
-            states(&netns),
-            [("LISTEN".to_owned(), 1)].into(),
-            "after {name}"
-        );
+        wait_for(&format!("{left} TIME_WAIT after {name}"), Duration::from_secs(5), || {
+            (netns.sockstat_tw() == before + left).then_some(())
+        });
+        assert_eq!(states(&netns), [("LISTEN".to_owned(), 1)].into(), "after {name}");
     }
 }
 
@@ -169,16 +134,8 @@ fn a_namespace_has_sysctls_counters_and_a_name_of_its_own() {
     one.run(|| Traffic::closed_by(End::Client, 3).run());
     assert_eq!((one.sockstat_tw(), other.sockstat_tw()), (3, 0));
     let name = one.publish();
-    let inode = other.output(
-        "ip",
-        &[
-            "netns",
-            "exec",
-            name.as_str(),
-            "readlink",
-            "/proc/self/ns/net",
-        ],
-    );
+    let inode =
+        other.output("ip", &["netns", "exec", name.as_str(), "readlink", "/proc/self/ns/net"]);
     assert_eq!(inode.trim(), format!("net:[{}]", one.inode()));
 }
 
@@ -191,13 +148,7 @@ fn a_killed_process_closes_what_it_held() {
     std::thread::scope(|scope| {
         // Serving is one after the other, so each held connection needs a thread.
         for _ in 0..5 {
-            scope.spawn(|| {
-                Traffic {
-                    connections: 1,
-                    ..traffic.clone()
-                }
-                .serve(&listener)
-            });
+            scope.spawn(|| Traffic { connections: 1, ..traffic.clone() }.serve(&listener));
         }
         let holder = Peer::holder(&netns, port, 5);
         assert_eq!(states(&netns).get("ESTABLISHED"), Some(&10));

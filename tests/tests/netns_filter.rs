@@ -20,15 +20,8 @@ fn one_namespace_alone() {
     let exact = Exact::new(&snapshot, watched.inode());
     exact.object("closes", &[("active", 300), ("passive", 300)]);
     exact.object("connects", &[("ok", 300)]);
-    exact.closers_together(Closer {
-        active: 300,
-        peer: 300,
-        resets: 0,
-    });
-    assert_eq!(
-        closer(&snapshot, std::process::id(), other.inode(), "client"),
-        None
-    );
+    exact.closers_together(Closer { active: 300, peer: 300, resets: 0 });
+    assert_eq!(closer(&snapshot, std::process::id(), other.inode(), "client"), None);
 }
 
 #[test]
@@ -62,11 +55,7 @@ fn all_namespaces_keep_their_rows_apart() {
             assert!(number(row, key).abs_diff(connections) <= missed, "{row:#}");
         }
     }
-    assert!(
-        number(&snapshot, "closes.active") >= 900,
-        "{:#}",
-        snapshot["closes"]
-    );
+    assert!(number(&snapshot, "closes.active") >= 900, "{:#}", snapshot["closes"]);
 }
 
 #[test]
@@ -74,11 +63,7 @@ fn a_namespace_deleted_while_it_is_traced() {
     for selected in [true, false] {
         let netns = PrivateNetns::new();
         let inode = netns.inode();
-        let tool = if selected {
-            Tool::on(&netns, &[])
-        } else {
-            Tool::start(&["--top", "10000"])
-        };
+        let tool = if selected { Tool::on(&netns, &[]) } else { Tool::start(&["--top", "10000"]) };
         close(&netns, 100);
         drop(netns);
         let after = tool.next_snapshot();
@@ -87,10 +72,7 @@ fn a_namespace_deleted_while_it_is_traced() {
             let row = closer(snapshot, std::process::id(), inode, "client");
             let row = row.unwrap_or_else(|| panic!("the row has gone: {:#}", snapshot["closers"]));
             let missed = snapshot["loss"]["missed"].as_u64().unwrap_or(0);
-            assert!(
-                number(row, "active_closes").abs_diff(100) <= missed,
-                "{row:#}"
-            );
+            assert!(number(row, "active_closes").abs_diff(100) <= missed, "{row:#}");
         }
         assert_ne!(last["closes"], Value::Null);
     }

@@ -19,13 +19,7 @@ fn short_lived_processes_are_named() {
     let port = listener.local_addr().expect("an address").port();
     let one = Traffic::closed_by(End::Client, 1);
     let clients: Vec<(u32, String)> = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            Traffic {
-                connections: PROCESSES,
-                ..one.clone()
-            }
-            .serve(&listener)
-        });
+        scope.spawn(|| Traffic { connections: PROCESSES, ..one.clone() }.serve(&listener));
         (0..PROCESSES)
             .map(|i| {
                 let comm = format!("brief-{i:02}");
@@ -40,11 +34,7 @@ fn short_lived_processes_are_named() {
     });
     let snapshot = tool.finish();
     let exact = Exact::new(&snapshot, netns.inode());
-    assert_eq!(
-        exact.missed(),
-        0,
-        "so few connections cannot interrupt each other"
-    );
+    assert_eq!(exact.missed(), 0, "so few connections cannot interrupt each other");
     exact.object("closes", &[("active", PROCESSES), ("passive", PROCESSES)]);
     for (pid, comm) in clients {
         let row = closer(&snapshot, pid, netns.inode(), "client")
@@ -56,11 +46,7 @@ fn short_lived_processes_are_named() {
     }
     exact.closer(std::process::id(), "server", peer(PROCESSES));
     let rows = snapshot["closers"].as_array().expect("closers is a list");
-    assert_eq!(
-        rows.len() as u64,
-        PROCESSES + 1,
-        "nobody else closed anything: {rows:#?}"
-    );
+    assert_eq!(rows.len() as u64, PROCESSES + 1, "nobody else closed anything: {rows:#?}");
 }
 
 #[test]
@@ -79,14 +65,7 @@ fn rows_beyond_the_limit_are_summed_in_one() {
     });
     let snapshot = tool.finish();
     let rows = snapshot["closers"].as_array().expect("closers is a list");
-    let numbers: Vec<_> = rows
-        .iter()
-        .map(|row| row["active_closes"].as_u64())
-        .collect();
-    assert_eq!(
-        numbers,
-        [50, 40, 30, 30].map(Some),
-        "most first, then the rest: {rows:#?}"
-    );
+    let numbers: Vec<_> = rows.iter().map(|row| row["active_closes"].as_u64()).collect();
+    assert_eq!(numbers, [50, 40, 30, 30].map(Some), "most first, then the rest: {rows:#?}");
     assert_eq!(rows[3]["other"], true, "{rows:#?}");
 }

@@ -14,21 +14,16 @@ use twtrace_tests::traffic::{End, Family, Traffic};
 use twtrace_tests::wait_for;
 
 fn named(states: &[(&str, u64)]) -> States {
-    states
-        .iter()
-        .map(|(state, n)| ((*state).to_owned(), *n))
-        .collect()
+    states.iter().map(|(state, n)| ((*state).to_owned(), *n)).collect()
 }
 
 /// Waits until `ss` counts what the test has made: an ACK may be delayed.
 #[track_caller]
 fn settle(netns: &PrivateNetns, want: &[(&str, u64)]) {
     let want = named(want);
-    wait_for(
-        &format!("ss to count {want:?}"),
-        Duration::from_secs(5),
-        || (states(netns) == want).then_some(()),
-    );
+    wait_for(&format!("ss to count {want:?}"), Duration::from_secs(5), || {
+        (states(netns) == want).then_some(())
+    });
 }
 
 /// Waits until `ss` and then the tool report `want`.
@@ -36,9 +31,7 @@ fn settle(netns: &PrivateNetns, want: &[(&str, u64)]) {
 fn assert_follows(tool: &Tool, netns: &PrivateNetns, want: &[(&str, u64)]) {
     settle(netns, want);
     let want = named(want);
-    tool.wait_for(&format!("states {want:?}"), |snapshot| {
-        reported(snapshot) == want
-    });
+    tool.wait_for(&format!("states {want:?}"), |snapshot| reported(snapshot) == want);
 }
 
 #[test]
@@ -50,30 +43,18 @@ fn known_at_first_sight_and_followed_to_the_end() {
     pairs.extend((0..10).map(|_| open(&v6, Family::V6)));
     // Ten clients have closed, and their servers have not.
     let half_closed: Vec<_> = pairs.drain(..10).map(|pair| pair.server).collect();
-    settle(
-        &netns,
-        &[("ESTABLISHED", 80), ("LISTEN", 2), ("CLOSE_WAIT", 10)],
-    );
+    settle(&netns, &[("ESTABLISHED", 80), ("LISTEN", 2), ("CLOSE_WAIT", 10)]);
 
     let tool = Tool::on(&netns, &[]);
     let first = tool.snapshot();
-    assert_eq!(
-        reported(&first),
-        states(&netns),
-        "at the first snapshot: {:#}",
-        first["states"]
-    );
+    assert_eq!(reported(&first), states(&netns), "at the first snapshot: {:#}", first["states"]);
     for part in ["closes", "connects"] {
         Exact::new(&first, netns.inode()).object(part, &[]);
     }
 
     let fresh: Vec<Pair> = (0..5).map(|_| open(&v4, Family::V4)).collect();
     let third = netns.run(|| Family::V4.listen());
-    assert_follows(
-        &tool,
-        &netns,
-        &[("ESTABLISHED", 90), ("LISTEN", 3), ("CLOSE_WAIT", 10)],
-    );
+    assert_follows(&tool, &netns, &[("ESTABLISHED", 90), ("LISTEN", 3), ("CLOSE_WAIT", 10)]);
 
     drop(half_closed);
     assert_follows(&tool, &netns, &[("ESTABLISHED", 90), ("LISTEN", 3)]);
@@ -104,25 +85,17 @@ fn known_at_first_sight_and_followed_to_the_end() {
 fn seeded_sockets_that_are_closed_have_their_closer() {
     let netns = PrivateNetns::new();
     let listener = netns.run(|| Family::V4.listen());
-    let pairs: Vec<Pair> = (0..20)
-        .map(|_| netns.run(|| Pair::open(&listener, Family::V4)))
-        .collect();
+    let pairs: Vec<Pair> =
+        (0..20).map(|_| netns.run(|| Pair::open(&listener, Family::V4))).collect();
     let tool = Tool::on(&netns, &[]);
     pairs.into_iter().for_each(Pair::close_client_first);
     let last = tool.finish();
     let exact = Exact::new(&last, netns.inode());
     exact.object("closes", &[("active", 20), ("passive", 20)]);
     // Which end connected is not known of a seed, who closes it is.
-    exact.closers_together(Closer {
-        active: 20,
-        peer: 20,
-        resets: 0,
-    });
+    exact.closers_together(Closer { active: 20, peer: 20, resets: 0 });
     let rows = last["closers"].as_array().expect("closers is a list");
-    assert!(
-        rows.iter().all(|row| row["pid"] == std::process::id()),
-        "{rows:#?}"
-    );
+    assert!(rows.iter().all(|row| row["pid"] == std::process::id()), "{rows:#?}");
 }
 
 #[test]
@@ -147,9 +120,5 @@ fn attaching_in_the_middle_of_traffic_loses_no_socket() {
     let last = tool.finish();
     Exact::new(&last, netns.inode());
     let [active, passive] = ["closes.active", "closes.passive"].map(|key| number(&last, key));
-    assert!(
-        active > 0 && active.abs_diff(passive) <= 1,
-        "{:#}",
-        last["closes"]
-    );
+    assert!(active > 0 && active.abs_diff(passive) <= 1, "{:#}", last["closes"]);
 }

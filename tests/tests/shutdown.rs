@@ -33,17 +33,7 @@ fn a_signal_brings_a_last_snapshot_of_all_that_happened() {
 fn it_ends_after_the_number_of_snapshots_asked_for() {
     let netns = PrivateNetns::new();
     let mut child = Command::new(program())
-        .args([
-            "top",
-            "--batch",
-            "--json",
-            "-d",
-            "0.2",
-            "-n",
-            "3",
-            "--netns",
-            &netns.selector(),
-        ])
+        .args(["top", "--batch", "--json", "-d", "0.2", "-n", "3", "--netns", &netns.selector()])
         .stdout(Stdio::piped())
         .spawn()
         .expect("starting the tool");
@@ -53,9 +43,7 @@ fn it_ends_after_the_number_of_snapshots_asked_for() {
         .map(|line| {
             let snapshot: serde_json::Value =
                 serde_json::from_str(&line.expect("a line")).expect("a snapshot");
-            snapshot["elapsed_s"]
-                .as_f64()
-                .expect("elapsed_s is a number")
+            snapshot["elapsed_s"].as_f64().expect("elapsed_s is a number")
         })
         .collect();
     assert_eq!(elapsed.len(), 3);
@@ -66,15 +54,7 @@ fn it_ends_after_the_number_of_snapshots_asked_for() {
 fn a_reader_that_goes_away_is_no_error() {
     let netns = PrivateNetns::new();
     let mut child = Command::new(program())
-        .args([
-            "top",
-            "--batch",
-            "--json",
-            "-d",
-            "0.1",
-            "--netns",
-            &netns.selector(),
-        ])
+        .args(["top", "--batch", "--json", "-d", "0.1", "--netns", &netns.selector()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -82,9 +62,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let mut line = String::new();
     // As `| head -n1` does.
     let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-    stdout
-        .read_line(&mut line)
-        .expect("reading the first snapshot");
+    stdout.read_line(&mut line).expect("reading the first snapshot");
     drop(stdout);
     let status = exit_status(&mut child);
     let mut said = String::new();
@@ -104,19 +82,14 @@ fn no_bpf_object_is_left() {
         // No snapshot is due, so none is cut in two by SIGKILL.
         let tool = Tool::on(&netns, &["-d", "3"]);
         let objects = held_by(tool.pid());
-        let programs = objects
-            .iter()
-            .filter(|o| matches!(o, BpfObject::Program(_)))
-            .count();
+        let programs = objects.iter().filter(|o| matches!(o, BpfObject::Program(_))).count();
         assert!(programs > 0, "the tool holds no program: {objects:?}");
         assert!(objects.iter().all(|object| object.exists()), "{objects:?}");
         tool.stop(signal);
         // The kernel frees them a little later.
-        wait_for(
-            &format!("{objects:?} to be gone"),
-            Duration::from_secs(10),
-            || (!objects.iter().any(|object| object.exists())).then_some(()),
-        );
+        wait_for(&format!("{objects:?} to be gone"), Duration::from_secs(10), || {
+            (!objects.iter().any(|object| object.exists())).then_some(())
+        });
     }
 }
 

@@ -44,22 +44,12 @@ const ONE_EACH: &[(&str, u64)] = &[("active", 1), ("passive", 1)];
 
 #[test]
 fn example_1_the_client_closes_first() {
-    assert_pair(
-        &traced_pair(Pair::close_client_first),
-        ONE_EACH,
-        active(1),
-        peer(1),
-    );
+    assert_pair(&traced_pair(Pair::close_client_first), ONE_EACH, active(1), peer(1));
 }
 
 #[test]
 fn the_server_closes_first() {
-    assert_pair(
-        &traced_pair(Pair::close_server_first),
-        ONE_EACH,
-        peer(1),
-        active(1),
-    );
+    assert_pair(&traced_pair(Pair::close_server_first), ONE_EACH, peer(1), active(1));
 }
 
 #[test]
@@ -76,9 +66,7 @@ fn unread_data_at_close_is_a_reset_too() {
         pair.server.write_all(b"unread").expect("sending");
         pair.client.peek(&mut [0]).expect("the data to be there");
         drop(pair.client);
-        pair.server
-            .read(&mut [0])
-            .expect_err("the server must see the reset");
+        pair.server.read(&mut [0]).expect_err("the server must see the reset");
     });
     assert_pair(&traced, &closes, resets(1), resets(0));
 }
@@ -114,11 +102,7 @@ fn example_10_one_process_is_both_ends() {
     exact.object("closes", &[("active", 10_000), ("passive", 10_000)]);
     exact.closer(std::process::id(), "client", active(10_000));
     exact.closer(std::process::id(), "server", peer(10_000));
-    exact.closers_together(Closer {
-        active: 10_000,
-        peer: 10_000,
-        resets: 0,
-    });
+    exact.closers_together(Closer { active: 10_000, peer: 10_000, resets: 0 });
 }
 
 #[test]
@@ -156,18 +140,8 @@ fn one_end_in_closing() {
 
 #[test]
 fn a_half_close_counts_when_it_begins() {
-    assert_pair(
-        &traced_pair(Pair::close_by_halves),
-        ONE_EACH,
-        active(1),
-        peer(1),
-    );
-    assert_pair(
-        &traced_pair(Pair::close_by_halves_alone),
-        ONE_EACH,
-        active(1),
-        peer(1),
-    );
+    assert_pair(&traced_pair(Pair::close_by_halves), ONE_EACH, active(1), peer(1));
+    assert_pair(&traced_pair(Pair::close_by_halves_alone), ONE_EACH, active(1), peer(1));
 }
 
 #[test]
@@ -188,10 +162,7 @@ fn a_killed_process_closed_what_it_held() {
     });
     let snapshot = tool.finish();
     let exact = Exact::new(&snapshot, netns.inode());
-    exact.object(
-        "closes",
-        &[("active", HELD as u64), ("passive", HELD as u64)],
-    );
+    exact.object("closes", &[("active", HELD as u64), ("passive", HELD as u64)]);
     exact.closer(pid, "client", active(HELD as u64));
     exact.closer(std::process::id(), "server", peer(HELD as u64));
     let row = closer(&snapshot, pid, netns.inode(), "client").expect("a row");
@@ -216,11 +187,7 @@ fn a_dual_stack_socket_counts_once() {
         });
         assert_pair(&traced, ONE_EACH, active(1), peer(1));
         let exact = Exact::new(&traced.0, traced.1);
-        exact.closers_together(Closer {
-            active: 1,
-            peer: 1,
-            resets: 0,
-        });
+        exact.closers_together(Closer { active: 1, peer: 1, resets: 0 });
     }
 }
 
@@ -242,10 +209,6 @@ fn listeners_are_not_closes() {
 fn the_parts_of_later_versions_are_unknown_and_not_zero() {
     let (snapshot, _) = traced_pair(Pair::close_client_first);
     for part in ["time_wait", "fin_wait2", "port_search"] {
-        assert_eq!(
-            snapshot.get(part),
-            Some(&Value::Null),
-            "{part} must be there, and null"
-        );
+        assert_eq!(snapshot.get(part), Some(&Value::Null), "{part} must be there, and null");
     }
 }

@@ -24,11 +24,7 @@ pub struct Counters {
 
 impl Counters {
     /// All zero.
-    pub const ZERO: Self = Self {
-        pairs: [0; PAIRS],
-        outcomes: [0; OUTCOMES],
-        ring_full: 0,
-    };
+    pub const ZERO: Self = Self { pairs: [0; PAIRS], outcomes: [0; OUTCOMES], ring_full: 0 };
 }
 
 /// [`Counters`] as the words a BPF map holds.
@@ -46,10 +42,7 @@ pub const fn pair_states(index: usize) -> Option<(TcpState, TcpState)> {
     if index >= PAIRS {
         return None;
     }
-    match (
-        TcpState::from_raw((index / STATES) as u8),
-        TcpState::from_raw((index % STATES) as u8),
-    ) {
+    match (TcpState::from_raw((index / STATES) as u8), TcpState::from_raw((index % STATES) as u8)) {
         (Some(old), Some(new)) => Some((old, new)),
         _ => None,
     }

@@ -106,6 +106,16 @@ impl Change {
         })
     }
 
+    /// Whether a record of this transition is written; it is counted anyway.
+    ///
+    /// A listener's child leaves SYN_RECV within the softirq that made it, and
+    /// only then has its identity on kernels before 6.18: its first record is
+    /// the one that tells something.
+    #[inline(always)]
+    pub const fn has_record(&self) -> bool {
+        !matches!((self.old, self.new), (TcpState::Listen, TcpState::SynRecv))
+    }
+
     /// Why a connect failed. The kernel sets `sk_err` before it closes the socket:
     /// [`tcp_reset`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp_input.c#L4230-L4262),
     /// [`tcp_write_err`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp_timer.c#L66-L75).
@@ -139,11 +149,7 @@ impl Change {
         }
         let by_process =
             self.shutdown & SEND_SHUTDOWN != 0 || self.error == 0 || self.error == ECONNABORTED;
-        if self.process_context && by_process {
-            Outcome::ResetLocal
-        } else {
-            Outcome::ResetRemote
-        }
+        if self.process_context && by_process { Outcome::ResetLocal } else { Outcome::ResetRemote }
     }
 
     /// Whether the task that runs now is the one that caused this transition,
@@ -202,37 +208,16 @@ mod tests {
     #[test]
     fn connects_by_error() {
         let failed = |error, lport, shutdown| {
-            Change {
-                error,
-                lport,
-                shutdown,
-                ..change(SynSent, Close)
-            }
-            .outcome()
-            .unwrap()
+            Change { error, lport, shutdown, ..change(SynSent, Close) }.outcome().unwrap()
         };
         assert_eq!(failed(111, 40_000, 0), Outcome::ConnectRefused);
         assert_eq!(failed(110, 40_000, 0), Outcome::ConnectTimedOut);
         assert_eq!(failed(0, 0, 0), Outcome::ConnectNoPort);
-        assert_eq!(
-            failed(0, 40_000, 3),
-            Outcome::ConnectOther,
-            "closed while connecting"
-        );
-        assert_eq!(
-            failed(113, 40_000, 0),
-            Outcome::ConnectOther,
-            "no route to host"
-        );
-        let blind = Change {
-            fields_known: false,
-            ..change(SynSent, Close)
-        };
+        assert_eq!(failed(0, 40_000, 3), Outcome::ConnectOther, "closed while connecting");
+        assert_eq!(failed(113, 40_000, 0), Outcome::ConnectOther, "no route to host");
+        let blind = Change { fields_known: false, ..change(SynSent, Close) };
         assert_eq!(blind.outcome(), Some(Outcome::ConnectUnexplained));
-        assert_eq!(
-            change(SynSent, Established).outcome(),
-            Some(Outcome::ConnectOk)
-        );
+        assert_eq!(change(SynSent, Established).outcome(), Some(Outcome::ConnectOk));
         assert_eq!(change(SynSent, SynRecv).outcome(), Some(Outcome::ConnectOk));
         assert_eq!(change(SynRecv, Established).outcome(), None);
     }
@@ -248,33 +233,14 @@ mod tests {
         let linger_zero = cut(true, 0, 3);
         assert_eq!(linger_zero.outcome(), Some(Outcome::ResetLocal));
         assert!(linger_zero.has_owner());
-        assert_eq!(
-            cut(true, 0, 0).outcome(),
-            Some(Outcome::ResetLocal),
-            "connect(AF_UNSPEC)"
-        );
-        assert_eq!(
-            cut(true, 103, 0).outcome(),
-            Some(Outcome::ResetLocal),
-            "ss -K"
-        );
+        assert_eq!(cut(true, 0, 0).outcome(), Some(Outcome::ResetLocal), "connect(AF_UNSPEC)");
+        assert_eq!(cut(true, 103, 0).outcome(), Some(Outcome::ResetLocal), "ss -K");
         let backlog = cut(true, 104, 0);
-        assert_eq!(
-            backlog.outcome(),
-            Some(Outcome::ResetRemote),
-            "RST met in the backlog"
-        );
+        assert_eq!(backlog.outcome(), Some(Outcome::ResetRemote), "RST met in the backlog");
         assert!(!backlog.has_owner());
         assert_eq!(cut(false, 104, 0).outcome(), Some(Outcome::ResetRemote));
-        assert_eq!(
-            cut(false, 110, 0).outcome(),
-            Some(Outcome::ResetRemote),
-            "keepalive gave up"
-        );
-        let blind = Change {
-            fields_known: false,
-            ..change(Established, Close)
-        };
+        assert_eq!(cut(false, 110, 0).outcome(), Some(Outcome::ResetRemote), "keepalive gave up");
+        let blind = Change { fields_known: false, ..change(Established, Close) };
         assert_eq!(blind.outcome(), Some(Outcome::ResetUnexplained));
     }
 
@@ -282,34 +248,17 @@ mod tests {
     fn a_peer_that_closed_first_was_not_reset() {
         assert_eq!(change(CloseWait, Close).outcome(), None);
         assert_eq!(change(FinWait1, Close).outcome(), None);
-        assert_eq!(
-            change(SynRecv, Close).outcome(),
-            None,
-            "it had never been established"
-        );
+        assert_eq!(change(SynRecv, Close).outcome(), None, "it had never been established");
         assert_eq!(change(Listen, Close).outcome(), None);
     }
 
     #[test]
     fn the_interrupted_task_is_never_the_owner() {
-        for (old, new) in [
-            (Close, SynSent),
-            (Established, FinWait1),
-            (CloseWait, LastAck),
-        ] {
+        for (old, new) in [(Close, SynSent), (Established, FinWait1), (CloseWait, LastAck)] {
             assert!(!change(old, new).has_owner());
-            assert!(
-                Change {
-                    process_context: true,
-                    ..change(old, new)
-                }
-                .has_owner()
-            );
+            assert!(Change { process_context: true, ..change(old, new) }.has_owner());
         }
-        let backlog = Change {
-            process_context: true,
-            ..change(FinWait2, Close)
-        };
+        let backlog = Change { process_context: true, ..change(FinWait2, Close) };
         assert!(!backlog.has_owner());
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Seen {
     pub(crate) owner: Option<ProcessKey>,
 }
 
-/// Counts `seen`, then writes its record if the ring has room.
+/// Counts `seen`, then writes its record, if it has one and the ring has room.
 #[inline(always)]
 pub(crate) fn transition(seen: &Seen) {
     let Some(counters) = counters(seen.netns) else {
@@ -38,6 +38,9 @@ pub(crate) fn transition(seen: &Seen) {
     // kernel's recursion guard, and counted as missed.
     let counters = unsafe { &mut *counters };
     let wakeup = count(counters, &seen.change);
+    if !seen.change.has_record() {
+        return;
+    }
     match RECORDS.reserve::<TransitionRecord>(0) {
         Some(mut entry) => {
             write(entry.as_mut_ptr(), seen);
@@ -58,17 +61,10 @@ fn count(counters: &mut Counters, change: &Change) -> u64 {
     {
         *count += 1;
     }
-    match counters
-        .pairs
-        .get_mut(unproven(pair_index(change.old, change.new)))
-    {
+    match counters.pairs.get_mut(unproven(pair_index(change.old, change.new))) {
         Some(pair) => {
             *pair += 1;
-            if *pair & globals::wake_mask() == 0 {
-                BPF_RB_FORCE_WAKEUP
-            } else {
-                BPF_RB_NO_WAKEUP
-            }
+            if *pair & globals::wake_mask() == 0 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
         }
         None => BPF_RB_NO_WAKEUP,
     }
@@ -162,11 +158,7 @@ fn write(record: *mut TransitionRecord, seen: &Seen) {
         (&raw mut (*record).error).write(change.error);
         (&raw mut (*record).shutdown).write(change.shutdown);
         (&raw mut (*record).padding).write([0; 5]);
-        (&raw mut (*record).laddr)
-            .cast::<[u64; 2]>()
-            .write(seen.addresses.local);
-        (&raw mut (*record).raddr)
-            .cast::<[u64; 2]>()
-            .write(seen.addresses.remote);
+        (&raw mut (*record).laddr).cast::<[u64; 2]>().write(seen.addresses.local);
+        (&raw mut (*record).raddr).cast::<[u64; 2]>().write(seen.addresses.remote);
     }
 }

@@ -41,11 +41,7 @@ impl Memory for Typed {
         // type; then by the caller's promise.
         unsafe {
             let tcp = generated::bpf_skc_to_tcp_sock(sk.cast_mut().cast());
-            if tcp.is_null() {
-                T::default()
-            } else {
-                Self::load(tcp.cast::<u8>(), offset)
-            }
+            if tcp.is_null() { T::default() } else { Self::load(tcp.cast::<u8>(), offset) }
         }
     }
 

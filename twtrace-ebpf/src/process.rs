@@ -22,11 +22,7 @@ const BPF_RB_NO_WAKEUP: u64 = 1;
 #[inline(always)]
 pub(crate) fn current<M: Memory>() -> ProcessKey {
     // Kernels before 5.11 hand out the task without its type.
-    if offset!(has_current_task_btf) != 0 {
-        identify::<M>()
-    } else {
-        identify::<Probed>()
-    }
+    if offset!(has_current_task_btf) != 0 { identify::<M>() } else { identify::<Probed>() }
 }
 
 #[inline(always)]
@@ -37,11 +33,7 @@ fn identify<M: Memory>() -> ProcessKey {
         let leader = M::load::<usize>(M::current_task(), offset!(task_group_leader)) as *const u8;
         (leader, M::load::<u64>(leader, offset!(task_start_boottime)))
     };
-    let key = ProcessKey {
-        start_time_ns,
-        tgid,
-        padding: 0,
-    };
+    let key = ProcessKey { start_time_ns, tgid, padding: 0 };
     if let Some(recent) = RECENT.get_ptr_mut(0) {
         // SAFETY: this CPU's own element; see `emit::transition`.
         let recent = unsafe { &mut (*recent).process };
@@ -57,11 +49,7 @@ fn identify<M: Memory>() -> ProcessKey {
 #[inline(always)]
 pub(crate) fn current_without_btf() -> ProcessKey {
     let tgid = (helpers::bpf_get_current_pid_tgid() >> 32) as u32;
-    let key = ProcessKey {
-        start_time_ns: 0,
-        tgid,
-        padding: 0,
-    };
+    let key = ProcessKey { start_time_ns: 0, tgid, padding: 0 };
     if PROCESSES.get_ptr(&key).is_none() {
         let comm = helpers::bpf_get_current_comm().unwrap_or_default();
         let _ = announce(&key, 0, comm);
@@ -78,11 +66,7 @@ fn introduce(key: &ProcessKey, leader: *const u8) -> bool {
             Probed::load::<[u8; COMM_LEN]>(leader, offset!(task_comm)),
         )
     };
-    let flags = if task_flags & PF_KTHREAD != 0 {
-        process_flags::KERNEL_THREAD
-    } else {
-        0
-    };
+    let flags = if task_flags & PF_KTHREAD != 0 { process_flags::KERNEL_THREAD } else { 0 };
     announce(key, flags, comm)
 }
 

@@ -27,10 +27,7 @@ impl<M: Memory> Sock<M> {
     /// `address` is the `struct sock *` argument of the running hook.
     #[inline(always)]
     pub(crate) unsafe fn new(address: *const u8) -> Self {
-        Self {
-            address,
-            memory: PhantomData,
-        }
+        Self { address, memory: PhantomData }
     }
 
     #[inline(always)]

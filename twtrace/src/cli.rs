@@ -26,12 +26,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct TopArgs {
     /// Seconds between snapshots
-    #[arg(
-        short = 'd',
-        long = "interval",
-        value_name = "SECS",
-        default_value = "1"
-    )]
+    #[arg(short = 'd', long = "interval", value_name = "SECS", default_value = "1")]
     pub interval: String,
     /// Stop after this many snapshots
     #[arg(short = 'n', long = "snapshots", value_name = "SNAPSHOTS")]

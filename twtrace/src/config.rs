@@ -85,11 +85,7 @@ impl Top {
             (_, true) => Format::Csv,
             _ => Format::Text,
         };
-        let rows = if format == Format::Text {
-            DEFAULT_TEXT_ROWS
-        } else {
-            DEFAULT_ROWS
-        };
+        let rows = if format == Format::Text { DEFAULT_TEXT_ROWS } else { DEFAULT_ROWS };
         Ok(Self {
             interval: interval(&args.interval)?,
             snapshots: args.snapshots,
@@ -106,19 +102,13 @@ impl Check {
     /// # Errors
     /// As [`Top::new`].
     pub fn new(args: &CheckArgs) -> Result<Self> {
-        Ok(Self {
-            json: args.json,
-            trace: Trace::new(&args.trace)?,
-        })
+        Ok(Self { json: args.json, trace: Trace::new(&args.trace)? })
     }
 }
 
 impl Trace {
     fn new(args: &TraceArgs) -> Result<Self> {
-        ensure!(
-            args.max_connections > 0,
-            "--max-connections must be at least 1"
-        );
+        ensure!(args.max_connections > 0, "--max-connections must be at least 1");
         Ok(Self {
             wanted: match args.probes {
                 ProbesArg::Auto => Wanted::Auto,
@@ -160,9 +150,7 @@ fn ring_bytes(typed: &str) -> Result<u32> {
     let number: u64 = digits
         .parse()
         .with_context(|| format!("--ring-size {typed} is no size, such as 65536 or 8M"))?;
-    let bytes = number
-        .checked_mul(unit)
-        .and_then(|bytes| u32::try_from(bytes).ok());
+    let bytes = number.checked_mul(unit).and_then(|bytes| u32::try_from(bytes).ok());
     match bytes {
         Some(bytes @ SMALLEST_RING..=LARGEST_RING) if bytes.is_power_of_two() => Ok(bytes),
         Some(bytes @ SMALLEST_RING..=LARGEST_RING) => bail!(

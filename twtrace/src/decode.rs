@@ -81,9 +81,7 @@ fn decode(kind: u8, rest: &[u8], offset: usize) -> Result<Event, DecodeError> {
     if kind == RecordKind::Transition as u8 {
         let (record, _) =
             TransitionRecord::read_from_prefix(rest).map_err(|_| DecodeError::Short { offset })?;
-        transition(&record)
-            .map(Event::Transition)
-            .ok_or(DecodeError::UnknownState { offset })
+        transition(&record).map(Event::Transition).ok_or(DecodeError::UnknownState { offset })
     } else if kind == RecordKind::Process as u8 {
         let (record, _) =
             ProcessRecord::read_from_prefix(rest).map_err(|_| DecodeError::Short { offset })?;
@@ -126,11 +124,7 @@ fn transition(record: &TransitionRecord) -> Option<TransitionEvent> {
 /// The event of one process record.
 pub(crate) fn process(record: &ProcessRecord) -> ProcessEvent {
     ProcessEvent {
-        key: ProcessKey {
-            start_time_ns: record.start_time_ns,
-            tgid: record.tgid,
-            padding: 0,
-        },
+        key: ProcessKey { start_time_ns: record.start_time_ns, tgid: record.tgid, padding: 0 },
         comm: Comm::new(record.comm),
         cgroup_id: record.cgroup_id,
         kernel_thread: record.flags & process_flags::KERNEL_THREAD != 0,

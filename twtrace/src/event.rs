@@ -79,10 +79,7 @@ pub struct Comm([u8; twtrace_common::COMM_LEN]);
 impl Comm {
     /// Takes the bytes up to the first NUL.
     pub fn new(mut bytes: [u8; twtrace_common::COMM_LEN]) -> Self {
-        let len = bytes
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(bytes.len());
+        let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
         bytes[len..].fill(0);
         Self(bytes)
     }
@@ -92,21 +89,11 @@ impl Comm {
 /// obey, are replaced: a process chooses its own name.
 impl fmt::Display for Comm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = self
-            .0
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(self.0.len());
+        let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
         let name = String::from_utf8_lossy(&self.0[..len]);
         let shown: String = name
             .chars()
-            .map(|c| {
-                if c.is_control() {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    c
-                }
-            })
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
             .collect();
         f.pad(&shown)
     }
@@ -140,17 +127,9 @@ mod tests {
     #[test]
     fn mapped_addresses_are_shown_as_ipv4() {
         let mapped = |d| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, d];
-        let tuple = Tuple {
-            laddr: mapped(1),
-            raddr: mapped(2),
-            lport: 40_000,
-            rport: 80,
-        };
+        let tuple = Tuple { laddr: mapped(1), raddr: mapped(2), lport: 40_000, rport: 80 };
         assert_eq!(tuple.to_string(), "127.0.0.1:40000 → 127.0.0.2:80");
-        let v6 = Tuple {
-            laddr: [0; 16],
-            ..tuple
-        };
+        let v6 = Tuple { laddr: [0; 16], ..tuple };
         assert_eq!(v6.to_string(), "[::]:40000 → 127.0.0.2:80");
     }
 }

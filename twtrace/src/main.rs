@@ -54,10 +54,7 @@ fn refuse(refused: &clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .collect();
     let reason = reason.join(" ");
-    eprintln!(
-        "twtrace: {}; see `twtrace --help`",
-        reason.trim_start_matches("error: ")
-    );
+    eprintln!("twtrace: {}; see `twtrace --help`", reason.trim_start_matches("error: "));
     ExitCode::from(FAILED)
 }
 
@@ -83,8 +80,6 @@ fn log_to_stderr(verbose: u8) {
 /// Whoever read our output has enough: that is no failure.
 fn is_broken_pipe(error: &Error) -> bool {
     error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     })
 }

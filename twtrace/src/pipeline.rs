@@ -20,10 +20,7 @@ impl Pipeline {
     /// A pipeline for the run `meta`, which remembers at most `max_connections`
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
-        Self {
-            tracker: Tracker::new(max_connections),
-            stats: Stats::new(meta, top),
-        }
+        Self { tracker: Tracker::new(max_connections), stats: Stats::new(meta, top) }
     }
 
     /// Takes in one frame; a tick gives a Snapshot.
@@ -35,9 +32,7 @@ impl Pipeline {
             Frame::Seed { sockets, until_ns } => self.tracker.seed(sockets, *until_ns),
             Frame::Records(batch) => self.records(batch)?,
             Frame::Processes(facts) => {
-                facts
-                    .iter()
-                    .for_each(|facts| self.stats.process_facts(facts));
+                facts.iter().for_each(|facts| self.stats.process_facts(facts));
             }
             Frame::Totals(totals) => self.stats.totals(totals),
             Frame::Population(population) => self.stats.polled(population),

@@ -23,12 +23,8 @@ pub enum Capability {
 
 impl Capability {
     /// All capabilities, in the order users see them.
-    pub const ALL: [Self; 4] = [
-        Self::Transitions,
-        Self::TimeWait,
-        Self::EndCause,
-        Self::PortSearch,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Transitions, Self::TimeWait, Self::EndCause, Self::PortSearch];
 
     /// The key under `probes` in the Snapshot.
     pub const fn name(self) -> &'static str {
@@ -95,10 +91,7 @@ pub struct Hooks {
 
 impl Hooks {
     /// sock_diag alone.
-    pub const POLLING: Self = Self {
-        transitions: Tier::None,
-        fields_known: false,
-    };
+    pub const POLLING: Self = Self { transitions: Tier::None, fields_known: false };
 
     /// The word of each key of the Snapshot; `None` where the key is `null`.
     pub fn exactness(self) -> BTreeMap<String, Option<Exactness>> {
@@ -107,11 +100,7 @@ impl Hooks {
         let explained = traced.filter(|_| self.fields_known);
         let polled = (self.transitions == Tier::None).then_some(Exact);
         // Without the process's start a reused number could be credited.
-        let credited = if self.fields_known {
-            traced
-        } else {
-            traced.map(|_| Inferred)
-        };
+        let credited = if self.fields_known { traced } else { traced.map(|_| Inferred) };
         let words = [
             ("transitions", traced),
             ("rates.opens_per_s", traced),
@@ -138,10 +127,7 @@ impl Hooks {
             ("destinations", None),
             ("close_wait", None),
         ];
-        words
-            .into_iter()
-            .map(|(key, word)| (key.to_owned(), word))
-            .collect()
+        words.into_iter().map(|(key, word)| (key.to_owned(), word)).collect()
     }
 }
 
@@ -158,10 +144,7 @@ mod tests {
 
     #[test]
     fn a_hook_without_fields_cannot_explain() {
-        let blind = Hooks {
-            transitions: Tier::Tracepoint,
-            fields_known: false,
-        };
+        let blind = Hooks { transitions: Tier::Tracepoint, fields_known: false };
         let words = blind.exactness();
         assert_eq!(words["closes.reset"], Some(Exactness::Exact));
         assert_eq!(words["closes.reset_local"], None);

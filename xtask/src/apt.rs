@@ -27,10 +27,7 @@ impl Suite {
     /// Downloads the suite's package lists into `dir`, from the first of the machine's own
     /// mirrors that has the suite.
     pub(crate) fn open(name: &str, dir: &Path) -> Result<Self> {
-        let suite = Self {
-            dir: dir.to_owned(),
-            name: name.to_owned(),
-        };
+        let suite = Self { dir: dir.to_owned(), name: name.to_owned() };
         for inner in ["lists/partial", "cache/archives/partial"] {
             let inner = dir.join(inner);
             fs::create_dir_all(&inner)
@@ -50,10 +47,7 @@ impl Suite {
     pub(crate) fn unpack(&self, package: &str, version: &str, to: &Path) -> Result<()> {
         let listed = command::capture(self.apt("apt-cache").args(["madison", package]))?;
         let full = newest(&listed, version).with_context(|| {
-            format!(
-                "Debian's {} has no {package} of version {version}",
-                self.name
-            )
+            format!("Debian's {} has no {package} of version {version}", self.name)
         })?;
         let request = format!("{package}={full}");
         command::capture(self.apt("apt-get").args(["download", &request]))?;
@@ -77,10 +71,7 @@ impl Suite {
             .current_dir(&self.dir)
             .env("LC_ALL", "C")
             .args(["-o", &option("Dir::Etc::SourceList", &self.sources())])
-            .args([
-                "-o",
-                &option("Dir::Etc::SourceParts", Path::new("/dev/null")),
-            ])
+            .args(["-o", &option("Dir::Etc::SourceParts", Path::new("/dev/null"))])
             .args(["-o", &option("Dir::State::Lists", &self.dir.join("lists"))])
             .args(["-o", &option("Dir::Cache", &self.dir.join("cache"))]);
         command
@@ -111,12 +102,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         command
     };
     command::capture(apt().arg("update"))?;
-    command::capture(
-        apt()
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(packages),
-    )
-    .map(drop)
+    command::capture(apt().args(["install", "-y", "--no-install-recommends"]).args(packages))
+        .map(drop)
 }
 
 /// The machine's own mirrors of the Debian archive, in the order of its sources.
@@ -125,9 +112,7 @@ fn mirrors() -> Result<Vec<String>> {
     let codename = codename(&release).context("this is not Debian")?;
     // Needs no network, and unlike `indextargets` no lists either, which a fresh machine lacks.
     let uris = command::capture(
-        Command::new("apt-get")
-            .env("LC_ALL", "C")
-            .args(["update", "--print-uris"]),
+        Command::new("apt-get").env("LC_ALL", "C").args(["update", "--print-uris"]),
     )?;
     Ok(parse_mirrors(&uris, codename))
 }
@@ -146,11 +131,7 @@ fn parse_mirrors(uris: &str, codename: &str) -> Vec<String> {
     let suffix = format!("/dists/{codename}/InRelease");
     let mut found = Vec::new();
     for line in uris.lines() {
-        let uri = line
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .trim_matches('\'');
+        let uri = line.split_whitespace().next().unwrap_or_default().trim_matches('\'');
         if let Some(mirror) = uri.strip_suffix(&suffix)
             && !found.iter().any(|known| known == mirror)
         {
@@ -166,9 +147,7 @@ fn keyring() -> Option<&'static str> {
 
 /// Without a keyring of its own, apt checks against the keys it trusts anyway.
 fn source_line(mirror: &str, suite: &str, keyring: Option<&str>) -> String {
-    let options = keyring
-        .map(|path| format!("[signed-by={path}] "))
-        .unwrap_or_default();
+    let options = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
     format!("deb {options}{mirror} {suite} main\n")
 }
 
@@ -179,11 +158,7 @@ fn newest<'a>(madison: &'a str, upstream: &str) -> Option<&'a str> {
             .strip_prefix(upstream)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', '-', '~']))
     };
-    madison
-        .lines()
-        .filter_map(|line| line.split('|').nth(1))
-        .map(str::trim)
-        .find(of_upstream)
+    madison.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).find(of_upstream)
 }
 
 #[cfg(test)]
@@ -207,10 +182,7 @@ mod tests {
 
     #[test]
     fn mirrors_are_those_of_the_suite_itself() {
-        assert_eq!(
-            parse_mirrors(URIS, "bookworm"),
-            ["http://mirror.example/debian"]
-        );
+        assert_eq!(parse_mirrors(URIS, "bookworm"), ["http://mirror.example/debian"]);
         assert!(parse_mirrors(URIS, "trixie").is_empty());
         assert!(parse_mirrors("", "bookworm").is_empty());
     }
@@ -224,10 +196,7 @@ mod tests {
 
     #[test]
     fn the_codename_is_read_with_and_without_quotes() {
-        assert_eq!(
-            codename("ID=debian\nVERSION_CODENAME=bookworm\n"),
-            Some("bookworm")
-        );
+        assert_eq!(codename("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm"));
         assert_eq!(codename("VERSION_CODENAME=\"trixie\"\n"), Some("trixie"));
         assert_eq!(codename("ID=arch\n"), None);
         assert_eq!(codename("VERSION_CODENAME=\n"), None);
@@ -236,10 +205,7 @@ mod tests {
     #[test]
     fn a_source_names_its_keyring_when_there_is_one() {
         let with = source_line("http://mirror.example/debian", "sid", Some("/k.gpg"));
-        assert_eq!(
-            with,
-            "deb [signed-by=/k.gpg] http://mirror.example/debian sid main\n"
-        );
+        assert_eq!(with, "deb [signed-by=/k.gpg] http://mirror.example/debian sid main\n");
         let without = source_line("http://mirror.example/debian", "sid", None);
         assert_eq!(without, "deb http://mirror.example/debian sid main\n");
     }

@@ -33,10 +33,7 @@ pub(crate) fn build(root: &Path, log: bool, output: Option<PathBuf>) -> Result<(
     write(&file, &object)?;
     if committed {
         let provenance = Provenance::new(root, &toolchain, features, &object)?;
-        write(
-            &workspace::committed_provenance(root),
-            provenance.render().as_bytes(),
-        )?;
+        write(&workspace::committed_provenance(root), provenance.render().as_bytes())?;
     }
     println!(
         "{}: {} bytes, sha256 {}, {:.0} s",
@@ -93,12 +90,8 @@ fn default_output(root: &Path, log: bool) -> PathBuf {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
-    fs::read(file).with_context(|| {
-        format!(
-            "cannot read {}: `cargo xtask bpf` writes it",
-            file.display()
-        )
-    })
+    fs::read(file)
+        .with_context(|| format!("cannot read {}: `cargo xtask bpf` writes it", file.display()))
 }
 
 fn write(file: &Path, content: &[u8]) -> Result<()> {

@@ -18,17 +18,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command quietly and returns what it printed; its complaints are in the error.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().with_context(|| cannot_start(command))?;
+    let Output { status, stdout, stderr } =
+        command.output().with_context(|| cannot_start(command))?;
     if !status.success() {
-        bail!(
-            "`{}` failed ({status}): {}",
-            shown(command),
-            last_lines(&stderr)
-        );
+        bail!("`{}` failed ({status}): {}", shown(command), last_lines(&stderr));
     }
     String::from_utf8(stdout)
         .with_context(|| format!("`{}` printed something that is not text", shown(command)))
@@ -37,9 +30,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// The program of that name in PATH.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 /// Takes out of a command's environment what would change what is built: settings of the user's
@@ -80,18 +71,9 @@ fn cannot_start(command: &Command) -> String {
 fn shown(command: &Command) -> String {
     const ARGUMENTS: usize = 8;
     let program = PathBuf::from(command.get_program());
-    let name = program
-        .file_name()
-        .unwrap_or(OsStr::new("?"))
-        .to_string_lossy()
-        .into_owned();
+    let name = program.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();
     let mut words = vec![name];
-    words.extend(
-        command
-            .get_args()
-            .take(ARGUMENTS)
-            .map(|word| word.to_string_lossy().into()),
-    );
+    words.extend(command.get_args().take(ARGUMENTS).map(|word| word.to_string_lossy().into()));
     if command.get_args().len() > ARGUMENTS {
         words.push("…".into());
     }
@@ -101,11 +83,7 @@ fn shown(command: &Command) -> String {
 fn last_lines(stderr: &[u8]) -> String {
     const LINES: usize = 3;
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("; ")
 }
 
@@ -132,13 +110,7 @@ mod tests {
 
     #[test]
     fn settings_of_the_machine_are_kept() {
-        for name in [
-            "CARGO_HOME",
-            "CARGO_HTTP_PROXY",
-            "CARGO_NET_OFFLINE",
-            "RUSTUP_HOME",
-            "PATH",
-        ] {
+        for name in ["CARGO_HOME", "CARGO_HTTP_PROXY", "CARGO_NET_OFFLINE", "RUSTUP_HOME", "PATH"] {
             assert!(!is_build_setting(name), "{name}");
         }
     }

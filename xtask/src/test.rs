@@ -13,10 +13,7 @@ use steps::{Outcome, Plan};
 /// Runs every step and stops at the first that fails.
 pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<()> {
     let started = Instant::now();
-    let plan = Plan {
-        root,
-        filter: &args.filter,
-    };
+    let plan = Plan { root, filter: &args.filter };
     if !args.no_live {
         // Before the first step, so that nobody waits minutes for it.
         plan.require_root()?;
@@ -34,10 +31,7 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<()> {
         }
     }
     if !args.no_summary {
-        println!(
-            "{}",
-            summary(steps.len(), &left_out, started.elapsed().as_secs())
-        );
+        println!("{}", summary(steps.len(), &left_out, started.elapsed().as_secs()));
     }
     Ok(())
 }

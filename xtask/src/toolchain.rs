@@ -38,12 +38,7 @@ impl Toolchain {
         let source = library::find(&rustc, &tools)?;
         let sysroot = sysroot::lay_out(&rustc, &source, &tools)?;
         let shim = sysroot::shim(&rustc, &sysroot, &tools)?;
-        Ok(Self {
-            rustc,
-            linker,
-            sysroot,
-            shim,
-        })
+        Ok(Self { rustc, linker, sysroot, shim })
     }
 
     /// The source that `-Z build-std` compiles.

@@ -30,13 +30,7 @@ fn main() {
 
 fn server(traffic: &Traffic) -> EndDone {
     let listener = traffic.family.listen();
-    println!(
-        "{}",
-        listener
-            .local_addr()
-            .expect("a bound socket has an address")
-            .port()
-    );
+    println!("{}", listener.local_addr().expect("a bound socket has an address").port());
     traffic.serve(&listener)
 }
 
@@ -51,13 +45,7 @@ fn hold(port: u16, connections: u64) -> EndDone {
         })
         .collect();
     println!("ready");
-    std::io::stdin()
-        .read_to_end(&mut Vec::new())
-        .expect("waiting for the end of input");
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("waiting for the end of input");
     drop(streams);
-    EndDone {
-        connections,
-        closed_first: connections,
-        ..EndDone::default()
-    }
+    EndDone { connections, closed_first: connections, ..EndDone::default() }
 }

@@ -49,17 +49,11 @@ fn states(old: i32, new: i32) -> Option<(TcpState, TcpState)> {
     if old == new {
         return None;
     }
-    Some((
-        TcpState::from_raw(old as u8)?,
-        TcpState::from_raw(new as u8)?,
-    ))
+    Some((TcpState::from_raw(old as u8)?, TcpState::from_raw(new as u8)?))
 }
 
 #[inline(always)]
-#[cfg_attr(
-    not(feature = "log"),
-    expect(unused_variables, reason = "only the log needs it")
-)]
+#[cfg_attr(not(feature = "log"), expect(unused_variables, reason = "only the log needs it"))]
 fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: i32, new: i32) {
     let Some((old, new)) = states(old, new) else {
         return;
@@ -80,20 +74,10 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         process_context: Change::may_have_owner(old, new) && sock.in_process_context(),
         error: if closes { sock.error() } else { 0 },
         shutdown: if closes { sock.shutdown() } else { 0 },
-        lport: if closes {
-            sock.last_port()
-        } else {
-            sock.bound_port()
-        },
+        lport: if closes { sock.last_port() } else { sock.bound_port() },
     };
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(
-        ctx,
-        "sk {:x}: {} > {}",
-        sock.address(),
-        old as u8,
-        new as u8
-    );
+    aya_log_ebpf::debug!(ctx, "sk {:x}: {} > {}", sock.address(), old as u8, new as u8);
     let owner = change.has_owner().then(process::current::<M>);
     emit::transition(&Seen {
         change,
@@ -154,13 +138,6 @@ fn by_record(ctx: &TracePointContext) -> Option<()> {
         lport,
     };
     let owner = change.has_owner().then(process::current_without_btf);
-    emit::transition(&Seen {
-        change,
-        sk,
-        netns: 0,
-        rport,
-        addresses,
-        owner,
-    });
+    emit::transition(&Seen { change, sk, netns: 0, rport, addresses, owner });
     Some(())
 }

@@ -101,10 +101,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
         attempt.step(object, step, settings)?;
     }
     let Some((mut ebpf, report, fd)) = attempt.working() else {
-        return Ok(Attached {
-            session: None,
-            reports: attempt.reports,
-        });
+        return Ok(Attached { session: None, reports: attempt.reports });
     };
     let session = Session {
         ring: Ring::take(&mut ebpf, settings.ring_bytes)?,
@@ -112,10 +109,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
         transitions: report,
         ebpf,
     };
-    Ok(Attached {
-        session: Some(session),
-        reports: attempt.reports,
-    })
+    Ok(Attached { session: Some(session), reports: attempt.reports })
 }
 
 /// A plan in the course of its execution.
@@ -152,10 +146,7 @@ impl Attempt {
             debug!(
                 "{}: {}",
                 hook.place,
-                report
-                    .refusal
-                    .as_ref()
-                    .map_or("attached".to_owned(), Refusal::to_string)
+                report.refusal.as_ref().map_or("attached".to_owned(), Refusal::to_string)
             );
             self.reports.push(report.clone());
             if let Ok(fd) = outcome {
@@ -185,10 +176,8 @@ impl Loaded {
     fn load(object: &[u8], settings: &Settings) -> Result<Self> {
         let btf = Btf::from_sys_fs().ok();
         let resolved = offsets::resolve(Path::new(preflight::KERNEL_BTF));
-        let no_offsets = resolved
-            .as_ref()
-            .err()
-            .map(|error| Refusal::for_good(format!("{error:#}")));
+        let no_offsets =
+            resolved.as_ref().err().map(|error| Refusal::for_good(format!("{error:#}")));
         let offsets = resolved.unwrap_or(Offsets::UNRESOLVED);
         // A counter that wakes at multiples of 2^64 never does.
         let wake_mask = Ring::wake_mask(settings.ring_bytes).unwrap_or(u64::MAX);
@@ -205,11 +194,7 @@ impl Loaded {
             .load(object)
             .context("cannot load the BPF object")?;
         Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
-        Ok(Self {
-            ebpf,
-            btf,
-            no_offsets,
-        })
+        Ok(Self { ebpf, btf, no_offsets })
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<ProgramFd, Refusal> {
@@ -226,10 +211,8 @@ impl Loaded {
     }
 
     fn load_and_attach(&mut self, hook: &Hook) -> Result<ProgramFd, ProgramError> {
-        let program = self
-            .ebpf
-            .program_mut(hook.program)
-            .ok_or(ProgramError::UnexpectedProgramType)?;
+        let program =
+            self.ebpf.program_mut(hook.program).ok_or(ProgramError::UnexpectedProgramType)?;
         match hook.place {
             Place::BtfTracepoint(name) => {
                 let btf = self.btf.as_ref().ok_or(ProgramError::NotLoaded)?;
@@ -257,11 +240,7 @@ impl Loaded {
 /// Why the kernel did not take a program, in one line; the verifier's whole
 /// log is for `-vv`.
 fn refusal(error: &ProgramError) -> Refusal {
-    let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    else {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
         return Refusal::for_good(format!("{:#}", anyhow::anyhow!("{error}")));
     };
     let log = verifier_log.to_string();
@@ -276,10 +255,7 @@ fn refusal(error: &ProgramError) -> Refusal {
         .lines()
         .map(str::trim)
         .rfind(|line| {
-            !line.is_empty()
-                && !VERIFIER_STATISTICS
-                    .iter()
-                    .any(|word| line.starts_with(word))
+            !line.is_empty() && !VERIFIER_STATISTICS.iter().any(|word| line.starts_with(word))
         })
         .unwrap_or("no reason given");
     Refusal::new(
@@ -292,11 +268,7 @@ fn refusal(error: &ProgramError) -> Refusal {
 /// some distributions add fields.
 fn check_record_layout(category: &str, name: &str) -> Result<()> {
     let tracefs = preflight::tracefs().context("tracefs is not mounted")?;
-    let path = tracefs
-        .join("events")
-        .join(category)
-        .join(name)
-        .join("format");
+    let path = tracefs.join("events").join(category).join(name).join("format");
     let format =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     for (field, offset) in RECORD_LAYOUT {

@@ -26,9 +26,7 @@ impl Counters {
     /// Hands the free slots to the programs, which must not be attached yet.
     pub(super) fn fill_slots(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
         // Borrowed, not taken: the programs are loaded later and need it open.
-        let map = ebpf
-            .map_mut("FREE_SLOTS")
-            .context("the BPF object has no map FREE_SLOTS")?;
+        let map = ebpf.map_mut("FREE_SLOTS").context("the BPF object has no map FREE_SLOTS")?;
         let mut free: Queue<_, u32> = map.try_into()?;
         for slot in 0..slots {
             if slot != OTHER_SLOT {
@@ -40,17 +38,9 @@ impl Counters {
 
     /// Takes the maps out of `ebpf`; `program` is the one whose misses count.
     pub(super) fn take(ebpf: &mut Ebpf, program: ProgramFd) -> Result<Self> {
-        let counters = ebpf
-            .take_map("COUNTERS")
-            .context("the BPF object has no map COUNTERS")?;
-        let slots = ebpf
-            .take_map("SLOTS")
-            .context("the BPF object has no map SLOTS")?;
-        Ok(Self {
-            counters: counters.try_into()?,
-            slots: slots.try_into()?,
-            program,
-        })
+        let counters = ebpf.take_map("COUNTERS").context("the BPF object has no map COUNTERS")?;
+        let slots = ebpf.take_map("SLOTS").context("the BPF object has no map SLOTS")?;
+        Ok(Self { counters: counters.try_into()?, slots: slots.try_into()?, program })
     }
 
     /// Reads all totals. Other CPUs go on counting meanwhile.
@@ -65,18 +55,12 @@ impl Counters {
         }
         by_netns.retain(|(_, counters)| *counters != SlotCounters::ZERO);
         by_netns.sort_unstable_by_key(|(netns, _)| *netns);
-        Ok(Totals {
-            by_netns,
-            missed: self.missed(),
-        })
+        Ok(Totals { by_netns, missed: self.missed() })
     }
 
     /// One slot, summed over CPUs.
     fn slot(&self, slot: u32) -> Result<SlotCounters> {
-        let per_cpu = self
-            .counters
-            .get(&slot, 0)
-            .context("cannot read the counters")?;
+        let per_cpu = self.counters.get(&slot, 0).context("cannot read the counters")?;
         let mut sum = [0; COUNTER_WORDS];
         for words in per_cpu.iter() {
             for (sum, word) in sum.iter_mut().zip(words) {
@@ -96,12 +80,7 @@ impl Counters {
 }
 
 fn parse_missed(fdinfo: &str) -> Option<u64> {
-    fdinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))?
-        .trim()
-        .parse()
-        .ok()
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -110,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_count_misses_is_no_zero() {
-        assert_eq!(
-            parse_missed("prog_type:\t26\nrecursion_misses:\t3\n"),
-            Some(3)
-        );
+        assert_eq!(parse_missed("prog_type:\t26\nrecursion_misses:\t3\n"), Some(3));
         assert_eq!(parse_missed("prog_type:\t26\n"), None);
         assert_eq!(parse_missed("recursion_misses:\tmany\n"), None);
     }

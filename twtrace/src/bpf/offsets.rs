@@ -26,11 +26,7 @@ pub fn resolve(path: &Path) -> Result<Offsets> {
         skc_rcv_saddr: at("sock_common", "skc_rcv_saddr")?,
         skc_daddr: at("sock_common", "skc_daddr")?,
         skc_v6_rcv_saddr: ipv6.unwrap_or(0),
-        skc_v6_daddr: if ipv6.is_some() {
-            at("sock_common", "skc_v6_daddr")?
-        } else {
-            0
-        },
+        skc_v6_daddr: if ipv6.is_some() { at("sock_common", "skc_v6_daddr")? } else { 0 },
         skc_net: at("sock_common", "skc_net.net")?,
         net_inum: at("net", "ns.inum")?,
         sk_protocol: at("sock", "sk_protocol")?,
@@ -49,16 +45,12 @@ pub fn resolve(path: &Path) -> Result<Offsets> {
 
 /// Whether this kernel has a BPF helper: its types name them all.
 fn has_helper(btf: &Btf, name: &str) -> bool {
-    btf.resolve_types_by_name("bpf_func_id")
-        .unwrap_or_default()
-        .iter()
-        .any(|ty| match ty {
-            Type::Enum(ids) => ids
-                .members
-                .iter()
-                .any(|id| btf.resolve_name(id).is_ok_and(|helper| helper == name)),
-            _ => false,
-        })
+    btf.resolve_types_by_name("bpf_func_id").unwrap_or_default().iter().any(|ty| match ty {
+        Type::Enum(ids) => {
+            ids.members.iter().any(|id| btf.resolve_name(id).is_ok_and(|helper| helper == name))
+        }
+        _ => false,
+    })
 }
 
 /// The byte offset of `path` (fields joined by dots) in `struct structure`.

@@ -90,11 +90,7 @@ pub const CANDIDATES: &[Candidate] = &[
 ];
 
 const fn transitions(tier: Tier, hooks: &'static [Hook]) -> Candidate {
-    Candidate {
-        capability: Capability::Transitions,
-        tier,
-        hooks,
-    }
+    Candidate { capability: Capability::Transitions, tier, hooks }
 }
 
 /// Why something is not tried or did not work, and what helps.
@@ -108,17 +104,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            fix: Some(fix.into()),
-        }
+        Self { why: why.into(), fix: Some(fix.into()) }
     }
 
     pub(super) fn for_good(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            fix: None,
-        }
+        Self { why: why.into(), fix: None }
     }
 }
 
@@ -187,11 +177,7 @@ fn rule_out(host: &HostAllows, candidate: &Candidate, netns_filter: bool) -> Opt
 mod tests {
     use super::*;
 
-    const ALL: HostAllows = HostAllows {
-        no_bpf: None,
-        no_btf: None,
-        no_tracefs: None,
-    };
+    const ALL: HostAllows = HostAllows { no_bpf: None, no_btf: None, no_tracefs: None };
 
     fn first(host: &HostAllows, wanted: Wanted, netns_filter: bool) -> Option<Place> {
         plan(host, wanted, netns_filter)
@@ -210,41 +196,25 @@ mod tests {
 
     #[test]
     fn without_btf_the_record_is_left() {
-        let host = HostAllows {
-            no_btf: Some(Refusal::for_good("no BTF")),
-            ..ALL
-        };
+        let host = HostAllows { no_btf: Some(Refusal::for_good("no BTF")), ..ALL };
         let place = first(&host, Wanted::Auto, false);
-        assert_eq!(
-            place,
-            Some(Place::Tracepoint("sock", "inet_sock_set_state"))
-        );
+        assert_eq!(place, Some(Place::Tracepoint("sock", "inet_sock_set_state")));
         assert_eq!(first(&host, Wanted::Only(Tier::Fentry), false), None);
     }
 
     #[test]
     fn a_hook_that_cannot_filter_is_no_answer_to_a_filter() {
-        let host = HostAllows {
-            no_btf: Some(Refusal::for_good("no BTF")),
-            ..ALL
-        };
+        let host = HostAllows { no_btf: Some(Refusal::for_good("no BTF")), ..ALL };
         assert_eq!(first(&host, Wanted::Auto, true), None);
     }
 
     #[test]
     fn without_rights_nothing_is_tried_and_each_step_says_why() {
         let refusal = Refusal::new("needs CAP_BPF", "run as root");
-        let host = HostAllows {
-            no_bpf: Some(refusal.clone()),
-            ..ALL
-        };
+        let host = HostAllows { no_bpf: Some(refusal.clone()), ..ALL };
         let steps = plan(&host, Wanted::Auto, false);
         assert!(!steps.is_empty());
-        assert!(
-            steps
-                .iter()
-                .all(|step| step.ruled_out == Some(refusal.clone()))
-        );
+        assert!(steps.iter().all(|step| step.ruled_out == Some(refusal.clone())));
     }
 
     #[test]

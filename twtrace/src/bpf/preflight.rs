@@ -39,11 +39,7 @@ impl HostAllows {
 
 /// Where tracefs is mounted.
 pub fn tracefs() -> Option<PathBuf> {
-    TRACEFS
-        .iter()
-        .map(Path::new)
-        .find(|path| path.join("events").exists())
-        .map(Path::to_owned)
+    TRACEFS.iter().map(Path::new).find(|path| path.join("events").exists()).map(Path::to_owned)
 }
 
 fn too_old(release: &str) -> Option<Refusal> {
@@ -92,10 +88,7 @@ fn no_btf() -> Refusal {
 }
 
 fn no_tracefs() -> Refusal {
-    Refusal::new(
-        "tracefs is not mounted",
-        "`mount -t tracefs tracefs /sys/kernel/tracing`",
-    )
+    Refusal::new("tracefs is not mounted", "`mount -t tracefs tracefs /sys/kernel/tracing`")
 }
 
 #[cfg(test)]
@@ -107,11 +100,7 @@ mod tests {
         assert!(too_old("5.4.0-generic").unwrap().why.contains("5.8"));
         assert_eq!(too_old("5.8.0"), None);
         assert_eq!(too_old("6.18.44-fc"), None);
-        assert_eq!(
-            too_old("not a version"),
-            None,
-            "what cannot be read is tried"
-        );
+        assert_eq!(too_old("not a version"), None, "what cannot be read is tried");
     }
 
     #[test]
@@ -119,18 +108,9 @@ mod tests {
         let refusal = missing_rights(Capabilities(0)).unwrap().to_string();
         assert!(refusal.contains("CAP_BPF and CAP_PERFMON"), "{refusal}");
         let only_bpf = Capabilities(1 << 39);
-        assert!(
-            missing_rights(only_bpf)
-                .unwrap()
-                .why
-                .ends_with("needs CAP_PERFMON")
-        );
+        assert!(missing_rights(only_bpf).unwrap().why.ends_with("needs CAP_PERFMON"));
         assert_eq!(missing_rights(Capabilities(1 << 39 | 1 << 38)), None);
-        assert_eq!(
-            missing_rights(Capabilities(1 << 21)),
-            None,
-            "as before CAP_BPF"
-        );
+        assert_eq!(missing_rights(Capabilities(1 << 21)), None, "as before CAP_BPF");
     }
 
     #[test]

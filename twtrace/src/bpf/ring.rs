@@ -30,13 +30,8 @@ pub struct Ring {
 
 impl Ring {
     pub(super) fn take(ebpf: &mut Ebpf, ring_bytes: u32) -> Result<Self> {
-        let map = ebpf
-            .take_map("RECORDS")
-            .context("the BPF object has no map RECORDS")?;
-        Ok(Self {
-            buffer: map.try_into()?,
-            wakes: Self::wake_mask(ring_bytes).is_some(),
-        })
+        let map = ebpf.take_map("RECORDS").context("the BPF object has no map RECORDS")?;
+        Ok(Self { buffer: map.try_into()?, wakes: Self::wake_mask(ring_bytes).is_some() })
     }
 
     /// How often the programs wake the reader: each time a per-CPU counter
@@ -76,9 +71,7 @@ mod tests {
     #[test]
     fn the_smaller_the_ring_the_more_often_it_wakes() {
         assert_eq!(Ring::wake_mask(4096), Some(0), "for every record");
-        let masks: Vec<u64> = (12..23)
-            .filter_map(|log| Ring::wake_mask(1 << log))
-            .collect();
+        let masks: Vec<u64> = (12..23).filter_map(|log| Ring::wake_mask(1 << log)).collect();
         assert_eq!(masks.len(), 11);
         assert!(masks.is_sorted() && masks.iter().all(|mask| (mask + 1).is_power_of_two()));
         assert_eq!(Ring::wake_mask(8 << 20), None);

@@ -26,20 +26,10 @@ pub fn run(config: &Check) -> Result<ExitCode> {
     let attached = super::attach(&config.trace)?;
     let report = report(&attached);
     drop(attached);
-    let text = if config.json {
-        check::json(&report)?
-    } else {
-        check::text(&report)
-    };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot write the report")?;
+    let text = if config.json { check::json(&report)? } else { check::text(&report) };
+    io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     let traced = report.capabilities.iter().any(|line| line.tier.is_some());
-    Ok(if traced {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FINDINGS)
-    })
+    Ok(if traced { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
 fn report(attached: &Attached) -> Report {
@@ -53,9 +43,7 @@ fn report(attached: &Attached) -> Report {
     Report {
         kernel: host::read().kernel,
         hooks: attached.reports.iter().map(hook).collect(),
-        capabilities: Capability::ALL
-            .map(|capability| self::capability(capability, hooks))
-            .into(),
+        capabilities: Capability::ALL.map(|capability| self::capability(capability, hooks)).into(),
         exactness: hooks.exactness(),
     }
 }
@@ -67,20 +55,16 @@ fn hook(report: &HookReport) -> HookLine {
         tier: report.tier,
         attached: report.refusal.is_none(),
         why: report.refusal.as_ref().map(|refusal| refusal.why.clone()),
-        fix: report
-            .refusal
-            .as_ref()
-            .and_then(|refusal| refusal.fix.clone()),
+        fix: report.refusal.as_ref().and_then(|refusal| refusal.fix.clone()),
         cost: None,
     }
 }
 
 fn capability(capability: Capability, hooks: Hooks) -> CapabilityLine {
     let (tier, lost) = match capability {
-        Capability::Transitions if hooks.transitions == Tier::None => (
-            None,
-            Some("closes, connects and closers; states come from sock_diag"),
-        ),
+        Capability::Transitions if hooks.transitions == Tier::None => {
+            (None, Some("closes, connects and closers; states come from sock_diag"))
+        }
         Capability::Transitions => (
             Some(hooks.transitions),
             (!hooks.fields_known).then_some(
@@ -89,9 +73,5 @@ fn capability(capability: Capability, hooks: Hooks) -> CapabilityLine {
         ),
         _ => (None, Some("not traced by this version of twtrace")),
     };
-    CapabilityLine {
-        capability,
-        tier,
-        lost: lost.map(str::to_owned),
-    }
+    CapabilityLine { capability, tier, lost: lost.map(str::to_owned) }
 }

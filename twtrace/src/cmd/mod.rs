@@ -44,9 +44,5 @@ fn settings(trace: &Trace) -> Settings {
         None => host::list().map_or(0, |list| list.found.len()),
     };
     let slots = (1 + SPARE_SLOTS + 2 * known).min(MAX_SLOTS);
-    Settings {
-        ring_bytes: trace.ring_bytes,
-        netns_slots: slots as u32,
-        netns: trace.netns,
-    }
+    Settings { ring_bytes: trace.ring_bytes, netns_slots: slots as u32, netns: trace.netns }
 }

@@ -57,16 +57,9 @@ fn source(config: &Top) -> Result<Source> {
 }
 
 async fn show(config: &Top, mut source: Source) -> Result<()> {
-    let mut pipeline = Pipeline::new(
-        source.meta.clone(),
-        config.trace.max_connections,
-        config.rows,
-    );
-    let mut printer = Printer {
-        format: config.format,
-        printed: 0,
-        out: io::stdout().lock(),
-    };
+    let mut pipeline =
+        Pipeline::new(source.meta.clone(), config.trace.max_connections, config.rows);
+    let mut printer = Printer { format: config.format, printed: 0, out: io::stdout().lock() };
     let mut ends = Ends::new()?;
     loop {
         tokio::select! {
@@ -132,9 +125,7 @@ impl Printer {
             Format::Csv => csv::line(snapshot),
         };
         self.printed += 1;
-        self.out
-            .write_all(text.as_bytes())
-            .context("cannot write the snapshot")?;
+        self.out.write_all(text.as_bytes()).context("cannot write the snapshot")?;
         self.out.flush().context("cannot write the snapshot")
     }
 }

@@ -54,12 +54,7 @@ impl Cgroups {
     }
 
     fn with_mounts(mounts: Vec<Mount>, limit: usize) -> Self {
-        Self {
-            mounts,
-            paths: HashMap::new(),
-            limit,
-            walked_ns: None,
-        }
+        Self { mounts, paths: HashMap::new(), limit, walked_ns: None }
     }
 
     /// The path of cgroup `id` from the root of the hierarchy, `/` for the root itself.
@@ -98,20 +93,13 @@ impl Cgroups {
     fn walk_mount(&mut self, mount: &Mount) {
         let mut pending = Vec::new();
         if let Ok(stat) = rustix::fs::stat(&mount.point) {
-            let name = if mount.root.is_empty() {
-                "/"
-            } else {
-                &mount.root
-            };
+            let name = if mount.root.is_empty() { "/" } else { &mount.root };
             if self.remember(stat.st_ino, Some(name.into())) {
                 pending.push(mount.root.clone());
             }
         }
         while let Some(path) = pending.pop() {
-            let below = path
-                .strip_prefix(&mount.root)
-                .unwrap_or(&path)
-                .trim_start_matches('/');
+            let below = path.strip_prefix(&mount.root).unwrap_or(&path).trim_start_matches('/');
             for (id, name) in child_directories(&mount.point.join(below)) {
                 let child = format!("{path}/{name}");
                 if self.remember(id, Some(child.as_str().into())) {
@@ -169,20 +157,10 @@ fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
         let mut fields = left.split(' ').skip(3);
-        let (root, point) = (
-            unescape_mount(fields.next()?),
-            unescape_mount(fields.next()?),
-        );
+        let (root, point) = (unescape_mount(fields.next()?), unescape_mount(fields.next()?));
         // A root above the caller's cgroup namespace has no path that would mean anything.
-        let root = if root == "/" || root.starts_with("/..") {
-            String::new()
-        } else {
-            root
-        };
-        right.starts_with("cgroup2 ").then(|| Mount {
-            root,
-            point: point.into(),
-        })
+        let root = if root == "/" || root.starts_with("/..") { String::new() } else { root };
+        right.starts_with("cgroup2 ").then(|| Mount { root, point: point.into() })
     };
     let mut mounts: Vec<Mount> = mountinfo.lines().filter_map(mount).collect();
     mounts.sort_by_key(|mount| mount.root.len());
@@ -206,9 +184,7 @@ pub fn container_id(path: &str) -> Option<&str> {
             None => ("", unit),
         };
         let is_id = id.len() == CONTAINER_ID
-            && id
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (is_id && !runtime.ends_with("conmon")).then_some(id)
     })
 }
@@ -292,11 +268,7 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            [
-                ("", "/sys/fs/cgroup/unified"),
-                ("", "/above"),
-                ("/docker/x", "/mnt/part of")
-            ]
+            [("", "/sys/fs/cgroup/unified"), ("", "/above"), ("/docker/x", "/mnt/part of")]
         );
     }
 
@@ -317,10 +289,7 @@ mod tests {
         }
 
         fn cgroups(&self, root: &str, limit: usize) -> Cgroups {
-            let mount = Mount {
-                root: root.into(),
-                point: self.0.clone(),
-            };
+            let mount = Mount { root: root.into(), point: self.0.clone() };
             Cgroups::with_mounts(vec![mount.clone(), mount], limit)
         }
     }
@@ -351,10 +320,7 @@ mod tests {
         assert_eq!(cgroups.path(inner, 0), Some("/docker/x/a/b"));
         fs::remove_dir(tree.0.join("a/b")).unwrap();
         assert_eq!(cgroups.path(u64::MAX, 2 * WALK_INTERVAL_NS), None);
-        assert_eq!(
-            cgroups.path(inner, 2 * WALK_INTERVAL_NS),
-            Some("/docker/x/a/b")
-        );
+        assert_eq!(cgroups.path(inner, 2 * WALK_INTERVAL_NS), Some("/docker/x/a/b"));
         let walked = cgroups.walked_ns;
         assert_eq!(cgroups.path(u64::MAX, 9 * WALK_INTERVAL_NS), None);
         assert_eq!(cgroups.walked_ns, walked, "known to be gone");

@@ -57,14 +57,7 @@ impl ClockAnchor {
         let before = monotonic_ns();
         let (wall_ns, boot_ns) = (clock_ns(ClockId::Realtime), clock_ns(ClockId::Boottime));
         let width = monotonic_ns().saturating_sub(before);
-        (
-            width,
-            Self {
-                monotonic_ns: before + width / 2,
-                boot_ns,
-                wall_ns,
-            },
-        )
+        (width, Self { monotonic_ns: before + width / 2, boot_ns, wall_ns })
     }
 }
 
@@ -73,25 +66,19 @@ fn clock_ns(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanoseconds)
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// Major and minor version of a kernel release such as `6.1.0-18-amd64`.
 pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
     let (major, rest) = release.split_once('.')?;
-    let digits = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     Some((decimal(major)?, decimal(&rest[..digits])?))
 }
 
 /// Unlike `parse` alone, takes no sign.
 fn decimal(text: &str) -> Option<u32> {
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// A capability that some part of twtrace needs, by the kernel's number
@@ -115,14 +102,8 @@ pub enum Capability {
 
 impl Capability {
     /// All that twtrace can use.
-    pub const ALL: [Self; 6] = [
-        Self::NetAdmin,
-        Self::SysPtrace,
-        Self::SysAdmin,
-        Self::Syslog,
-        Self::Perfmon,
-        Self::Bpf,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::NetAdmin, Self::SysPtrace, Self::SysAdmin, Self::Syslog, Self::Perfmon, Self::Bpf];
 
     /// The name as setcap and systemd take it.
     pub const fn name(self) -> &'static str {
@@ -159,9 +140,7 @@ pub fn capabilities() -> Capabilities {
 
 /// The mask after `CapEff:`, hexadecimal.
 fn parse_capabilities(status: &str) -> Option<Capabilities> {
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(mask.trim(), 16).ok().map(Capabilities)
 }
 
@@ -175,9 +154,7 @@ pub fn lockdown() -> Option<String> {
 
 /// The word in brackets of `none [integrity] confidentiality`.
 fn parse_lockdown(modes: &str) -> Option<&str> {
-    modes
-        .split_ascii_whitespace()
-        .find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
+    modes.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
 }
 
 #[cfg(test)]
@@ -227,11 +204,7 @@ mod tests {
     fn capability_masks() {
         let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000001fffeffffff\nCapBnd:\t0\n";
         let all = parse_capabilities(status).unwrap();
-        assert!(
-            Capability::ALL
-                .into_iter()
-                .all(|capability| all.has(capability))
-        );
+        assert!(Capability::ALL.into_iter().all(|capability| all.has(capability)));
         let bpf_only = parse_capabilities("CapEff:\t0000008000000000\n").unwrap();
         assert!(bpf_only.has(Capability::Bpf) && !bpf_only.has(Capability::Perfmon));
         assert_eq!(parse_capabilities("CapEff:\tzz"), None);
@@ -240,14 +213,8 @@ mod tests {
 
     #[test]
     fn lockdown_modes() {
-        assert_eq!(
-            parse_lockdown("[none] integrity confidentiality\n"),
-            Some("none")
-        );
-        assert_eq!(
-            parse_lockdown("none [integrity] confidentiality\n"),
-            Some("integrity")
-        );
+        assert_eq!(parse_lockdown("[none] integrity confidentiality\n"), Some("none"));
+        assert_eq!(parse_lockdown("none [integrity] confidentiality\n"), Some("integrity"));
         assert_eq!(parse_lockdown("none integrity"), None);
     }
 

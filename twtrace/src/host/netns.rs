@@ -56,9 +56,7 @@ pub struct NetnsList {
 /// # Errors
 /// If /proc is not mounted or the process is out of file descriptors.
 pub fn own() -> Result<Netns> {
-    open_at(CWD, OWN)
-        .and_then(known_namespace)
-        .with_context(|| format!("cannot open {OWN}"))
+    open_at(CWD, OWN).and_then(known_namespace).with_context(|| format!("cannot open {OWN}"))
 }
 
 /// Every network namespace that can be reached: the caller's, those of all
@@ -77,10 +75,7 @@ pub fn list() -> Result<NetnsList> {
     finder.mounted()?;
     finder.named()?;
     finder.processes()?;
-    Ok(NetnsList {
-        found: finder.found.into_values().collect(),
-        unreadable: finder.unreadable,
-    })
+    Ok(NetnsList { found: finder.found.into_values().collect(), unreadable: finder.unreadable })
 }
 
 /// The inode that a `--netns` argument means: an inode number, a name of
@@ -125,9 +120,7 @@ pub fn within<T: Send>(netns: &Netns, f: impl FnOnce() -> T + Send) -> Result<T>
             .name("netns".into())
             .spawn_scoped(scope, inside)
             .context("cannot start a thread; raise the limit on tasks (ulimit -u, pids.max)")?;
-        worker
-            .join()
-            .unwrap_or_else(|payload| panic::resume_unwind(payload))
+        worker.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     })
 }
 
@@ -235,10 +228,7 @@ impl Finder {
             return Ok(());
         };
         let mut link = String::new();
-        for tid in entries
-            .map_while(Result::ok)
-            .filter_map(|entry| number(entry.file_name()))
-        {
+        for tid in entries.map_while(Result::ok).filter_map(|entry| number(entry.file_name())) {
             if tid == pid {
                 continue;
             }
@@ -293,10 +283,7 @@ fn open_at(dir: impl AsFd, path: impl rustix::path::Arg) -> io::Result<File> {
 }
 
 fn out_of_files(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// `None` if the file is not a namespace, such as the plain file that is left
@@ -307,10 +294,8 @@ fn namespace(handle: File) -> io::Result<Option<Netns>> {
         clippy::cast_lossless,
         reason = "f_type and st_ino have other widths on other architectures"
     )]
-    let (magic, inode) = (
-        rustix::fs::fstatfs(&handle)?.f_type as u64,
-        rustix::fs::fstat(&handle)?.st_ino as u64,
-    );
+    let (magic, inode) =
+        (rustix::fs::fstatfs(&handle)?.f_type as u64, rustix::fs::fstat(&handle)?.st_ino as u64);
     let inode = u32::try_from(inode).ok().filter(|_| magic == NSFS_MAGIC);
     Ok(inode.map(|inode| Netns { inode, handle }))
 }
@@ -327,10 +312,7 @@ fn own_inode() -> Result<u32> {
 fn link_inode(dir: impl AsFd, path: &str) -> rustix::io::Result<u32> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 32];
     let (target, _) = rustix::fs::readlinkat_raw(dir, path, &mut buffer)?;
-    std::str::from_utf8(target)
-        .ok()
-        .and_then(label_inode)
-        .ok_or(Errno::INVAL)
+    std::str::from_utf8(target).ok().and_then(label_inode).ok_or(Errno::INVAL)
 }
 
 /// The inode in `net:[4026531833]`, how the kernel writes it:
@@ -349,11 +331,7 @@ fn mounted_namespaces(mountinfo: &str) -> Vec<(u32, PathBuf)> {
         let inode = label_inode(fields.next()?)?;
         Some((inode, PathBuf::from(unescape_mount(fields.next()?))))
     };
-    mountinfo
-        .lines()
-        .filter_map(mount)
-        .filter(|(inode, _)| seen.insert(*inode))
-        .collect()
+    mountinfo.lines().filter_map(mount).filter(|(inode, _)| seen.insert(*inode)).collect()
 }
 
 /// Undoes the octal escapes of mountinfo: space, tab, newline and backslash
@@ -363,9 +341,7 @@ pub(super) fn unescape_mount(field: &str) -> String {
     let mut rest = field;
     while let Some(at) = rest.find('\\') {
         plain.push_str(&rest[..at]);
-        let code = rest
-            .get(at + 1..at + 4)
-            .and_then(|code| u8::from_str_radix(code, 8).ok());
+        let code = rest.get(at + 1..at + 4).and_then(|code| u8::from_str_radix(code, 8).ok());
         let (character, length) = match code {
             Some(code) if code.is_ascii() => (char::from(code), 4),
             _ => ('\\', 1),
@@ -439,10 +415,7 @@ mod tests {
         assert!(list().unwrap().found.iter().any(|netns| netns.inode == own));
         assert_eq!(resolve("self").unwrap(), own);
         assert_eq!(resolve(&own.to_string()).unwrap(), own);
-        assert_eq!(
-            resolve(&format!("pid:{}", std::process::id())).unwrap(),
-            own
-        );
+        assert_eq!(resolve(&format!("pid:{}", std::process::id())).unwrap(), own);
     }
 
     #[test]
@@ -460,22 +433,10 @@ mod tests {
 
     #[test]
     fn what_names_nothing_is_refused_in_one_line() {
-        for spec in [
-            "",
-            "..",
-            "a/b",
-            "no-such-name",
-            "pid:",
-            "pid:x",
-            "pid:4294967295",
-            "1",
-            "-1",
-        ] {
+        for spec in ["", "..", "a/b", "no-such-name", "pid:", "pid:x", "pid:4294967295", "1", "-1"]
+        {
             let error = format!("{:#}", resolve(spec).unwrap_err());
-            assert!(
-                !error.contains('\n') && error.contains(':'),
-                "{spec}: {error}"
-            );
+            assert!(!error.contains('\n') && error.contains(':'), "{spec}: {error}");
         }
         assert_eq!(
             resolve("foo-bar").unwrap_err().to_string(),
@@ -485,11 +446,7 @@ mod tests {
 
     #[test]
     fn plain_files_are_no_namespaces() {
-        assert!(
-            namespace(File::open("/proc/self/stat").unwrap())
-                .unwrap()
-                .is_none()
-        );
+        assert!(namespace(File::open("/proc/self/stat").unwrap()).unwrap().is_none());
     }
 
     #[test]

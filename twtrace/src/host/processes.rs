@@ -38,9 +38,7 @@ fn tick_ns() -> u64 {
 /// Field 2 is the name in parentheses and may hold any byte, so count from the last one.
 fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(&stat[end + 1..])
-        .ok()?
-        .split_ascii_whitespace();
+    let mut fields = std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace();
     // The first of these is field 3.
     fields.nth(22 - 3)?.parse().ok()
 }
@@ -52,8 +50,7 @@ fn parse_cgroup(text: &str) -> Option<&str> {
         text.lines().filter_map(|line| {
             let (hierarchy, rest) = line.split_once(':')?;
             let (controllers, path) = rest.split_once(':')?;
-            path.starts_with('/')
-                .then_some((hierarchy == "0" && controllers.is_empty(), path))
+            path.starts_with('/').then_some((hierarchy == "0" && controllers.is_empty(), path))
         })
     };
     let v2 = paths().find_map(|(is_v2, path)| is_v2.then_some(path));
@@ -81,19 +78,11 @@ mod tests {
     #[test]
     fn start_time_whatever_the_name() {
         for comm in ["init", "a b c", "(sd-pam)", "x) S 1 (y", "", ")))"] {
-            assert_eq!(
-                parse_start_ticks(stat(comm).as_bytes()),
-                Some(123_456),
-                "{comm}"
-            );
+            assert_eq!(parse_start_ticks(stat(comm).as_bytes()), Some(123_456), "{comm}");
         }
         let mut bytes = stat("a").into_bytes();
         bytes[4] = 0xff;
-        assert_eq!(
-            parse_start_ticks(&bytes),
-            Some(123_456),
-            "a name need not be UTF-8"
-        );
+        assert_eq!(parse_start_ticks(&bytes), Some(123_456), "a name need not be UTF-8");
     }
 
     #[test]
@@ -108,20 +97,11 @@ mod tests {
     #[test]
     fn v2_unless_root_and_v1_knows_more() {
         let cases = [
-            (
-                "0::/system.slice/ssh.service\n",
-                Some("/system.slice/ssh.service"),
-            ),
+            ("0::/system.slice/ssh.service\n", Some("/system.slice/ssh.service")),
             ("0::/\n", Some("/")),
             ("4:memory:/a/b\n3:cpuset:/\n0::/\n", Some("/a/b")),
-            (
-                "4:memory:/docker/x\n0::/system.slice\n",
-                Some("/system.slice"),
-            ),
-            (
-                "2:cpu,cpuacct:/docker/a\n1:name=systemd:/docker/b\n",
-                Some("/docker/a"),
-            ),
+            ("4:memory:/docker/x\n0::/system.slice\n", Some("/system.slice")),
+            ("2:cpu,cpuacct:/docker/a\n1:name=systemd:/docker/b\n", Some("/docker/a")),
             ("3:cpuset:/\n0::/\n", Some("/")),
             ("0::/with:colon\n", Some("/with:colon")),
             ("0::", None),

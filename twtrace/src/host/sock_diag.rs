@@ -93,11 +93,7 @@ pub fn visit_tcp_sockets(netns: &Netns, mut visit: impl FnMut(&Socket)) -> Resul
     let mut buffer = vec![0; BUFFER];
     for (sequence, family) in (1..).zip([AF_INET, AF_INET6]) {
         request(&socket, family, sequence).map_err(|errno| explain(errno, "ask"))?;
-        let mut batch = Batch {
-            sequence,
-            dump: &mut dump,
-            visit: &mut visit,
-        };
+        let mut batch = Batch { sequence, dump: &mut dump, visit: &mut visit };
         while batch.read(receive(&socket, &mut buffer)?)? == Progress::More {}
     }
     Ok(dump)
@@ -313,9 +309,7 @@ fn errno(body: &[u8]) -> Option<Errno> {
     let (code, _) = U32::read_from_prefix(body).ok()?;
     let code = (code.get() as i32).checked_neg()?;
     // The kernel's MAX_ERRNO; rustix would panic on what lies beyond.
-    (1..4096)
-        .contains(&code)
-        .then(|| Errno::from_raw_os_error(code))
+    (1..4096).contains(&code).then(|| Errno::from_raw_os_error(code))
 }
 
 impl Socket {
@@ -336,11 +330,7 @@ impl Socket {
             laddr: address(id.laddr),
             raddr: address(id.raddr),
             inode: message.inode.get(),
-            expires_ms: if message.timer == 0 {
-                0
-            } else {
-                message.expires_ms.get()
-            },
+            expires_ms: if message.timer == 0 { 0 } else { message.expires_ms.get() },
             cookie: high << 32 | low,
         })
     }
@@ -363,9 +353,7 @@ fn mapped([a, b, c, d, ..]: [u8; 16]) -> [u8; 16] {
 }
 
 fn is_transient(error: &anyhow::Error) -> bool {
-    let errno = error
-        .downcast_ref::<io::Error>()
-        .and_then(Errno::from_io_error);
+    let errno = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
     matches!(errno, Some(Errno::NOMEM | Errno::NOBUFS | Errno::BUSY))
 }
 
@@ -425,12 +413,7 @@ mod tests {
     fn read(bytes: &[u8]) -> (Result<Progress>, Vec<Socket>, Dump) {
         let (mut sockets, mut dump) = (Vec::new(), Dump::default());
         let mut visit = |socket: &Socket| sockets.push(*socket);
-        let progress = Batch {
-            sequence: 1,
-            dump: &mut dump,
-            visit: &mut visit,
-        }
-        .read(bytes);
+        let progress = Batch { sequence: 1, dump: &mut dump, visit: &mut visit }.read(bytes);
         (progress, sockets, dump)
     }
 
@@ -452,12 +435,8 @@ mod tests {
             mini: true,
             lport: 40_000,
             rport: 443,
-            laddr: std::net::Ipv4Addr::new(10, 0, 0, 1)
-                .to_ipv6_mapped()
-                .octets(),
-            raddr: std::net::Ipv4Addr::new(10, 0, 0, 2)
-                .to_ipv6_mapped()
-                .octets(),
+            laddr: std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets(),
+            raddr: std::net::Ipv4Addr::new(10, 0, 0, 2).to_ipv6_mapped().octets(),
             inode: 0,
             expires_ms: 59_000,
             cookie: 1 << 32 | 7,
@@ -478,17 +457,11 @@ mod tests {
     #[test]
     fn pseudo_states_have_a_place_and_unknown_ones_are_counted() {
         for raw in 0..=u8::MAX {
-            let body = Message {
-                state: raw,
-                ..time_wait()
-            };
+            let body = Message { state: raw, ..time_wait() };
             let (progress, sockets, dump) = read(&message(SOCK_DIAG_BY_FAMILY, 2, body.as_bytes()));
             assert_eq!(progress.unwrap(), Progress::More);
             let known = (1..=13).contains(&raw);
-            assert_eq!(
-                (sockets.len() as u64, dump.unknown),
-                (known.into(), (!known).into())
-            );
+            assert_eq!((sockets.len() as u64, dump.unknown), (known.into(), (!known).into()));
         }
         assert_eq!(state(12), Some(TcpState::SynRecv));
         assert_eq!(state(13), Some(TcpState::Close));
@@ -496,14 +469,8 @@ mod tests {
 
     #[test]
     fn a_mini_socket_is_told_by_its_timer_not_its_state() {
-        let of = |state, timer| {
-            Socket::from_message(&Message {
-                state,
-                timer,
-                ..time_wait()
-            })
-            .unwrap()
-        };
+        let of =
+            |state, timer| Socket::from_message(&Message { state, timer, ..time_wait() }).unwrap();
         assert!(of(5, 3).mini && !of(5, 2).mini);
         assert_eq!((of(5, 0).expires_ms, of(5, 2).expires_ms), (0, 59_000));
     }
@@ -513,18 +480,12 @@ mod tests {
         let fails = |kind, errno: i32| read(&message(kind, 0, &(-errno).to_ne_bytes())).0;
         for kind in [NLMSG_ERROR, NLMSG_DONE] {
             let no_module = text(fails(kind, 2));
-            assert!(
-                no_module.contains("modprobe tcp_diag inet_diag"),
-                "{no_module}"
-            );
+            assert!(no_module.contains("modprobe tcp_diag inet_diag"), "{no_module}");
             assert!(text(fails(kind, 1)).starts_with("cannot list TCP sockets by sock_diag: "));
         }
         assert!(is_transient(&fails(NLMSG_ERROR, 12).unwrap_err()));
         assert!(!is_transient(&fails(NLMSG_ERROR, 1).unwrap_err()));
-        assert_eq!(
-            read(&message(NLMSG_DONE, 0, &[])).0.unwrap(),
-            Progress::Done
-        );
+        assert_eq!(read(&message(NLMSG_DONE, 0, &[])).0.unwrap(), Progress::Done);
         for nonsense in [i32::MAX, i32::MIN, -5] {
             let body = nonsense.to_ne_bytes();
             let _ = read(&message(NLMSG_ERROR, 0, &body)).0;
@@ -534,11 +495,8 @@ mod tests {
     #[test]
     fn an_interrupted_dump_is_marked() {
         let body = time_wait();
-        let (_, sockets, dump) = read(&message(
-            SOCK_DIAG_BY_FAMILY,
-            NLM_F_DUMP_INTR,
-            body.as_bytes(),
-        ));
+        let (_, sockets, dump) =
+            read(&message(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP_INTR, body.as_bytes()));
         assert!(dump.interrupted && sockets.len() == 1);
     }
 
@@ -557,11 +515,7 @@ mod tests {
         let whole = message(SOCK_DIAG_BY_FAMILY, 2, time_wait().as_bytes()).repeat(2);
         for length in 0..=whole.len() {
             let (progress, sockets, _) = read(&whole[..length]);
-            assert_eq!(
-                progress.is_ok(),
-                length % (whole.len() / 2) == 0,
-                "{length}"
-            );
+            assert_eq!(progress.is_ok(), length % (whole.len() / 2) == 0, "{length}");
             assert_eq!(sockets.len(), length / (whole.len() / 2));
         }
         let short = message(SOCK_DIAG_BY_FAMILY, 2, &time_wait().as_bytes()[..71]);
@@ -579,20 +533,13 @@ mod tests {
         let sockets = tcp_sockets(&crate::host::own().unwrap()).unwrap();
         let loopback = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
         let find = |lport, state| {
-            sockets
-                .iter()
-                .find(|s| s.lport == lport && s.state == state)
-                .copied()
-                .unwrap()
+            sockets.iter().find(|s| s.lport == lport && s.state == state).copied().unwrap()
         };
         assert_eq!(find(port, TcpState::Listen).laddr, [0; 16]);
         let ends = [port, client.local_addr().unwrap().port()];
         let [accepted, connected] = ends.map(|lport| find(lport, TcpState::Established));
         for end in [accepted, connected] {
-            assert_eq!(
-                (end.laddr, end.raddr, end.mini),
-                (loopback, loopback, false)
-            );
+            assert_eq!((end.laddr, end.raddr, end.mini), (loopback, loopback, false));
         }
         assert_ne!(connected.inode, 0);
         assert_ne!(connected.cookie, accepted.cookie);

@@ -26,9 +26,7 @@ pub fn time_wait_now(netns: &Netns) -> Result<u64> {
 
 /// The number after `tw` in the line `TCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1`.
 fn parse_time_wait(sockstat: &str) -> Option<u64> {
-    let line = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP:"))?;
+    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_ascii_whitespace();
     words.find(|word| *word == "tw")?;
     words.next()?.parse().ok()
@@ -54,14 +52,7 @@ UDP: inuse 3 mem 2
 
     #[test]
     fn what_is_cut_or_absent_is_unknown_not_zero() {
-        let cuts = [
-            "",
-            "TCP:",
-            "TCP: inuse 5 tw",
-            "TCP: tw x",
-            "UDP: tw 3",
-            "TCP6: tw 3",
-        ];
+        let cuts = ["", "TCP:", "TCP: inuse 5 tw", "TCP: tw x", "UDP: tw 3", "TCP6: tw 3"];
         for cut in cuts {
             assert_eq!(parse_time_wait(cut), None, "{cut}");
         }

@@ -24,10 +24,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// No thread, no file descriptor.
 pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result<Source> {
     let report = &session.transitions;
-    let hooks = Hooks {
-        transitions: report.tier,
-        fields_known: report.hook.fields_known,
-    };
+    let hooks = Hooks { transitions: report.tier, fields_known: report.hook.fields_known };
     Source::start("ring-reader", hooks, move |sender, stop| {
         Reader::new(session, sender, interval).run(netns, hooks.fields_known, &stop)
     })
@@ -49,9 +46,8 @@ struct Gone;
 impl Reader {
     fn new(mut session: Session, sender: mpsc::Sender<Frame>, interval: Duration) -> Self {
         // An object built without logging has no log to read.
-        let logger = log_enabled!(Level::Debug)
-            .then(|| EbpfLogger::init(session.ebpf()).ok())
-            .flatten();
+        let logger =
+            log_enabled!(Level::Debug).then(|| EbpfLogger::init(session.ebpf()).ok()).flatten();
         Self {
             session,
             logger,
@@ -65,13 +61,7 @@ impl Reader {
     fn run(mut self, netns: Option<u32>, netns_known: bool, stop: &Stop) -> Result<()> {
         let sockets = seeding::seeds(netns, netns_known);
         info!("attached, with {} sockets seeded", sockets.len());
-        if self
-            .send(Frame::Seed {
-                sockets,
-                until_ns: host::monotonic_ns(),
-            })
-            .is_err()
-        {
+        if self.send(Frame::Seed { sockets, until_ns: host::monotonic_ns() }).is_err() {
             return Ok(());
         }
         let mut stopping = false;
@@ -118,11 +108,7 @@ impl Reader {
     }
 
     fn facts(&self, facts: Vec<crate::frame::ProcessFacts>) -> Result<(), Gone> {
-        if facts.is_empty() {
-            Ok(())
-        } else {
-            self.send(Frame::Processes(facts))
-        }
+        if facts.is_empty() { Ok(()) } else { self.send(Frame::Processes(facts)) }
     }
 
     /// Totals are read after the ring was emptied, so that rows never sum to

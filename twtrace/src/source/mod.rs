@@ -56,12 +56,7 @@ impl Source {
             .name(name.to_owned())
             .spawn(move || work(sender, raised))
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-        Ok(Self {
-            meta,
-            frames,
-            stop,
-            thread,
-        })
+        Ok(Self { meta, frames, stop, thread })
     }
 
     /// Asks the source to deliver what it has, tick once more and end.
@@ -77,9 +72,7 @@ impl Source {
         self.stop.raise();
         // A source that waits for room in the queue must learn that nobody reads it.
         drop(self.frames);
-        self.thread
-            .join()
-            .map_err(|_| io::Error::other("the source panicked"))?
+        self.thread.join().map_err(|_| io::Error::other("the source panicked"))?
     }
 }
 
@@ -106,13 +99,8 @@ struct Pace {
 
 impl Pace {
     fn new(interval: Duration) -> Self {
-        let interval_ns = u64::try_from(interval.as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        Self {
-            interval_ns,
-            next_ns: host::monotonic_ns().saturating_add(interval_ns),
-        }
+        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self { interval_ns, next_ns: host::monotonic_ns().saturating_add(interval_ns) }
     }
 
     /// Whether a tick is due at `now_ns`. Ticks that were missed are not made up for.
@@ -121,9 +109,7 @@ impl Pace {
             return false;
         }
         let missed = (now_ns - self.next_ns) / self.interval_ns;
-        self.next_ns = self
-            .next_ns
-            .saturating_add((missed + 1).saturating_mul(self.interval_ns));
+        self.next_ns = self.next_ns.saturating_add((missed + 1).saturating_mul(self.interval_ns));
         true
     }
 
@@ -138,10 +124,7 @@ mod tests {
 
     #[test]
     fn a_late_tick_does_not_bring_more() {
-        let mut pace = Pace {
-            interval_ns: 10,
-            next_ns: 100,
-        };
+        let mut pace = Pace { interval_ns: 10, next_ns: 100 };
         assert!(!pace.is_due(99));
         assert!(pace.is_due(135));
         assert_eq!(pace.next_ns, 140);

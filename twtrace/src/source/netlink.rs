@@ -51,8 +51,5 @@ fn population(only: Option<u32>) -> Population {
             log::debug!("netns {}: {error:#}", netns.inode);
         }
     }
-    Population {
-        states: states.into_iter().collect(),
-        time_wait,
-    }
+    Population { states: states.into_iter().collect(), time_wait }
 }

@@ -21,10 +21,7 @@ pub(super) struct ProcessFinder {
 
 impl ProcessFinder {
     pub(super) fn new() -> Self {
-        Self {
-            cgroups: Cgroups::new(),
-            unplaced: Vec::new(),
-        }
+        Self { cgroups: Cgroups::new(), unplaced: Vec::new() }
     }
 
     /// Facts about the processes that `batch` introduces.
@@ -42,10 +39,7 @@ impl ProcessFinder {
     /// Facts about processes whose cgroup was not known at first.
     pub(super) fn second_look(&mut self, now_ns: u64) -> Vec<ProcessFacts> {
         let unplaced = std::mem::take(&mut self.unplaced);
-        unplaced
-            .iter()
-            .filter_map(|process| self.place(process, now_ns))
-            .collect()
+        unplaced.iter().filter_map(|process| self.place(process, now_ns)).collect()
     }
 
     fn place(&mut self, process: &ProcessEvent, now_ns: u64) -> Option<ProcessFacts> {
@@ -55,11 +49,7 @@ impl ProcessFinder {
             path => v1_path(process).or(path.map(str::to_owned))?,
         };
         let container = host::container_id(&cgroup).map(str::to_owned);
-        Some(ProcessFacts {
-            key: process.key,
-            cgroup: Some(cgroup),
-            container,
-        })
+        Some(ProcessFacts { key: process.key, cgroup: Some(cgroup), container })
     }
 }
 
@@ -79,9 +69,7 @@ fn introductions(batch: &[u8]) -> impl Iterator<Item = ProcessEvent> {
     std::iter::from_fn(move || {
         while let Some(&kind) = rest.first() {
             let record = rest;
-            rest = decode::record_len(kind)
-                .and_then(|len| rest.get(len..))
-                .unwrap_or_default();
+            rest = decode::record_len(kind).and_then(|len| rest.get(len..)).unwrap_or_default();
             if kind == RecordKind::Process as u8
                 && let Ok((process, _)) = ProcessRecord::read_from_prefix(record)
             {

@@ -22,9 +22,7 @@ impl Stop {
     pub(super) fn new() -> Result<Self> {
         let raised = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .context("cannot make an eventfd")?;
-        Ok(Self {
-            raised: Arc::new(raised),
-        })
+        Ok(Self { raised: Arc::new(raised) })
     }
 
     /// Asks for the end, once and for good.

@@ -74,11 +74,7 @@ impl Closers {
             return;
         };
         let who = self.who(process);
-        let key = RowKey {
-            who,
-            netns: transition.netns,
-            role: transition.role,
-        };
+        let key = RowKey { who, netns: transition.netns, role: transition.role };
         let counts = self.row(key);
         match credit {
             Credit::ActiveClose => counts.active_closes += 1,
@@ -91,11 +87,7 @@ impl Closers {
     }
 
     pub(super) fn name(&mut self, event: &ProcessEvent) {
-        if self
-            .processes
-            .get(&event.key)
-            .is_some_and(|known| known.comm == event.comm)
-        {
+        if self.processes.get(&event.key).is_some_and(|known| known.comm == event.comm) {
             return;
         }
         self.processes.insert(
@@ -143,11 +135,8 @@ impl Closers {
         active_total: u64,
         wall_at_boot_ns: u64,
     ) -> Vec<snapshot::Closer> {
-        let mut ranked: Vec<(RowKey, Counts)> = self
-            .rows
-            .iter()
-            .map(|(key, counts)| (*key, *counts))
-            .collect();
+        let mut ranked: Vec<(RowKey, Counts)> =
+            self.rows.iter().map(|(key, counts)| (*key, *counts)).collect();
         ranked.sort_unstable_by_key(|(key, counts)| (std::cmp::Reverse(counts.rank()), *key));
         let mut rest = self.folded;
         for (_, counts) in ranked.iter().skip(top) {

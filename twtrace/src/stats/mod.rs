@@ -102,10 +102,7 @@ impl Stats {
             closes: totals.map(|totals| totals.closes_shown(self.meta.hooks.fields_known)),
             time_wait: self.polled.as_ref().map(snapshot::TimeWait::polled),
             fin_wait2: None,
-            closers: totals.map(|_| {
-                self.closers
-                    .rows(self.top, active, self.meta.wall_at_boot_ns)
-            }),
+            closers: totals.map(|_| self.closers.rows(self.top, active, self.meta.wall_at_boot_ns)),
             port_search: None,
             destinations: None,
             clients: None,

@@ -12,11 +12,7 @@ pub(super) struct Rates {
 
 impl Rates {
     pub(super) fn new(started_ns: u64) -> Self {
-        Self {
-            time_ns: started_ns,
-            opens: 0,
-            active_closes: 0,
-        }
+        Self { time_ns: started_ns, opens: 0, active_closes: 0 }
     }
 
     /// Rates since the last call; all unknown without totals, and in an
@@ -40,11 +36,7 @@ impl Rates {
             births_per_s: None,
             ends_per_s: None,
         };
-        *self = Self {
-            time_ns,
-            opens,
-            active_closes,
-        };
+        *self = Self { time_ns, opens, active_closes };
         rates
     }
 }

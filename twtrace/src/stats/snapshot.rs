@@ -273,10 +273,7 @@ impl Closer {
     }
 
     pub(super) fn other(counts: &CloserCounts) -> Self {
-        Self {
-            other: true,
-            ..Self::of(counts)
-        }
+        Self { other: true, ..Self::of(counts) }
     }
 }
 

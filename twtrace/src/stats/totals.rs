@@ -17,11 +17,7 @@ pub(super) struct TotalCounts {
 
 impl Default for TotalCounts {
     fn default() -> Self {
-        Self {
-            counters: Counters::ZERO,
-            ring_full: 0,
-            missed: None,
-        }
+        Self { counters: Counters::ZERO, ring_full: 0, missed: None }
     }
 }
 
@@ -37,11 +33,7 @@ impl TotalCounts {
             }
             sum.ring_full += counters.ring_full;
         }
-        Self {
-            ring_full: sum.ring_full,
-            counters: sum,
-            missed: totals.missed,
-        }
+        Self { ring_full: sum.ring_full, counters: sum, missed: totals.missed }
     }
 
     fn pair(&self, old: TcpState, new: TcpState) -> u64 {
@@ -63,16 +55,10 @@ impl TotalCounts {
             .filter(|&index| self.counters.pairs[index] > 0)
             .filter_map(|index| {
                 let (old, new) = pair_states(index)?;
-                Some((
-                    format!("{}>{}", old.name(), new.name()),
-                    self.counters.pairs[index],
-                ))
+                Some((format!("{}>{}", old.name(), new.name()), self.counters.pairs[index]))
             })
             .collect();
-        snapshot::Transitions {
-            total: by_pair.values().sum(),
-            by_pair,
-        }
+        snapshot::Transitions { total: by_pair.values().sum(), by_pair }
     }
 
     /// Connects; causes are unknown where the hook cannot read the socket.
@@ -90,15 +76,11 @@ impl TotalCounts {
     /// Closes, with a simultaneous close moved out of the active ones.
     pub(super) fn closes(&self) -> snapshot::Closes {
         let simultaneous = self.outcome(Outcome::CloseSimultaneous);
-        let (local, remote) = (
-            self.outcome(Outcome::ResetLocal),
-            self.outcome(Outcome::ResetRemote),
-        );
+        let (local, remote) =
+            (self.outcome(Outcome::ResetLocal), self.outcome(Outcome::ResetRemote));
         snapshot::Closes {
             // One that began before we attached was never counted as active.
-            active: self
-                .outcome(Outcome::CloseActive)
-                .saturating_sub(simultaneous),
+            active: self.outcome(Outcome::CloseActive).saturating_sub(simultaneous),
             passive: self.outcome(Outcome::ClosePassive),
             simultaneous,
             reset: local + remote + self.outcome(Outcome::ResetUnexplained),

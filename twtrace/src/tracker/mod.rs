@@ -135,20 +135,9 @@ impl Tracker {
         self.population.leave(socket.state);
         let outcome = change.outcome();
         let credit = credit(&mut socket, event, outcome);
-        let transition = Transition {
-            netns: event.netns,
-            role: socket.role,
-            outcome,
-            credit,
-        };
+        let transition = Transition { netns: event.netns, role: socket.role, outcome, credit };
         if change.new != TcpState::Close {
-            self.put(
-                event.sk,
-                Socket {
-                    state: Some(change.new),
-                    ..socket
-                },
-            );
+            self.put(event.sk, Socket { state: Some(change.new), ..socket });
         }
         Some(transition)
     }
@@ -163,7 +152,7 @@ impl Tracker {
             // Told twice: it was born between attaching and seeding.
             self.population.leave(Some(state));
         }
-        let born = is_birth(event);
+        let born = is_birth(event, known.as_ref());
         match known {
             // The address was given to a new socket, and the end of the old one was lost.
             Some(stale) if born => {
@@ -190,11 +179,15 @@ impl Tracker {
     }
 }
 
-/// Whether this is the first transition a socket can have: out of CLOSE, or as
-/// a listener's child.
-fn is_birth(event: &TransitionEvent) -> bool {
-    matches!(event.change.old, TcpState::Close)
-        || (event.change.old, event.change.new) == (TcpState::Listen, TcpState::SynRecv)
+/// Whether this is the first record a socket can have: out of CLOSE, or out of
+/// SYN_RECV as a listener's child. A socket that met a simultaneous open goes
+/// through SYN_RECV too, but is known.
+fn is_birth(event: &TransitionEvent, known: Option<&Socket>) -> bool {
+    match event.change.old {
+        TcpState::Close => true,
+        TcpState::SynRecv => known.is_none_or(|socket| socket.state != Some(TcpState::SynRecv)),
+        _ => false,
+    }
 }
 
 /// Whom to credit with what, by the counting rules.

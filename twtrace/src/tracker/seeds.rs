@@ -38,10 +38,7 @@ impl Seeds {
         let waiting = self
             .waiting
             .entry((seed.netns, seed.tuple))
-            .or_insert(Waiting {
-                state: seed.state,
-                count: 0,
-            });
+            .or_insert(Waiting { state: seed.state, count: 0 });
         if waiting.count > 0 && seed.state != TcpState::Listen {
             return Some(std::mem::replace(&mut waiting.state, seed.state));
         }

@@ -25,15 +25,10 @@ impl Socket {
     pub(super) fn new(event: &TransitionEvent, seed: Option<TcpState>) -> Self {
         let role = match (event.change.old, event.change.new) {
             (TcpState::Close, TcpState::SynSent) | (TcpState::SynSent, _) => Role::Client,
-            (TcpState::Listen, TcpState::SynRecv) => Role::Server,
+            (TcpState::SynRecv, _) => Role::Server,
             _ => Role::Unknown,
         };
-        Self {
-            state: seed,
-            role,
-            owner: None,
-            closer: None,
-        }
+        Self { state: seed, role, owner: None, closer: None }
     }
 }
 

@@ -13,36 +13,16 @@ const COLUMNS: &[Column] = &[
     ("opens_per_s", |s| rate(s.rates.opens_per_s)),
     ("active_closes_per_s", |s| rate(s.rates.active_closes_per_s)),
     ("connects_ok", |s| count(s.connects.as_ref().map(|c| c.ok))),
-    ("connects_refused", |s| {
-        count(s.connects.as_ref().and_then(|c| c.refused))
-    }),
-    ("connects_timed_out", |s| {
-        count(s.connects.as_ref().and_then(|c| c.timed_out))
-    }),
-    ("connects_no_port", |s| {
-        count(s.connects.as_ref().and_then(|c| c.no_port))
-    }),
-    ("connects_other", |s| {
-        count(s.connects.as_ref().and_then(|c| c.other))
-    }),
-    ("closes_active", |s| {
-        count(s.closes.as_ref().map(|c| c.active))
-    }),
-    ("closes_passive", |s| {
-        count(s.closes.as_ref().map(|c| c.passive))
-    }),
-    ("closes_simultaneous", |s| {
-        count(s.closes.as_ref().map(|c| c.simultaneous))
-    }),
-    ("closes_reset", |s| {
-        count(s.closes.as_ref().map(|c| c.reset))
-    }),
-    ("closes_reset_local", |s| {
-        count(s.closes.as_ref().and_then(|c| c.reset_local))
-    }),
-    ("closes_reset_remote", |s| {
-        count(s.closes.as_ref().and_then(|c| c.reset_remote))
-    }),
+    ("connects_refused", |s| count(s.connects.as_ref().and_then(|c| c.refused))),
+    ("connects_timed_out", |s| count(s.connects.as_ref().and_then(|c| c.timed_out))),
+    ("connects_no_port", |s| count(s.connects.as_ref().and_then(|c| c.no_port))),
+    ("connects_other", |s| count(s.connects.as_ref().and_then(|c| c.other))),
+    ("closes_active", |s| count(s.closes.as_ref().map(|c| c.active))),
+    ("closes_passive", |s| count(s.closes.as_ref().map(|c| c.passive))),
+    ("closes_simultaneous", |s| count(s.closes.as_ref().map(|c| c.simultaneous))),
+    ("closes_reset", |s| count(s.closes.as_ref().map(|c| c.reset))),
+    ("closes_reset_local", |s| count(s.closes.as_ref().and_then(|c| c.reset_local))),
+    ("closes_reset_remote", |s| count(s.closes.as_ref().and_then(|c| c.reset_remote))),
     ("established", |s| state(s, "ESTABLISHED")),
     ("syn_sent", |s| state(s, "SYN_SENT")),
     ("syn_recv", |s| state(s, "SYN_RECV")),
@@ -52,9 +32,7 @@ const COLUMNS: &[Column] = &[
     ("last_ack", |s| state(s, "LAST_ACK")),
     ("closing", |s| state(s, "CLOSING")),
     ("listen", |s| state(s, "LISTEN")),
-    ("time_wait", |s| {
-        count(s.time_wait.as_ref().and_then(|t| t.now))
-    }),
+    ("time_wait", |s| count(s.time_wait.as_ref().and_then(|t| t.now))),
     ("ring_full", |s| count(s.loss.as_ref().map(|l| l.ring_full))),
     ("missed", |s| count(s.loss.as_ref().and_then(|l| l.missed))),
     ("unmatched", |s| count(s.loss.as_ref().map(|l| l.unmatched))),
@@ -68,11 +46,7 @@ pub fn header() -> String {
 
 /// The values of `snapshot`, with their newline.
 pub fn line(snapshot: &Snapshot) -> String {
-    join(
-        COLUMNS
-            .iter()
-            .map(|(_, value)| value(snapshot).unwrap_or_default()),
-    )
+    join(COLUMNS.iter().map(|(_, value)| value(snapshot).unwrap_or_default()))
 }
 
 /// No field holds a comma, a quote or a newline: numbers and one timestamp.

@@ -71,10 +71,7 @@ fn loss(out: &mut String, s: &Snapshot) -> fmt::Result {
 
 fn closes(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(closes) = &s.closes else {
-        return line(
-            out,
-            "closes     unavailable: only transitions tell; see `twtrace check`",
-        );
+        return line(out, "closes     unavailable: only transitions tell; see `twtrace check`");
     };
     line(
         out,
@@ -92,10 +89,7 @@ fn closes(out: &mut String, s: &Snapshot) -> fmt::Result {
 
 fn connects(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(connects) = &s.connects else {
-        return line(
-            out,
-            "connects   unavailable: only transitions tell; see `twtrace check`",
-        );
+        return line(out, "connects   unavailable: only transitions tell; see `twtrace check`");
     };
     line(
         out,
@@ -119,19 +113,13 @@ fn states(out: &mut String, s: &Snapshot) -> fmt::Result {
         .filter(|(_, count)| *count > 0)
         .collect();
     known.sort_by_key(|(state, count)| (std::cmp::Reverse(*count), *state));
-    let mut words: Vec<String> = known
-        .iter()
-        .map(|(state, n)| format!("{state} {}", count(*n)))
-        .collect();
+    let mut words: Vec<String> =
+        known.iter().map(|(state, n)| format!("{state} {}", count(*n))).collect();
     if words.is_empty() {
         words.push("no sockets".to_owned());
     }
-    let unknown: Vec<&str> = s
-        .states
-        .iter()
-        .filter(|(_, count)| count.is_none())
-        .map(|(state, _)| *state)
-        .collect();
+    let unknown: Vec<&str> =
+        s.states.iter().filter(|(_, count)| count.is_none()).map(|(state, _)| *state).collect();
     if !unknown.is_empty() {
         words.push(format!("({} unavailable)", unknown.join(", ")));
     }
@@ -178,24 +166,17 @@ fn closer(out: &mut String, row: &Closer) -> fmt::Result {
             row.pid.map_or(UNKNOWN.to_owned(), |pid| pid.to_string()),
             shortened(comm, 16),
             row.role.unwrap_or(UNKNOWN),
-            row.netns
-                .map_or(UNKNOWN.to_owned(), |netns| netns.to_string()),
+            row.netns.map_or(UNKNOWN.to_owned(), |netns| netns.to_string()),
             count(row.active_closes),
-            row.share
-                .map_or(UNKNOWN.to_owned(), |share| format!("{:.1}%", share * 100.0)),
+            row.share.map_or(UNKNOWN.to_owned(), |share| format!("{:.1}%", share * 100.0)),
             count(row.peer_closes),
             count(row.resets)
         ),
     )?;
     match &row.container {
-        Some(container) => line(
-            out,
-            &format!(
-                "{:>8} container {}",
-                "",
-                &container[..12.min(container.len())]
-            ),
-        ),
+        Some(container) => {
+            line(out, &format!("{:>8} container {}", "", &container[..12.min(container.len())]))
+        }
         None => Ok(()),
     }
 }
@@ -228,10 +209,7 @@ fn shortened(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars()
-        .take(width.saturating_sub(1))
-        .chain(['…'])
-        .collect()
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn maybe(number: Option<u64>) -> String {
@@ -239,9 +217,7 @@ fn maybe(number: Option<u64>) -> String {
 }
 
 fn rate(rate: Option<f64>) -> String {
-    rate.map_or(UNKNOWN.to_owned(), |rate| {
-        count(rate.round().max(0.0) as u64)
-    })
+    rate.map_or(UNKNOWN.to_owned(), |rate| count(rate.round().max(0.0) as u64))
 }
 
 /// Digits in groups of three.

@@ -30,12 +30,7 @@ impl<'a> Compiler<'a> {
         toolchain: &'a Toolchain,
         target_dir: &'a Path,
     ) -> Result<Self> {
-        Ok(Self {
-            root,
-            toolchain,
-            target_dir,
-            cargo_home: cargo_home()?,
-        })
+        Ok(Self { root, toolchain, target_dir, cargo_home: cargo_home()? })
     }
 
     /// The object, without DWARF.
@@ -61,22 +56,11 @@ impl<'a> Compiler<'a> {
         command
             .current_dir(self.root)
             .args(subcommand)
-            .args([
-                "--locked",
-                "-p",
-                PACKAGE,
-                "--profile",
-                PROFILE,
-                "--target",
-                TARGET,
-            ])
+            .args(["--locked", "-p", PACKAGE, "--profile", PROFILE, "--target", TARGET])
             .args(["-Z", "build-std=core"])
             .args(["--features", &features.join(",")])
             .env("CARGO_TARGET_DIR", self.target_dir)
-            .env(
-                "CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER",
-                &self.toolchain.linker,
-            )
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.toolchain.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags())
             // Stable, with the one unstable option this needs.
             .env("RUSTC_BOOTSTRAP", "1")
@@ -86,9 +70,8 @@ impl<'a> Compiler<'a> {
 
     /// BTF is made from debug information, so that has to be there until the object is linked.
     fn rustflags(&self) -> OsString {
-        let mut flags: Vec<OsString> = ["-Cdebuginfo=2", "-Clink-arg=--btf"]
-            .map(OsString::from)
-            .into();
+        let mut flags: Vec<OsString> =
+            ["-Cdebuginfo=2", "-Clink-arg=--btf"].map(OsString::from).into();
         flags.extend(
             self.remapped()
                 .map(|(from, to)| joined("--remap-path-prefix=", from, &format!("={to}"))),
@@ -100,11 +83,8 @@ impl<'a> Compiler<'a> {
     /// whatever its link there leads to. Of those that fit a path rustc takes
     /// the last, so a folder inside another one has to come after it.
     fn remapped(&self) -> [(&Path, &'static str); 3] {
-        let mut folders = [
-            (self.root, "/twtrace"),
-            (self.target_dir, "/target"),
-            (&self.cargo_home, "/cargo"),
-        ];
+        let mut folders =
+            [(self.root, "/twtrace"), (self.target_dir, "/target"), (&self.cargo_home, "/cargo")];
         folders.sort_by_key(|(folder, _)| folder.as_os_str().len());
         folders
     }
@@ -114,10 +94,7 @@ impl<'a> Compiler<'a> {
         let rustc = &self.toolchain.rustc;
         let stripped = linked.with_extension("stripped.o");
         command::run(
-            rustc
-                .command(&rustc.objcopy())
-                .arg("--strip-debug")
-                .args([linked, &stripped]),
+            rustc.command(&rustc.objcopy()).arg("--strip-debug").args([linked, &stripped]),
         )?;
         fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))
     }

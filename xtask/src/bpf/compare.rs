@@ -7,22 +7,10 @@ pub(super) fn objects(committed: &[u8], rebuilt: &[u8]) -> Vec<String> {
     if committed == rebuilt {
         return Vec::new();
     }
-    let same = committed
-        .iter()
-        .zip(rebuilt)
-        .take_while(|(a, b)| a == b)
-        .count();
+    let same = committed.iter().zip(rebuilt).take_while(|(a, b)| a == b).count();
     vec![
-        format!(
-            "size: committed {}, rebuilt {} bytes",
-            committed.len(),
-            rebuilt.len()
-        ),
-        format!(
-            "sha256: committed {}, rebuilt {}",
-            sha256(committed),
-            sha256(rebuilt)
-        ),
+        format!("size: committed {}, rebuilt {} bytes", committed.len(), rebuilt.len()),
+        format!("sha256: committed {}, rebuilt {}", sha256(committed), sha256(rebuilt)),
         format!("first difference at offset {same} ({same:#x})"),
     ]
 }
@@ -37,11 +25,7 @@ pub(super) fn provenances(committed: &Provenance, rebuilt: &Provenance) -> Vec<S
         .map(|key| (key, committed.get(key), rebuilt.get(key)))
         .filter(|(_, old, new)| old != new)
         .map(|(key, old, new)| {
-            format!(
-                "provenance {key}: committed {}, rebuilt {}",
-                shown(old),
-                shown(new)
-            )
+            format!("provenance {key}: committed {}, rebuilt {}", shown(old), shown(new))
         })
         .collect()
 }

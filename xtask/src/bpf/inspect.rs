@@ -15,10 +15,7 @@ pub(super) fn sound(object: &[u8]) -> Result<()> {
     if elf.architecture() != Architecture::Bpf {
         bail!("the object is for {:?}, not for BPF", elf.architecture());
     }
-    if elf
-        .section_by_name(".BTF")
-        .is_none_or(|section| section.size() == 0)
-    {
+    if elf.section_by_name(".BTF").is_none_or(|section| section.size() == 0) {
         bail!("the object has no BTF: was it built without -C debuginfo=2 or --btf?");
     }
     let panics = panics(elf.symbols().filter_map(|symbol| symbol.name().ok()));
@@ -53,19 +50,13 @@ fn panicking<'a>(elf: &'a ElfFile64<'a, Endianness>) -> Vec<&'a str> {
     };
     elf.sections()
         .filter(|section| section.kind() == SectionKind::Text)
-        .filter(|section| {
-            section
-                .relocations()
-                .any(|(_, call)| is_cold(call.target()))
-        })
+        .filter(|section| section.relocations().any(|(_, call)| is_cold(call.target())))
         .filter_map(|section| section.name().ok())
         .collect()
 }
 
 fn panics<'a>(symbols: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    symbols
-        .filter(|name| PANICS.iter().any(|part| name.contains(part)))
-        .collect()
+    symbols.filter(|name| PANICS.iter().any(|part| name.contains(part))).collect()
 }
 
 #[cfg(test)]
@@ -93,9 +84,7 @@ mod tests {
     #[test]
     fn an_object_of_the_host_is_refused() {
         let own = std::fs::read("/proc/self/exe").expect("this test is a file");
-        let error = sound(&own)
-            .expect_err("this test is not for BPF")
-            .to_string();
+        let error = sound(&own).expect_err("this test is not for BPF").to_string();
         assert!(error.contains("not for BPF"), "{error}");
     }
 }

@@ -32,17 +32,12 @@ impl Lockfile {
 
     fn parse(text: &str) -> Self {
         let entries = text.split("[[package]]\n").skip(1);
-        Self {
-            packages: entries.filter_map(Package::parse).collect(),
-        }
+        Self { packages: entries.filter_map(Package::parse).collect() }
     }
 
     /// The version of the first package of that name.
     pub(super) fn version_of(&self, name: &str) -> Option<&str> {
-        self.packages
-            .iter()
-            .find(|package| package.name == name)
-            .map(|found| &*found.version)
+        self.packages.iter().find(|package| package.name == name).map(|found| &*found.version)
     }
 
     /// The packages that these reach, themselves among them, in the order of the file.
@@ -56,10 +51,7 @@ impl Lockfile {
                 }
             }
         }
-        reached
-            .into_iter()
-            .map(|index| &self.packages[index])
-            .collect()
+        reached.into_iter().map(|index| &self.packages[index]).collect()
     }
 }
 
@@ -125,31 +117,21 @@ dependencies = [
 
     fn names(lock: &Lockfile, from: &[&str]) -> Vec<String> {
         let reached = lock.reachable(from);
-        reached
-            .into_iter()
-            .map(|package| format!("{} {}", package.name, package.version))
-            .collect()
+        reached.into_iter().map(|package| format!("{} {}", package.name, package.version)).collect()
     }
 
     #[test]
     fn only_what_is_reached_counts() {
         let lock = Lockfile::parse(LOCK);
         assert_eq!(names(&lock, &["aya-ebpf"]), ["aya-ebpf 0.2.1", "syn 2.0.0"]);
-        assert_eq!(
-            names(&lock, &["host-only"]),
-            ["host-only 1.0.0", "syn 1.0.0"]
-        );
+        assert_eq!(names(&lock, &["host-only"]), ["host-only 1.0.0", "syn 1.0.0"]);
         assert!(names(&lock, &["absent"]).is_empty());
     }
 
     #[test]
     fn an_entry_keeps_its_checksum() {
         let lock = Lockfile::parse(LOCK);
-        assert!(
-            lock.reachable(&["aya-ebpf"])[0]
-                .entry
-                .contains("checksum = \"aa\"")
-        );
+        assert!(lock.reachable(&["aya-ebpf"])[0].entry.contains("checksum = \"aa\""));
         assert_eq!(lock.version_of("aya-ebpf"), Some("0.2.1"));
     }
 }

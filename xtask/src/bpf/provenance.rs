@@ -35,9 +35,7 @@ impl Provenance {
     ) -> Result<Self> {
         let lock = Lockfile::read(root)?;
         let rustc = &toolchain.rustc.version;
-        let aya = lock
-            .version_of("aya-ebpf")
-            .context("Cargo.lock holds no aya-ebpf")?;
+        let aya = lock.version_of("aya-ebpf").context("Cargo.lock holds no aya-ebpf")?;
         let fields = [
             ("rustc", rustc.release.clone()),
             ("rustc_commit", rustc.commit.clone()),
@@ -50,16 +48,12 @@ impl Provenance {
             ("object_sha256", sha256(object)),
             ("source_sha256", source::hash(root, &lock)?),
         ];
-        Ok(Self {
-            fields: fields.map(|(key, value)| (key.to_owned(), value)).into(),
-        })
+        Ok(Self { fields: fields.map(|(key, value)| (key.to_owned(), value)).into() })
     }
 
     /// Reads what [`Self::render`] wrote: no TOML but lines of `key = "value"` and comments.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let lines = text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let field = |line: &str| {
             let (key, value) = line.split_once(" = ")?;
             let value = value.strip_prefix('"')?.strip_suffix('"')?;
@@ -77,10 +71,7 @@ impl Provenance {
 
     /// The content of the file.
     pub(super) fn render(&self) -> String {
-        let lines = self
-            .fields
-            .iter()
-            .map(|(key, value)| format!("{key} = \"{value}\"\n"));
+        let lines = self.fields.iter().map(|(key, value)| format!("{key} = \"{value}\"\n"));
         lines.fold(HEADER.to_owned(), |text, line| text + &line)
     }
 
@@ -91,10 +82,7 @@ impl Provenance {
 
     /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
+        self.fields.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 }
 
@@ -109,9 +97,7 @@ mod tests {
 
     fn provenance() -> Provenance {
         let fields = [("rustc", "1.95.0"), ("features", "")];
-        Provenance {
-            fields: fields.map(|(key, value)| (key.into(), value.into())).into(),
-        }
+        Provenance { fields: fields.map(|(key, value)| (key.into(), value.into())).into() }
     }
 
     #[test]
@@ -127,10 +113,7 @@ mod tests {
     fn a_line_that_is_no_field_is_an_error_with_the_fix() {
         for line in ["<<<<<<< HEAD", "rustc = 1.95.0", "rustc"] {
             let error = Provenance::parse(line).expect_err(line).to_string();
-            assert!(
-                error.contains(line) && error.contains("cargo xtask bpf"),
-                "{error}"
-            );
+            assert!(error.contains(line) && error.contains("cargo xtask bpf"), "{error}");
         }
     }
 

@@ -31,10 +31,7 @@ pub(super) fn hash(root: &Path, lock: &Lockfile) -> Result<String> {
     let dependencies = section(&manifest, "workspace.dependencies");
     for package in lock.reachable(&CRATES) {
         hash.add(&package.name, package.entry.as_bytes());
-        hash.add(
-            "features",
-            declared(&dependencies, &package.name).as_bytes(),
-        );
+        hash.add("features", declared(&dependencies, &package.name).as_bytes());
     }
     Ok(format!("{:x}", hash.0.finalize()))
 }
@@ -96,14 +93,9 @@ fn section<'a>(manifest: &'a str, name: &str) -> Vec<&'a str> {
 /// What the workspace asks of a dependency: its version and features.
 fn declared<'a>(dependencies: &[&'a str], name: &str) -> &'a str {
     let of_name = |line: &&&str| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.trim_start().starts_with(['=', '.']))
+        line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with(['=', '.']))
     };
-    dependencies
-        .iter()
-        .find(of_name)
-        .copied()
-        .unwrap_or_default()
+    dependencies.iter().find(of_name).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -145,9 +137,6 @@ lto = true
             }
             hash.0.finalize()
         };
-        assert_ne!(
-            hash([("a", b"bc"), ("d", b"")]),
-            hash([("a", b"b"), ("cd", b"")])
-        );
+        assert_ne!(hash([("a", b"bc"), ("d", b"")]), hash([("a", b"b"), ("cd", b"")]));
     }
 }

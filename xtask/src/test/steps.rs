@@ -40,40 +40,16 @@ pub(super) enum Outcome {
 }
 
 const LINTS: [Step; 4] = [
-    Step {
-        name: "cargo fmt --check",
-        run: fmt,
-    },
-    Step {
-        name: "clippy, host",
-        run: clippy_host,
-    },
-    Step {
-        name: "clippy, BPF target",
-        run: clippy_bpf,
-    },
-    Step {
-        name: "cargo deny check bans licenses sources",
-        run: deny,
-    },
+    Step { name: "cargo fmt --check", run: fmt },
+    Step { name: "clippy, host", run: clippy_host },
+    Step { name: "clippy, BPF target", run: clippy_bpf },
+    Step { name: "cargo deny check bans licenses sources", run: deny },
 ];
-const OBJECT: Step = Step {
-    name: "bpf --check",
-    run: bpf_check,
-};
-const TESTS: Step = Step {
-    name: "unit, property and golden tests",
-    run: tests,
-};
+const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
+const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
 const LIVE: [Step; 2] = [
-    Step {
-        name: "build of the release binary",
-        run: release,
-    },
-    Step {
-        name: "live tests",
-        run: live,
-    },
+    Step { name: "build of the release binary", run: release },
+    Step { name: "live tests", run: live },
 ];
 
 impl Plan<'_> {
@@ -157,13 +133,7 @@ fn bpf_check(plan: &Plan<'_>) -> Result<Outcome> {
 }
 
 fn tests(plan: &Plan<'_>) -> Result<Outcome> {
-    plan.cargo_test(&[
-        "--workspace",
-        "--exclude",
-        "twtrace-ebpf",
-        "--exclude",
-        "twtrace-tests",
-    ])
+    plan.cargo_test(&["--workspace", "--exclude", "twtrace-ebpf", "--exclude", "twtrace-tests"])
 }
 
 /// The live tests start the binary, and it is the release build that users run.
@@ -194,11 +164,7 @@ mod tests {
     use super::*;
 
     fn names(filter: &[String], with_live: bool) -> (Vec<&'static str>, usize) {
-        let (steps, left_out) = Plan {
-            root: Path::new("/"),
-            filter,
-        }
-        .steps(with_live);
+        let (steps, left_out) = Plan { root: Path::new("/"), filter }.steps(with_live);
         (steps.iter().map(|step| step.name).collect(), left_out.len())
     }
 

@@ -19,10 +19,7 @@ const SUITE: &str = "trixie-backports";
 pub(super) fn find(rustc: &Rustc, tools: &Path) -> Result<PathBuf> {
     let own = rustc.sysroot().join(IN_SYSROOT);
     let cached = tools.join(format!("rust-src-{RELEASE}")).join("library");
-    if let Some(library) = [&own, &cached]
-        .into_iter()
-        .find(|library| is_library(library))
-    {
+    if let Some(library) = [&own, &cached].into_iter().find(|library| is_library(library)) {
         return Ok(library.clone());
     }
     let rustup = match rustc::add_component("rust-src") {
@@ -43,9 +40,7 @@ pub(super) fn find(rustc: &Rustc, tools: &Path) -> Result<PathBuf> {
 /// Debian's package holds the same source, and half a gigabyte of the compiler's, which goes.
 fn fetch_from_debian(cached: &Path) -> Result<()> {
     println!("fetching the source of rustc {RELEASE}'s standard library from Debian's {SUITE}");
-    let home = cached
-        .parent()
-        .context("the cache is a path without a parent")?;
+    let home = cached.parent().context("the cache is a path without a parent")?;
     fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
     let scratch = tempfile::tempdir_in(home).context("cannot create a scratch directory")?;
     let unpacked = scratch.path().join("unpacked");

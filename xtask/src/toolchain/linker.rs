@@ -46,9 +46,7 @@ fn install(rustc: &Rustc, tools: &Path) -> Result<()> {
     command::run(
         rustc
             .command(&rustc.tool("cargo"))
-            .args([
-                "install", "--quiet", "--locked", "--force", &wanted, "--root",
-            ])
+            .args(["install", "--quiet", "--locked", "--force", &wanted, "--root"])
             .arg(tools),
     )
     .with_context(|| format!("no {NAME}: install it with `cargo install {wanted} --locked`"))

@@ -74,10 +74,7 @@ impl Rustc {
 
     /// LLVM's objcopy, which rustc brings to strip what it links.
     pub(crate) fn objcopy(&self) -> PathBuf {
-        self.sysroot
-            .join("lib/rustlib")
-            .join(&self.version.host)
-            .join("bin/rust-objcopy")
+        self.sysroot.join("lib/rustlib").join(&self.version.host).join("bin/rust-objcopy")
     }
 
     /// The directory of this toolchain.
@@ -118,9 +115,7 @@ impl Version {
 pub(crate) fn add_component(name: &str) -> Result<()> {
     let mut rustup = Command::new("rustup");
     rustup.args(["component", "add", "--toolchain", RELEASE, name]);
-    command::capture(&mut rustup)
-        .map(drop)
-        .with_context(|| format!("rustup brought no {name}"))
+    command::capture(&mut rustup).map(drop).with_context(|| format!("rustup brought no {name}"))
 }
 
 #[cfg(test)]
@@ -149,10 +144,8 @@ LLVM version: 22.1.2
     #[test]
     fn an_output_without_a_field_is_no_version() {
         for missing in ["release", "commit-hash", "host", "LLVM version"] {
-            let cut: Vec<&str> = VERBOSE
-                .lines()
-                .filter(|line| !line.starts_with(missing))
-                .collect();
+            let cut: Vec<&str> =
+                VERBOSE.lines().filter(|line| !line.starts_with(missing)).collect();
             assert_eq!(Version::parse(&cut.join("\n")), None, "{missing}");
         }
     }

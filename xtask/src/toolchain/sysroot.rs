@@ -40,9 +40,7 @@ pub(super) fn shim(rustc: &Rustc, sysroot: &Path, tools: &Path) -> Result<PathBu
 
 fn script(rustc: &Path, sysroot: &Path) -> Result<String> {
     let (rustc, sysroot) = (quoted(rustc)?, quoted(sysroot)?);
-    Ok(format!(
-        "#!/bin/sh\nexec {rustc} --sysroot {sysroot} \"$@\"\n"
-    ))
+    Ok(format!("#!/bin/sh\nexec {rustc} --sysroot {sysroot} \"$@\"\n"))
 }
 
 fn quoted(path: &Path) -> Result<String> {
@@ -57,13 +55,7 @@ fn link(target: &Path, link: &Path) -> Result<()> {
     if fs::read_link(link).is_ok_and(|known| known == target) {
         return Ok(());
     }
-    let failed = || {
-        format!(
-            "cannot make {} a link to {}",
-            link.display(),
-            target.display()
-        )
-    };
+    let failed = || format!("cannot make {} a link to {}", link.display(), target.display());
     fs::create_dir_all(link.parent().unwrap_or(link)).with_context(failed)?;
     if link.is_symlink() {
         fs::remove_file(link).with_context(failed)?;
@@ -81,19 +73,13 @@ mod tests {
         let file = dir.path().join("in/a/link");
         for target in ["one", "one", "two"] {
             link(Path::new(target), &file).expect("a link can be made");
-            assert_eq!(
-                fs::read_link(&file).expect("the link is there"),
-                Path::new(target)
-            );
+            assert_eq!(fs::read_link(&file).expect("the link is there"), Path::new(target));
         }
     }
 
     #[test]
     fn paths_are_safe_from_the_shell() {
         let script = script(Path::new("/it's/rustc"), Path::new("/a b")).expect("UTF-8");
-        assert_eq!(
-            script,
-            "#!/bin/sh\nexec '/it'\\''s/rustc' --sysroot '/a b' \"$@\"\n"
-        );
+        assert_eq!(script, "#!/bin/sh\nexec '/it'\\''s/rustc' --sysroot '/a b' \"$@\"\n");
     }
 }
