@@ -110,7 +110,7 @@ fn slot(netns: u32) -> u32 {
     let Ok(Some(free)) = FREE_SLOTS.pop() else {
         return OTHER_SLOT;
     };
-    if SLOTS.insert(&netns, free, u64::from(BPF_NOEXIST)).is_ok() {
+    if SLOTS.insert(netns, free, u64::from(BPF_NOEXIST)).is_ok() {
         return free;
     }
     // Another CPU was faster, or the table is full.
@@ -121,7 +121,7 @@ fn slot(netns: u32) -> u32 {
 #[inline(always)]
 fn known_slot(netns: u32) -> Option<u32> {
     // SAFETY: nothing deletes entries, so what the pointer names stays.
-    SLOTS.get_ptr(&netns).map(|slot| unsafe { *slot })
+    SLOTS.get_ptr(netns).map(|slot| unsafe { *slot })
 }
 
 #[inline(always)]

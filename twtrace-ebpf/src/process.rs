@@ -38,7 +38,7 @@ fn identify<M: Memory>() -> ProcessKey {
         // SAFETY: this CPU's own element; see `emit::transition`.
         let recent = unsafe { &mut (*recent).process };
         let is_same = recent.start_time_ns == start_time_ns && recent.tgid == tgid;
-        if !is_same && (PROCESSES.get_ptr(&key).is_some() || introduce(&key, leader)) {
+        if !is_same && (PROCESSES.get_ptr(key).is_some() || introduce(&key, leader)) {
             *recent = key;
         }
     }
@@ -50,7 +50,7 @@ fn identify<M: Memory>() -> ProcessKey {
 pub(crate) fn current_without_btf() -> ProcessKey {
     let tgid = (helpers::bpf_get_current_pid_tgid() >> 32) as u32;
     let key = ProcessKey { start_time_ns: 0, tgid, padding: 0 };
-    if PROCESSES.get_ptr(&key).is_none() {
+    if PROCESSES.get_ptr(key).is_none() {
         let comm = helpers::bpf_get_current_comm().unwrap_or_default();
         let _ = announce(&key, 0, comm);
     }

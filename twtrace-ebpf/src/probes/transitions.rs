@@ -4,6 +4,8 @@
 //! changes; never for TIME_WAIT, whose mini-socket is another object.
 //! <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/af_inet.c#L1326-L1330>
 
+#![expect(clippy::needless_pass_by_value, reason = "aya hands programs their context by value")]
+
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},

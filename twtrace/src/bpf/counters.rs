@@ -49,7 +49,7 @@ impl Counters {
     /// A map that cannot be read.
     pub fn read(&self) -> Result<Totals> {
         let mut by_netns = vec![(None, self.slot(OTHER_SLOT)?)];
-        for entry in self.slots.iter() {
+        for entry in &self.slots {
             let (netns, slot) = entry.context("cannot read the slots of namespaces")?;
             by_netns.push((Some(netns).filter(|netns| *netns != 0), self.slot(slot)?));
         }
