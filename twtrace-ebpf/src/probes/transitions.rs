@@ -78,8 +78,16 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         shutdown: if closes { sock.shutdown() } else { 0 },
         lport: if closes { sock.last_port() } else { sock.bound_port() },
     };
+    // Not the socket's address: the verifier lets nobody take a typed pointer apart.
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(ctx, "sk {:x}: {} > {}", sock.address(), old as u8, new as u8);
+    aya_log_ebpf::debug!(
+        ctx,
+        "netns {} port {}: {} > {}",
+        netns,
+        change.lport,
+        old as u8,
+        new as u8
+    );
     let owner = change.has_owner().then(process::current::<M>);
     emit::transition(&Seen {
         change,

@@ -143,11 +143,6 @@ impl Attempt {
                 hook: *hook,
                 refusal: outcome.as_ref().err().cloned(),
             };
-            debug!(
-                "{}: {}",
-                hook.place,
-                report.refusal.as_ref().map_or("attached".to_owned(), Refusal::to_string)
-            );
             self.reports.push(report.clone());
             if let Ok(fd) = outcome {
                 self.transitions = Some((report, fd));

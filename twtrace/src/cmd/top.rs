@@ -44,7 +44,10 @@ fn source(config: &Top) -> Result<Source> {
     let refusal = reports.iter().find_map(|report| report.refusal.as_ref());
     match (trace.wanted, refusal) {
         (Wanted::Auto, Some(refusal)) => {
-            warn!("polling sock_diag, without closes, connects and closers: {refusal}");
+            warn!(
+                "polling sock_diag, without closes, connects and closers: {refusal} \
+                 (`twtrace check` lists every hook)"
+            );
         }
         (Wanted::Only(tier), Some(refusal)) => {
             let hook = &reports[reports.len() - 1].hook.place;

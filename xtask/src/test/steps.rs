@@ -47,8 +47,9 @@ const LINTS: [Step; 4] = [
 ];
 const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
 const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
-const LIVE: [Step; 2] = [
+const LIVE: [Step; 3] = [
     Step { name: "build of the release binary", run: release },
+    Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
     Step { name: "live tests", run: live },
 ];
 
@@ -139,6 +140,10 @@ fn tests(plan: &Plan<'_>) -> Result<Outcome> {
 /// The live tests start the binary, and it is the release build that users run.
 fn release(plan: &Plan<'_>) -> Result<Outcome> {
     passed(&mut plan.cargo(&["build", "--locked", "--release", "-p", "twtrace"]))
+}
+
+fn bpf_with_log(plan: &Plan<'_>) -> Result<Outcome> {
+    bpf::build(plan.root, true, None).map(|()| Outcome::Passed)
 }
 
 fn live(plan: &Plan<'_>) -> Result<Outcome> {
