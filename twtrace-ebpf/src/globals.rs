@@ -14,7 +14,7 @@ static NETNS_FILTER: Global<u32> = Global::new(0);
 
 /// Wake the reader when a per-CPU counter reaches a multiple of this mask plus
 /// one; between these the reader wakes by its own clock. See
-/// `docs/decisions/0002-ring-wakeups.md`.
+/// `docs/decisions/0002-cost-of-a-transition.md`.
 #[unsafe(no_mangle)]
 static WAKE_MASK: Global<u64> = Global::new(0);
 

@@ -15,7 +15,7 @@ use twtrace_common::TransitionRecord;
 
 /// A ring of this size is emptied by the reader's clock alone; a smaller one
 /// could fill between two looks, so the programs wake the reader.
-/// `docs/decisions/0002-ring-wakeups.md` has the figures.
+/// `docs/decisions/0002-cost-of-a-transition.md` has the figures.
 const QUIET_RING_BYTES: u32 = 8 << 20;
 /// Records between two wake-ups of a small ring fill at most this part of it.
 const WAKE_AT_PART: usize = 4;
