@@ -98,6 +98,23 @@ fn without_rights_check_names_what_is_missing_and_how_to_get_it() {
     }
 }
 
+/// A root of its own user namespace has every capability, and none that counts.
+#[test]
+fn rights_of_a_user_namespace_are_not_enough() {
+    let run = |args: &[&str]| {
+        Run::of(
+            Command::new("unshare").args(["--user", "--map-root-user"]).arg(program()).args(args),
+        )
+    };
+    let top = run(&["top", "--batch", "--json", "-n", "1", "-d", "0.2"]);
+    assert_no_panic(&top);
+    assert_eq!(top.code, Some(0), "{}", top.stderr);
+    assert_eq!(top.stderr.lines().count(), 1, "{}", top.stderr);
+    assert!(top.stderr.contains("EPERM"), "{}", top.stderr);
+    assert_eq!(top.snapshots()[0]["closes"], Value::Null);
+    assert_eq!(run(&["check"]).code, Some(1));
+}
+
 #[test]
 fn with_rights_check_finds_nothing_wrong_with_transitions() {
     let run = Run::of(Command::new(program()).args(["check", "--json"]));

@@ -29,7 +29,8 @@ pub struct TopArgs {
     #[arg(short = 'd', long = "interval", value_name = "SECS", default_value = "1")]
     pub interval: String,
     /// Stop after this many snapshots
-    #[arg(short = 'n', long = "snapshots", value_name = "SNAPSHOTS")]
+    #[arg(short = 'n', long = "snapshots", value_name = "SNAPSHOTS",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub snapshots: Option<u64>,
     /// Print one snapshot after the other, as when the output is no terminal
     #[arg(short, long)]

@@ -1,7 +1,7 @@
 //! Executes a plan: loads the object, attaches what attaches, and says of each
 //! hook what became of it.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
@@ -14,9 +14,11 @@ use zerocopy::IntoBytes;
 
 use super::{
     counters::Counters,
+    log::ProgramLog,
     offsets,
-    plan::{Hook, Place, Refusal, Step},
+    plan::{Hook, Place, Step},
     preflight,
+    refusal::Refusal,
     ring::Ring,
 };
 use crate::probes::{Capability, Tier};
@@ -67,18 +69,14 @@ pub struct Session {
     pub ring: Ring,
     /// What the programs count.
     pub counters: Counters,
+    /// What the programs log; `None` if the object was built without it or
+    /// nobody wants to see it.
+    pub log: Option<ProgramLog>,
     /// The hook that delivers transitions.
     pub transitions: HookReport,
     /// Keeps the programs and their links alive; last, so that nothing that
     /// reads their maps outlives them.
-    ebpf: Ebpf,
-}
-
-impl Session {
-    /// The loaded object, for the log reader.
-    pub fn ebpf(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
-    }
+    _ebpf: Ebpf,
 }
 
 /// The outcome of a plan: programs at work, if any attached, and a report on
@@ -106,8 +104,9 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
     let session = Session {
         ring: Ring::take(&mut ebpf, settings.ring_bytes)?,
         counters: Counters::take(&mut ebpf, fd)?,
+        log: ProgramLog::open(&mut ebpf),
         transitions: report,
-        ebpf,
+        _ebpf: ebpf,
     };
     Ok(Attached { session: Some(session), reports: attempt.reports })
 }
@@ -135,7 +134,7 @@ impl Attempt {
         for hook in step.candidate.hooks {
             let outcome = match &step.ruled_out {
                 Some(refusal) => Err(refusal.clone()),
-                None => self.loaded(object, settings)?.attach(hook),
+                None => self.attach(object, hook, settings)?,
             };
             let report = HookReport {
                 capability: step.candidate.capability,
@@ -149,6 +148,20 @@ impl Attempt {
             }
         }
         Ok(())
+    }
+
+    /// The hook's program, or why it did not attach.
+    fn attach(
+        &mut self,
+        object: &[u8],
+        hook: &Hook,
+        settings: &Settings,
+    ) -> Result<Result<ProgramFd, Refusal>> {
+        match self.loaded(object, settings) {
+            Ok(loaded) => Ok(loaded.attach(hook)),
+            Err(error) if is_forbidden(&error) => Ok(Err(forbidden())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Loads the object when the first hook needs it: without rights that is
@@ -232,6 +245,23 @@ impl Loaded {
     }
 }
 
+/// Whether the kernel refused a system call for want of rights. Capabilities
+/// that a process has in its user namespace alone look like any others.
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    })
+}
+
+fn forbidden() -> Refusal {
+    Refusal::new(
+        "the kernel forbids BPF here (EPERM)",
+        "run as root or with CAP_BPF and CAP_PERFMON of the host: those of a container's own user namespace do not count",
+    )
+}
+
 /// Why the kernel did not take a program, in one line; the verifier's whole
 /// log is for `-vv`.
 fn refusal(error: &ProgramError) -> Refusal {
@@ -240,11 +270,8 @@ fn refusal(error: &ProgramError) -> Refusal {
     };
     let log = verifier_log.to_string();
     debug!("the verifier said:\n{log}");
-    if io_error.kind() == std::io::ErrorKind::PermissionDenied && log.trim().is_empty() {
-        return Refusal::new(
-            "the kernel refused the program (EPERM)",
-            "run as root or with CAP_BPF and CAP_PERFMON; inside a container they must hold on the host",
-        );
+    if io_error.kind() == io::ErrorKind::PermissionDenied && log.trim().is_empty() {
+        return forbidden();
     }
     let verdict = log
         .lines()

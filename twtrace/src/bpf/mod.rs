@@ -6,8 +6,10 @@
 
 pub mod attach;
 pub mod counters;
+pub mod log;
 pub mod object;
 pub mod offsets;
 pub mod plan;
 pub mod preflight;
+pub mod refusal;
 pub mod ring;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::preflight::HostAllows;
+use super::{preflight::HostAllows, refusal::Refusal};
 use crate::probes::{Capability, Tier};
 
 /// Which tiers the user allows (`--probes`).
@@ -91,36 +91,6 @@ pub const CANDIDATES: &[Candidate] = &[
 
 const fn transitions(tier: Tier, hooks: &'static [Hook]) -> Candidate {
     Candidate { capability: Capability::Transitions, tier, hooks }
-}
-
-/// Why something is not tried or did not work, and what helps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What is in the way.
-    pub why: String,
-    /// What the user can do; `None` if nothing on this kernel helps.
-    pub fix: Option<String>,
-}
-
-impl Refusal {
-    pub(super) fn new(why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { why: why.into(), fix: Some(fix.into()) }
-    }
-
-    pub(super) fn for_good(why: impl Into<String>) -> Self {
-        Self { why: why.into(), fix: None }
-    }
-}
-
-/// One line.
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)?;
-        match &self.fix {
-            Some(fix) => write!(f, "; {fix}"),
-            None => Ok(()),
-        }
-    }
 }
 
 /// A candidate in its turn, or why it has none.

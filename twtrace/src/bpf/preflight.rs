@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::plan::Refusal;
+use super::refusal::Refusal;
 use crate::host::{self, Capabilities, Capability};
 
 /// Where the kernel publishes its types.

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use aya_log::EbpfLogger;
 use bytes::BytesMut;
-use log::{Level, Log, info, log_enabled};
+use log::info;
 use tokio::sync::mpsc;
 
 use super::{Pace, Source, Stop, processes::ProcessFinder, seeding};
@@ -33,7 +32,6 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
 /// Reads the ring. See the module's documentation.
 struct Reader {
     session: Session,
-    logger: Option<EbpfLogger<&'static dyn Log>>,
     sender: mpsc::Sender<Frame>,
     pace: Pace,
     batch: BytesMut,
@@ -44,13 +42,9 @@ struct Reader {
 struct Gone;
 
 impl Reader {
-    fn new(mut session: Session, sender: mpsc::Sender<Frame>, interval: Duration) -> Self {
-        // An object built without logging has no log to read.
-        let logger =
-            log_enabled!(Level::Debug).then(|| EbpfLogger::init(session.ebpf()).ok()).flatten();
+    fn new(session: Session, sender: mpsc::Sender<Frame>, interval: Duration) -> Self {
         Self {
             session,
-            logger,
             sender,
             pace: Pace::new(interval),
             batch: BytesMut::with_capacity(BATCH_BYTES),
@@ -83,8 +77,8 @@ impl Reader {
 
     /// Empties the ring; under a flood, until a tick is due.
     fn drain(&mut self) -> Result<(), Gone> {
-        if let Some(logger) = &mut self.logger {
-            logger.flush();
+        if let Some(log) = &mut self.session.log {
+            log.flush();
         }
         loop {
             let empty = self.session.ring.drain(&mut self.batch, BATCH_BYTES);

@@ -10,9 +10,8 @@ pub(crate) fn assert_golden(path: &str, seen: &str) {
         fs::write(&path, seen).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         return;
     }
-    let expected = fs::read_to_string(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display())
-    });
+    let expected = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
     assert!(
         seen == expected,
         "{} differs; UPDATE_GOLDEN=1 rewrites it\n--- expected\n{expected}\n--- seen\n{seen}",

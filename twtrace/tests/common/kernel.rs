@@ -90,12 +90,7 @@ pub(crate) struct PaperKernel {
 
 impl PaperKernel {
     pub(crate) fn new(hooks: Hooks) -> Self {
-        Self {
-            hooks,
-            counters: BTreeMap::new(),
-            introduced: HashSet::new(),
-            records: Vec::new(),
-        }
+        Self { hooks, counters: BTreeMap::new(), introduced: HashSet::new(), records: Vec::new() }
     }
 
     /// What the BPF program does at a transition.
@@ -115,8 +110,7 @@ impl PaperKernel {
             shutdown: if known && closes { seen.shutdown } else { 0 },
             lport: seen.tuple.lport,
         };
-        let counters =
-            self.counters.entry(known.then_some(seen.netns)).or_insert(Counters::ZERO);
+        let counters = self.counters.entry(known.then_some(seen.netns)).or_insert(Counters::ZERO);
         counters.pairs[pair_index(change.old, change.new)] += 1;
         if let Some(outcome) = change.outcome() {
             counters.outcomes[outcome as usize] += 1;
