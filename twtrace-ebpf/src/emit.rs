@@ -24,7 +24,10 @@ pub(crate) struct Seen {
     pub(crate) netns: u32,
     pub(crate) rport: u16,
     pub(crate) addresses: Addresses,
-    pub(crate) owner: Option<ProcessKey>,
+    pub(crate) has_owner: bool,
+    /// All zero if it has none: the payload of an `Option` would stay unwritten,
+    /// and Linux 5.10 refuses to read stack that was never written.
+    pub(crate) owner: ProcessKey,
 }
 
 /// Counts `seen`, then writes its record, if it has one and the ring has room.
@@ -134,13 +137,9 @@ fn write(record: *mut TransitionRecord, seen: &Seen) {
     if change.fields_known {
         flags |= transition_flags::FIELDS_KNOWN;
     }
-    let (tgid, start_time_ns) = match &seen.owner {
-        Some(owner) => {
-            flags |= transition_flags::OWNER;
-            (owner.tgid, owner.start_time_ns)
-        }
-        None => (0, 0),
-    };
+    if seen.has_owner {
+        flags |= transition_flags::OWNER;
+    }
     // SAFETY: the ring handed out room for one record, aligned to 8 bytes. Field
     // by field, so that the record is built in place and not on the stack.
     unsafe {
@@ -151,8 +150,8 @@ fn write(record: *mut TransitionRecord, seen: &Seen) {
         (&raw mut (*record).netns).write(seen.netns);
         (&raw mut (*record).time_ns).write(generated::bpf_ktime_get_ns());
         (&raw mut (*record).sk).write(seen.sk);
-        (&raw mut (*record).start_time_ns).write(start_time_ns);
-        (&raw mut (*record).tgid).write(tgid);
+        (&raw mut (*record).start_time_ns).write(seen.owner.start_time_ns);
+        (&raw mut (*record).tgid).write(seen.owner.tgid);
         (&raw mut (*record).lport).write(change.lport);
         (&raw mut (*record).rport).write(seen.rport);
         (&raw mut (*record).error).write(change.error);

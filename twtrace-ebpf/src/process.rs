@@ -18,6 +18,9 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// A process record wakes nobody: the transition after it does.
 const BPF_RB_NO_WAKEUP: u64 = 1;
 
+/// Of a transition that no process is credited with.
+pub(crate) const NOBODY: ProcessKey = ProcessKey { start_time_ns: 0, tgid: 0, padding: 0 };
+
 /// The current process; tells user space its name at first sight.
 #[inline(always)]
 pub(crate) fn current<M: Memory>() -> ProcessKey {

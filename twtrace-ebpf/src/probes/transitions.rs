@@ -88,13 +88,15 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         old as u8,
         new as u8
     );
-    let owner = change.has_owner().then(process::current::<M>);
+    let has_owner = change.has_owner();
+    let owner = if has_owner { process::current::<M>() } else { process::NOBODY };
     emit::transition(&Seen {
         change,
         sk: sock.address(),
         netns,
         rport: sock.remote_port(),
         addresses: sock.addresses(),
+        has_owner,
         owner,
     });
 }
@@ -147,7 +149,8 @@ fn by_record(ctx: &TracePointContext) -> Option<()> {
         shutdown: 0,
         lport,
     };
-    let owner = change.has_owner().then(process::current_without_btf);
-    emit::transition(&Seen { change, sk, netns: 0, rport, addresses, owner });
+    let has_owner = change.has_owner();
+    let owner = if has_owner { process::current_without_btf() } else { process::NOBODY };
+    emit::transition(&Seen { change, sk, netns: 0, rport, addresses, has_owner, owner });
     Some(())
 }
