@@ -1,0 +1,141 @@
+//! Once every table has grown to its size, the pipeline allocates nothing per event.
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+use common::kernel::{PaperKernel, Seen, TP_BTF, Task, at, meta, tick};
+use twtrace::{event::Tuple, frame::Frame, pipeline::Pipeline};
+use twtrace_common::TcpState::{
+    self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+};
+
+/// Connections open at the same time.
+const OPEN: u16 = 500;
+/// Connections opened and closed while allocations are counted.
+const CONNECTIONS: usize = 20_000;
+
+#[test]
+fn a_warm_pipeline_allocates_nothing() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    let rounds = CONNECTIONS / usize::from(OPEN);
+    let mut pipeline = Pipeline::new(meta(TP_BTF), 100_000, 50);
+    apply_all(&mut pipeline, &[round(&mut kernel), round(&mut kernel)]);
+    let batches: Vec<Frame> = (0..rounds).map(|_| round(&mut kernel)).collect();
+
+    let before = allocations();
+    apply_all(&mut pipeline, &batches);
+    let allocated = allocations() - before;
+
+    assert_eq!(allocated, 0, "allocations for {CONNECTIONS} connections");
+    pipeline.apply(&kernel.totals()).expect("totals are no records");
+    let snapshot = pipeline.apply(&tick(1.0)).expect("so is a tick").expect("it gives a Snapshot");
+    let loss = snapshot.loss.expect("something was traced");
+    assert_eq!((loss.unmatched, loss.evicted), (0, 0), "the connections were followed");
+    let closers = snapshot.closers.expect("something was traced");
+    let wanted = u64::from(OPEN) * (rounds as u64 + 2);
+    assert_eq!(closers[0].active_closes, wanted, "and credited");
+}
+
+#[test]
+fn allocations_are_counted() {
+    let before = allocations();
+    drop(std::hint::black_box(vec![0_u8; 100]));
+    assert!(allocations() > before);
+}
+
+fn apply_all(pipeline: &mut Pipeline, batches: &[Frame]) {
+    for batch in batches {
+        let snapshot = pipeline.apply(batch).expect("the batch is sound");
+        assert!(snapshot.is_none(), "records give no Snapshot");
+    }
+}
+
+/// Opens [`OPEN`] connections over loopback, then closes them: always the same addresses.
+fn round(kernel: &mut PaperKernel) -> Frame {
+    let client = Task::new(100, 1, b"client");
+    let server = Task::new(200, 1, b"server");
+    for port in 0..OPEN {
+        step(kernel, port, true, Close, SynSent, Some(client));
+        step(kernel, port, false, Listen, SynRecv, None);
+        step(kernel, port, true, SynSent, Established, None);
+        step(kernel, port, false, SynRecv, Established, None);
+    }
+    for port in 0..OPEN {
+        step(kernel, port, true, Established, FinWait1, Some(client));
+        step(kernel, port, false, Established, CloseWait, None);
+        step(kernel, port, true, FinWait1, FinWait2, None);
+        step(kernel, port, false, CloseWait, LastAck, Some(server));
+        step(kernel, port, true, FinWait2, Close, None);
+        step(kernel, port, false, LastAck, Close, None);
+    }
+    kernel.records()
+}
+
+fn step(
+    kernel: &mut PaperKernel,
+    port: u16,
+    is_client: bool,
+    old: TcpState,
+    new: TcpState,
+    current: Option<Task>,
+) {
+    let ends = [([1; 16], 30_000 + port), ([2; 16], 80)];
+    let [(laddr, lport), (raddr, rport)] = if is_client { ends } else { [ends[1], ends[0]] };
+    kernel.transition(&Seen {
+        time_ns: at(0.1),
+        sk: u64::from(port) * 2 + u64::from(is_client),
+        netns: common::kernel::NETNS,
+        old,
+        new,
+        tuple: Tuple { laddr, raddr, lport, rport },
+        locked: current.is_some(),
+        error: 0,
+        shutdown: 3,
+        current,
+        ring_full: false,
+    });
+}
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Allocations of this thread so far: the test harness has others.
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+fn count_one() {
+    ALLOCATIONS.with(|count| count.set(count.get() + 1));
+}
+
+/// The system's allocator, counted.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: all memory is the system allocator's; counting neither allocates nor unwinds, since the
+// counter is a plain number that needs no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        // SAFETY: by the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: by the caller's promise; all memory came from there.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_one();
+        // SAFETY: by the caller's promise; all memory came from there.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}

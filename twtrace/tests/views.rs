@@ -1,0 +1,264 @@
+//! Every view of some runs, against the files in `tests/golden/`. `UPDATE_GOLDEN=1` rewrites them.
+
+mod common;
+
+use common::{
+    golden::assert_golden,
+    kernel::{self, CLASSIC, NETNS, PaperKernel, Seen, TP_BTF, Task, at, meta},
+};
+use twtrace::{
+    frame::{Frame, Meta, Population, ProcessFacts, Totals},
+    pipeline::Pipeline,
+    probes::{Capability, Hooks, Tier},
+    stats::snapshot::Snapshot,
+    view::{check, csv, json, text},
+};
+use twtrace_common::{
+    Counters, Outcome,
+    TcpState::{self, CloseWait, Established, FinWait1, LastAck, Listen, SynRecv, SynSent},
+    pair_index,
+};
+
+#[test]
+fn empty_run() {
+    let kernel = PaperKernel::new(TP_BTF);
+    assert_views("empty", &run(meta(TP_BTF), 10, &[kernel.totals()], 1.0));
+}
+
+#[test]
+fn busy_run() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    let (curl, nginx) = (Task::new(3_141, 1, b"curl"), Task::new(812, 2, b"nginx"));
+    for port in 0..30 {
+        close(&mut kernel, port, curl, NETNS);
+    }
+    for port in 30..42 {
+        close(&mut kernel, port, nginx, NETNS + 200);
+    }
+    let place = |task: Task, cgroup: &str, container: Option<&str>| ProcessFacts {
+        key: task.key,
+        cgroup: Some(cgroup.to_owned()),
+        container: container.map(str::to_owned),
+    };
+    let container = "3f4c".repeat(16);
+    let places = Frame::Processes(vec![
+        place(curl, "/user.slice/user-1000.slice", None),
+        place(nginx, "/system.slice/docker.scope", Some(&container)),
+    ]);
+    let frames = [kernel.records(), places, totals(1, 42, 0)];
+    assert_views("busy", &run(meta(TP_BTF), 10, &frames, 10.0));
+}
+
+#[test]
+fn run_with_losses() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    for port in 0..3 {
+        let seen = seen(port, Established, CloseWait, None, NETNS);
+        kernel.transition(&Seen { time_ns: at(0.5), ..seen });
+    }
+    let frames = [kernel.records(), totals(1_000, 4, 77)];
+    let mut pipeline = Pipeline::new(meta(TP_BTF), 2, 10);
+    assert_views("loss", &apply(&mut pipeline, &frames, 2.0));
+}
+
+#[test]
+fn polling() {
+    let states = vec![(Established, 1_204), (Listen, 18), (TcpState::TimeWait, 28_211)];
+    let look = Frame::Population(Population { states, time_wait: 28_214 });
+    assert_views("polling", &run(meta(Hooks::POLLING), 10, &[look], 5.0));
+}
+
+#[test]
+fn classic_hook() {
+    let mut kernel = PaperKernel::new(CLASSIC);
+    for port in 0..5 {
+        close(&mut kernel, port, Task::new(3_141, 1, b"curl"), NETNS);
+    }
+    let seen = seen(9, Established, TcpState::Close, None, NETNS);
+    kernel.transition(&Seen { time_ns: at(0.5), ..seen });
+    let frames = [kernel.records(), kernel.totals()];
+    assert_views("classic", &run(meta(CLASSIC), 10, &frames, 1.0));
+}
+
+#[test]
+fn long_names() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    close(&mut kernel, 1, Task::new(4_194_303, 1, b"0123456789abcdef"), u32::MAX);
+    close(&mut kernel, 2, Task::new(4_194_302, 1, "äöüßéèêç".as_bytes()), u32::MAX);
+    let meta = Meta {
+        hostname: "a-very-long-name-of-a-host.rack12.dc3.example.com".to_owned(),
+        kernel: "6.12.48+deb13-cloud-amd64-with-more-words".to_owned(),
+        ..meta(TP_BTF)
+    };
+    let frames = [kernel.records(), kernel.totals()];
+    assert_views("long_names", &run(meta, 10, &frames, 86_400.0));
+}
+
+#[test]
+fn more_rows_than_are_shown() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    for process in 0..60 {
+        for port in 0..=process {
+            let task = Task::new(1_000 + u32::from(process), 1, b"worker");
+            close(&mut kernel, process * 100 + port, task, NETNS);
+        }
+    }
+    let frames = [kernel.records(), kernel.totals()];
+    let snapshot = run(meta(TP_BTF), 50, &frames, 1.0);
+    let rows = snapshot.closers.as_ref().expect("something was traced");
+    assert_eq!((rows.len(), rows[50].other), (51, true));
+    assert_eq!(rows.iter().map(|row| row.active_closes).sum::<u64>(), 60 * 61 / 2);
+    assert_views("many_rows", &snapshot);
+}
+
+#[test]
+fn a_name_cannot_speak_to_the_terminal() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    close(&mut kernel, 1, Task::new(666, 1, b"\x1b[2J\x07\r\n\x7f\xc2\x9b5mx"), NETNS);
+    close(&mut kernel, 2, Task::new(667, 1, b"\xff\xfe,\"'"), NETNS);
+    let frames = [kernel.records(), kernel.totals()];
+    let snapshot = run(meta(TP_BTF), 10, &frames, 1.0);
+    let shown = [text::snapshot(&snapshot), csv::line(&snapshot), line(&snapshot)];
+    for view in shown {
+        let raw = view.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(raw, None, "a control character reaches the output: {view:?}");
+    }
+    assert_views("control_characters", &snapshot);
+}
+
+#[test]
+fn what_check_found() {
+    let hook = |name: &str, why: Option<&str>, fix: Option<&str>| check::HookLine {
+        name: name.to_owned(),
+        capability: Capability::Transitions,
+        tier: Tier::Tracepoint,
+        attached: why.is_none(),
+        why: why.map(str::to_owned),
+        fix: fix.map(str::to_owned),
+        cost: None,
+    };
+    let refused = hook(
+        "tp_btf/inet_sock_set_state",
+        Some("the kernel has no BTF"),
+        Some("a kernel with CONFIG_DEBUG_INFO_BTF=y"),
+    );
+    let attached = hook("tracepoint/sock/inet_sock_set_state", None, None);
+    let capability = |capability, tier, lost: Option<&str>| check::CapabilityLine {
+        capability,
+        tier,
+        lost: lost.map(str::to_owned),
+    };
+    let rest = [Capability::TimeWait, Capability::EndCause, Capability::PortSearch]
+        .map(|rest| capability(rest, None, Some("not traced by this version of twtrace")));
+    let report = |hooks, exact: Hooks, first| check::Report {
+        kernel: "5.10.0-30-amd64".to_owned(),
+        hooks,
+        capabilities: [first].into_iter().chain(rest.clone()).collect(),
+        exactness: exact.exactness(),
+    };
+    let tier = Some(Tier::Tracepoint);
+    let lost = "network namespaces, who reset, why a connect failed";
+    let first = capability(Capability::Transitions, tier, Some(lost));
+    assert_report("check_classic", &report(vec![refused, attached], CLASSIC, first));
+    let first = capability(Capability::Transitions, None, Some("closes, connects and closers"));
+    assert_report("check_polling", &report(vec![], Hooks::POLLING, first));
+}
+
+/// All views of one Snapshot, in one file each.
+#[track_caller]
+fn assert_views(name: &str, snapshot: &Snapshot) {
+    let line = line(snapshot);
+    assert_eq!(line.matches('\n').count(), 1, "one line of JSON per Snapshot");
+    let pretty: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+    let pretty = serde_json::to_string_pretty(&pretty).expect("it still is") + "\n";
+    let table = csv::header() + &csv::line(snapshot);
+    let fields: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
+    assert!(fields.len() == 2 && fields[0] == fields[1], "a value for each title: {table}");
+    assert_golden(&format!("tests/golden/{name}.json"), &pretty);
+    assert_golden(&format!("tests/golden/{name}.csv"), &table);
+    assert_golden(&format!("tests/golden/{name}.txt"), &text::snapshot(snapshot));
+}
+
+#[track_caller]
+fn assert_report(name: &str, report: &check::Report) {
+    let text = check::text(report);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+    }
+    let json = check::json(report).expect("a report can be written");
+    assert_golden(&format!("tests/golden/{name}.txt"), &text);
+    assert_golden(&format!("tests/golden/{name}.json"), &json);
+}
+
+fn line(snapshot: &Snapshot) -> String {
+    json::line(snapshot).expect("a Snapshot can be written")
+}
+
+fn run(meta: Meta, top: usize, frames: &[Frame], tick_s: f64) -> Snapshot {
+    apply(&mut Pipeline::new(meta, 10_000, top), frames, tick_s)
+}
+
+fn apply(pipeline: &mut Pipeline, frames: &[Frame], tick_s: f64) -> Snapshot {
+    for frame in frames {
+        pipeline.apply(frame).expect("the frame is sound");
+    }
+    let snapshot = pipeline.apply(&kernel::tick(tick_s)).expect("a tick holds no records");
+    snapshot.expect("a tick gives a Snapshot")
+}
+
+/// A connection opened by `task`, which closes it first.
+fn close(kernel: &mut PaperKernel, port: u16, task: Task, netns: u32) {
+    for (old, new, current) in [
+        (TcpState::Close, SynSent, Some(task)),
+        (SynSent, Established, None),
+        (Established, FinWait1, Some(task)),
+    ] {
+        kernel.transition(&seen(port, old, new, current, netns));
+    }
+}
+
+fn seen(port: u16, old: TcpState, new: TcpState, current: Option<Task>, netns: u32) -> Seen {
+    Seen {
+        time_ns: at(0.1),
+        sk: u64::from(port),
+        netns,
+        old,
+        new,
+        tuple: common::fixture::tuple(&format!("10.0.0.1:{port}"), "10.0.0.2:443"),
+        locked: current.is_some(),
+        error: 0,
+        shutdown: 0,
+        current,
+        ring_full: false,
+    }
+}
+
+/// Totals of a host on which everything has happened some `scale` times.
+fn totals(scale: u64, active: u64, ring_full: u64) -> Frame {
+    let mut counters = Counters::ZERO;
+    for (old, new, count) in [
+        (SynSent, Established, 61),
+        (SynRecv, Established, 33),
+        (Established, FinWait1, active),
+        (Established, CloseWait, 23),
+        (CloseWait, LastAck, 22),
+    ] {
+        counters.pairs[pair_index(old, new)] = count * scale;
+    }
+    for (outcome, count) in [
+        (Outcome::ConnectOk, 61),
+        (Outcome::ConnectRefused, 5),
+        (Outcome::ConnectTimedOut, 4),
+        (Outcome::ConnectNoPort, 3),
+        (Outcome::ConnectOther, 2),
+        (Outcome::CloseActive, active),
+        (Outcome::ClosePassive, 23),
+        (Outcome::CloseSimultaneous, 0),
+        (Outcome::ResetLocal, 6),
+        (Outcome::ResetRemote, 7),
+    ] {
+        counters.outcomes[outcome as usize] = count * scale;
+    }
+    counters.ring_full = ring_full;
+    Frame::Totals(Totals { by_netns: vec![(Some(NETNS), counters)], missed: Some(ring_full / 7) })
+}
