@@ -6,7 +6,7 @@ use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::snapshot::{Exact, closer, peer};
 use twtrace_tests::tool::Tool;
-use twtrace_tests::traffic::{End, Family, Traffic};
+use twtrace_tests::traffic::{End, Traffic};
 
 const PROCESSES: u64 = 50;
 
@@ -15,23 +15,24 @@ fn short_lived_processes_are_named() {
     let dir = tempfile::tempdir().expect("a directory for the links");
     let netns = PrivateNetns::new();
     let tool = Tool::on(&netns, &["--top", "100"]);
-    let listener = netns.run(|| Family::V4.listen());
-    let port = listener.local_addr().expect("an address").port();
     let one = Traffic::closed_by(End::Client, 1);
-    let clients: Vec<(u32, String)> = std::thread::scope(|scope| {
-        scope.spawn(|| Traffic { connections: PROCESSES, ..one.clone() }.serve(&listener));
-        (0..PROCESSES)
-            .map(|i| {
-                let comm = format!("brief-{i:02}");
-                let link = dir.path().join(&comm);
-                symlink(Peer::program(), &link).expect("linking the helper program");
-                let client = Peer::client_named(&netns, link, port, &one);
-                let pid = client.pid();
-                assert_eq!(client.finish().closed_first, 1);
-                (pid, comm)
-            })
-            .collect()
-    });
+    // A process of its own, which forks nobody: a child between fork and exec
+    // holds copies of its parent's sockets, and may be the one that closes them.
+    let all = Traffic { connections: PROCESSES, ..one.clone() };
+    let (server, port) = Peer::server(&netns, &all);
+    let server_pid = server.pid();
+    let clients: Vec<(u32, String)> = (0..PROCESSES)
+        .map(|i| {
+            let comm = format!("brief-{i:02}");
+            let link = dir.path().join(&comm);
+            symlink(Peer::program(), &link).expect("linking the helper program");
+            let client = Peer::client_named(&netns, link, port, &one);
+            let pid = client.pid();
+            assert_eq!(client.finish().closed_first, 1);
+            (pid, comm)
+        })
+        .collect();
+    assert_eq!(server.finish().closed_second, PROCESSES);
     let snapshot = tool.finish();
     let exact = Exact::new(&snapshot, netns.inode());
     assert_eq!(exact.missed(), 0, "so few connections cannot interrupt each other");
@@ -44,7 +45,7 @@ fn short_lived_processes_are_named() {
         let started = row["start_time"].as_str();
         assert!(started.is_some_and(|time| time.ends_with('Z')), "{row:#}");
     }
-    exact.closer(std::process::id(), "server", peer(PROCESSES));
+    exact.closer(server_pid, "server", peer(PROCESSES));
     let rows = snapshot["closers"].as_array().expect("closers is a list");
     assert_eq!(rows.len() as u64, PROCESSES + 1, "nobody else closed anything: {rows:#?}");
 }
@@ -53,16 +54,14 @@ fn short_lived_processes_are_named() {
 fn rows_beyond_the_limit_are_summed_in_one() {
     let netns = PrivateNetns::new();
     let tool = Tool::on(&netns, &["--top", "3"]);
-    let listener = netns.run(|| Family::V4.listen());
-    let port = listener.local_addr().expect("an address").port();
     let shares = [50, 40, 30, 20, 10];
-    std::thread::scope(|scope| {
-        scope.spawn(|| Traffic::closed_by(End::Client, shares.iter().sum()).serve(&listener));
-        for n in shares {
-            let client = Peer::client(&netns, port, &Traffic::closed_by(End::Client, n));
-            assert_eq!(client.finish().closed_first, n);
-        }
-    });
+    let all = Traffic::closed_by(End::Client, shares.iter().sum());
+    let (server, port) = Peer::server(&netns, &all);
+    for n in shares {
+        let client = Peer::client(&netns, port, &Traffic::closed_by(End::Client, n));
+        assert_eq!(client.finish().closed_first, n);
+    }
+    assert_eq!(server.finish().closed_second, all.connections);
     let snapshot = tool.finish();
     let rows = snapshot["closers"].as_array().expect("closers is a list");
     let numbers: Vec<_> = rows.iter().map(|row| row["active_closes"].as_u64()).collect();

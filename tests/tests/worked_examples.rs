@@ -92,6 +92,45 @@ fn example_9_no_port_left() {
     exact.object("closes", ONE_EACH);
 }
 
+/// The socket of a refused connect still has its old port when it tries again.
+#[test]
+fn no_port_left_for_a_socket_that_was_refused_before() {
+    let traced = traced(|netns| {
+        let listener = Family::V4.listen();
+        let (pair, _) = no_port_left(netns, &listener);
+        let taken = listener.local_addr().expect("an address").port();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        let connect = |port| {
+            let error = socket.connect(&Family::V4.address(1, port).into());
+            error.expect_err("nobody listens, or no port is left").raw_os_error()
+        };
+        assert_eq!(connect(1), Some(libc::ECONNREFUSED));
+        assert_eq!(connect(taken), Some(libc::EADDRNOTAVAIL));
+        pair.close_client_first();
+    });
+    let exact = Exact::new(&traced.0, traced.1);
+    // One by the helper, with a fresh socket.
+    exact.object("connects", &[("ok", 1), ("refused", 1), ("no_port", 2)]);
+}
+
+/// A listener that closes cuts what nobody accepted: its process does.
+#[test]
+fn unaccepted_connections_are_reset_by_the_server() {
+    let (snapshot, netns) = traced(|_| {
+        let listener = Family::V4.listen();
+        let port = listener.local_addr().expect("an address").port();
+        let clients: Vec<_> = (0..10)
+            .map(|_| std::net::TcpStream::connect(Family::V4.address(1, port)).expect("connecting"))
+            .collect();
+        drop(listener);
+        drop(clients);
+    });
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("closes", &[("reset", 20), ("reset_local", 10), ("reset_remote", 10)]);
+    exact.closer(std::process::id(), "server", Closer { resets: 10, ..Closer::default() });
+}
+
 #[test]
 fn example_10_one_process_is_both_ends() {
     let (snapshot, netns) = traced(|_| {

@@ -119,6 +119,11 @@ impl Change {
     /// Why a connect failed. The kernel sets `sk_err` before it closes the socket:
     /// [`tcp_reset`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp_input.c#L4230-L4262),
     /// [`tcp_write_err`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp_timer.c#L66-L75).
+    ///
+    /// Without an error connect() gave up by itself, for want of a port, or the
+    /// process closed the socket, which shuts it down first. A process that takes
+    /// a pending connect back by `connect(AF_UNSPEC)` looks like the former; a
+    /// route that vanishes between search and SYN does too.
     #[inline(always)]
     const fn failed_connect(&self) -> Outcome {
         if !self.fields_known {
@@ -127,29 +132,34 @@ impl Change {
         match self.error {
             ECONNREFUSED => Outcome::ConnectRefused,
             ETIMEDOUT => Outcome::ConnectTimedOut,
-            // connect() itself gave up before it had a port; a close() of a
-            // connecting socket has one, and has shut it down.
-            0 if self.lport == 0 && self.shutdown & SEND_SHUTDOWN == 0 => Outcome::ConnectNoPort,
+            0 if self.process_context && self.shutdown & SEND_SHUTDOWN == 0 => {
+                Outcome::ConnectNoPort
+            }
             _ => Outcome::ConnectOther,
         }
     }
 
     /// Who cut an established connection.
     ///
-    /// A process that closes with SO_LINGER 0 or unread data has the socket
-    /// locked and has set `sk_shutdown`
-    /// ([`__tcp_close`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp.c#L2645-L2690));
-    /// `connect(AF_UNSPEC)` has no error set yet, `ss -K` has set `ECONNABORTED`.
-    /// An RST from the peer may be processed in the backlog of a process that
-    /// holds the lock, but then `sk_err` is set and nothing was shut down.
+    /// An RST from the peer and every timeout set `sk_err` first. A process that
+    /// closes with SO_LINGER 0 or unread data sets `sk_shutdown` and no error
+    /// ([`__tcp_close`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp.c#L2645-L2690)),
+    /// `connect(AF_UNSPEC)` neither, `ss -K` the error `ECONNABORTED`. A listener
+    /// that closes takes the connections nobody accepted with it, without their
+    /// lock and without an error
+    /// ([`inet_child_forget`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/inet_connection_sock.c#L890-L912)).
     #[inline(always)]
     const fn reset(&self) -> Outcome {
         if !self.fields_known {
-            return Outcome::ResetUnexplained;
+            Outcome::ResetUnexplained
+        } else if self.error == 0
+            || (self.process_context
+                && (self.error == ECONNABORTED || self.shutdown & SEND_SHUTDOWN != 0))
+        {
+            Outcome::ResetLocal
+        } else {
+            Outcome::ResetRemote
         }
-        let by_process =
-            self.shutdown & SEND_SHUTDOWN != 0 || self.error == 0 || self.error == ECONNABORTED;
-        if self.process_context && by_process { Outcome::ResetLocal } else { Outcome::ResetRemote }
     }
 
     /// Whether the task that runs now is the one that caused this transition,
@@ -160,14 +170,22 @@ impl Change {
     /// too, when the process works off the backlog, but it did not cause them.
     #[inline(always)]
     pub const fn has_owner(&self) -> bool {
-        Self::may_have_owner(self.old, self.new)
-            && (self.process_context || !self.fields_known)
-            && (!matches!(self.new, TcpState::Close) || matches!(self.reset(), Outcome::ResetLocal))
+        use TcpState::{
+            Close, CloseWait, Established, FinWait1, LastAck, Listen, SynRecv, SynSent,
+        };
+        match (self.old, self.new) {
+            (Close, SynSent | Listen)
+            | (SynRecv | Established, FinWait1)
+            | (CloseWait, LastAck) => self.process_context || !self.fields_known,
+            (Established, Close) => matches!(self.reset(), Outcome::ResetLocal),
+            _ => false,
+        }
     }
 
-    /// Whether a process can cause a transition from `old` to `new`.
+    /// Whether the meaning of a transition from `old` to `new` depends on who
+    /// holds the socket lock; otherwise nobody needs to look.
     #[inline(always)]
-    pub const fn may_have_owner(old: TcpState, new: TcpState) -> bool {
+    pub const fn depends_on_context(old: TcpState, new: TcpState) -> bool {
         use TcpState::{
             Close, CloseWait, Established, FinWait1, LastAck, Listen, SynRecv, SynSent,
         };
@@ -176,7 +194,7 @@ impl Change {
             (Close, SynSent | Listen)
                 | (SynRecv | Established, FinWait1)
                 | (CloseWait, LastAck)
-                | (Established, Close)
+                | (SynSent | Established, Close)
         )
     }
 }
@@ -208,11 +226,15 @@ mod tests {
     #[test]
     fn connects_by_error() {
         let failed = |error, lport, shutdown| {
-            Change { error, lport, shutdown, ..change(SynSent, Close) }.outcome().unwrap()
+            let process_context = error == 0;
+            let failed =
+                Change { error, lport, shutdown, process_context, ..change(SynSent, Close) };
+            failed.outcome().unwrap()
         };
         assert_eq!(failed(111, 40_000, 0), Outcome::ConnectRefused);
         assert_eq!(failed(110, 40_000, 0), Outcome::ConnectTimedOut);
         assert_eq!(failed(0, 0, 0), Outcome::ConnectNoPort);
+        assert_eq!(failed(0, 40_000, 0), Outcome::ConnectNoPort, "of a socket used before");
         assert_eq!(failed(0, 40_000, 3), Outcome::ConnectOther, "closed while connecting");
         assert_eq!(failed(113, 40_000, 0), Outcome::ConnectOther, "no route to host");
         let blind = Change { fields_known: false, ..change(SynSent, Close) };
@@ -239,6 +261,9 @@ mod tests {
         assert_eq!(backlog.outcome(), Some(Outcome::ResetRemote), "RST met in the backlog");
         assert!(!backlog.has_owner());
         assert_eq!(cut(false, 104, 0).outcome(), Some(Outcome::ResetRemote));
+        let unaccepted = cut(false, 0, 0);
+        assert_eq!(unaccepted.outcome(), Some(Outcome::ResetLocal), "its listener was closed");
+        assert!(unaccepted.has_owner());
         assert_eq!(cut(false, 110, 0).outcome(), Some(Outcome::ResetRemote), "keepalive gave up");
         let blind = Change { fields_known: false, ..change(Established, Close) };
         assert_eq!(blind.outcome(), Some(Outcome::ResetUnexplained));

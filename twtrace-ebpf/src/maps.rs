@@ -37,10 +37,9 @@ pub(crate) static PROCESSES: LruHashMap<ProcessKey, u8> = LruHashMap::with_max_e
 /// An element of [`RECENT`]. Zero names no namespace and no process.
 #[repr(C)]
 pub(crate) struct Recent {
-    /// A namespace...
-    pub(crate) netns: u32,
-    /// ...and its slot.
-    pub(crate) slot: u32,
+    /// A namespace in the upper half, its slot in the lower: one store, since
+    /// kernels without a recursion guard may interrupt between two.
+    pub(crate) place: u64,
     /// A process that user space has been told about.
     pub(crate) process: ProcessKey,
 }

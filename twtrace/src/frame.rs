@@ -18,6 +18,8 @@ pub enum Frame {
         /// When it had looked at all, on the clock of records: a socket that
         /// is met before this and is not listed was gone before its turn.
         until_ns: u64,
+        /// Whether every namespace found was looked at.
+        complete: bool,
     },
     /// Raw records, back to back, each as long as its kind says.
     Records(Bytes),
@@ -25,12 +27,15 @@ pub enum Frame {
     Processes(Vec<ProcessFacts>),
     /// The kernel's totals and losses so far.
     Totals(Totals),
-    /// All sockets of the host at one moment, counted; only where nothing is traced.
-    Population(Population),
+    /// All sockets of the host at one moment, counted; only where nothing is
+    /// traced. `None`: sock_diag did not answer.
+    Population(Option<Population>),
     /// An interval has passed: time for a Snapshot.
     Tick {
         /// On the clock of records.
         time_ns: u64,
+        /// The wall clock's, in nanoseconds since 1970: it may be set meanwhile.
+        wall_ns: u64,
     },
 }
 
@@ -45,10 +50,8 @@ pub struct Meta {
     pub boot_id: String,
     /// When counting started, on the clock of records.
     pub started_ns: u64,
-    /// What to add to a record's time for the wall clock's, in nanoseconds since 1970.
-    pub wall_at_zero_ns: u64,
-    /// What to add to a process's start for the wall clock's; another number
-    /// than the above on a host that was suspended.
+    /// What to add to a process's start, in nanoseconds since boot, for the wall
+    /// clock's, in nanoseconds since 1970.
     pub wall_at_boot_ns: u64,
     /// The hooks that attached.
     pub hooks: Hooks,
@@ -95,4 +98,6 @@ pub struct Population {
     pub states: Vec<(TcpState, u64)>,
     /// Timewait mini-sockets of both substates, as sockstat's `tw` counts them.
     pub time_wait: u64,
+    /// Whether every namespace was looked at.
+    pub complete: bool,
 }

@@ -1,12 +1,16 @@
 //! Parse, run, exit code.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Error, Result};
 use clap::{Parser, error::ErrorKind};
+use rustix::io::Errno;
 use twtrace::{
     cli::{Cli, Command},
-    cmd, config,
+    cmd, config, host,
 };
 
 /// Something failed; 1 means findings.
@@ -18,15 +22,16 @@ fn main() -> ExitCode {
         Err(refused) => return refuse(&refused),
     };
     run(&cli).unwrap_or_else(|error| {
-        if is_broken_pipe(&error) {
+        if nobody_reads(&error) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("twtrace: {error:#}");
+        complain(&format!("{error:#}"));
         ExitCode::from(FAILED)
     })
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
+    host::raise_file_limit();
     match &cli.command {
         Command::Top(args) => {
             log_to_stderr(args.trace.verbose);
@@ -54,7 +59,7 @@ fn refuse(refused: &clap::Error) -> ExitCode {
         .filter(|line| !line.is_empty())
         .collect();
     let reason = reason.join(" ");
-    eprintln!("twtrace: {}; see `twtrace --help`", reason.trim_start_matches("error: "));
+    complain(&format!("{}; see `twtrace --help`", reason.trim_start_matches("error: ")));
     ExitCode::from(FAILED)
 }
 
@@ -70,16 +75,21 @@ fn log_to_stderr(verbose: u8) {
         // aya tells of each relocation.
         .filter_module("aya", log::LevelFilter::Warn)
         .filter_module("aya_obj", log::LevelFilter::Warn)
-        .format(|buffer, record| {
-            use io::Write;
-            writeln!(buffer, "twtrace: {}", record.args())
-        })
+        .format(|buffer, record| writeln!(buffer, "twtrace: {}", record.args()))
         .init();
 }
 
-/// Whoever read our output has enough: that is no failure.
-fn is_broken_pipe(error: &Error) -> bool {
+/// One line on standard error, which may be gone with the terminal.
+fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "twtrace: {what}");
+}
+
+/// Whoever read our output has enough, or the terminal was closed: no failure.
+fn nobody_reads(error: &Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+            matches!(errno, Some(Errno::PIPE | Errno::IO))
+        })
     })
 }

@@ -29,16 +29,19 @@ impl Pipeline {
     /// A batch of records that does not decode; what came before the damage counts.
     pub fn apply(&mut self, frame: &Frame) -> Result<Option<Snapshot>, DecodeError> {
         match frame {
-            Frame::Seed { sockets, until_ns } => self.tracker.seed(sockets, *until_ns),
+            Frame::Seed { sockets, until_ns, complete } => {
+                self.tracker.seed(sockets, *until_ns);
+                self.stats.seeded(*complete);
+            }
             Frame::Records(batch) => self.records(batch)?,
             Frame::Processes(facts) => {
                 facts.iter().for_each(|facts| self.stats.process_facts(facts));
             }
             Frame::Totals(totals) => self.stats.totals(totals),
-            Frame::Population(population) => self.stats.polled(population),
-            Frame::Tick { time_ns } => {
+            Frame::Population(population) => self.stats.polled(population.as_ref()),
+            Frame::Tick { time_ns, wall_ns } => {
                 let (sockets, losses) = (self.tracker.population(), self.tracker.losses());
-                return Ok(Some(self.stats.snapshot(*time_ns, sockets, losses)));
+                return Ok(Some(self.stats.snapshot(*time_ns, *wall_ns, sockets, losses)));
             }
         }
         Ok(None)

@@ -117,6 +117,7 @@ impl Hooks {
             ("closes.reset_local", explained),
             ("closes.reset_remote", explained),
             ("closers", credited),
+            ("closers.resets", explained),
             ("states", Some(Exact)),
             ("time_wait.now", polled),
             ("time_wait.born", None),

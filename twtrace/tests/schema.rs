@@ -124,7 +124,7 @@ fn printed(snapshot: &Snapshot) -> Value {
 fn polled() -> Snapshot {
     let mut pipeline = Pipeline::new(kernel::meta(Hooks::POLLING), 100, 50);
     let states = vec![(TcpState::Listen, 3), (TcpState::TimeWait, 7)];
-    let look = Frame::Population(Population { states, time_wait: 9 });
+    let look = Frame::Population(Some(Population { states, time_wait: 9, complete: true }));
     pipeline.apply(&look).expect("it is no record");
     let snapshot = pipeline.apply(&kernel::tick(1.0)).expect("nor is this");
     snapshot.expect("a tick gives a Snapshot")

@@ -64,7 +64,7 @@ fn run_with_losses() {
 #[test]
 fn polling() {
     let states = vec![(Established, 1_204), (Listen, 18), (TcpState::TimeWait, 28_211)];
-    let look = Frame::Population(Population { states, time_wait: 28_214 });
+    let look = Frame::Population(Some(Population { states, time_wait: 28_214, complete: true }));
     assert_views("polling", &run(meta(Hooks::POLLING), 10, &[look], 5.0));
 }
 
@@ -109,6 +109,14 @@ fn more_rows_than_are_shown() {
     assert_eq!((rows.len(), rows[50].other), (51, true));
     assert_eq!(rows.iter().map(|row| row.active_closes).sum::<u64>(), 60 * 61 / 2);
     assert_views("many_rows", &snapshot);
+}
+
+#[test]
+fn billions_fit_a_line() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    close(&mut kernel, 1, Task::new(4_194_303, 1, b"0123456789abcdef"), u32::MAX);
+    let frames = [kernel.records(), totals(1_000_000_000, 8, 1_000_000_000)];
+    assert_views("billions", &run(meta(TP_BTF), 10, &frames, 86_400.0));
 }
 
 #[test]
@@ -174,6 +182,9 @@ fn assert_views(name: &str, snapshot: &Snapshot) {
     let table = csv::header() + &csv::line(snapshot);
     let fields: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
     assert!(fields.len() == 2 && fields[0] == fields[1], "a value for each title: {table}");
+    for line in text::snapshot(snapshot).lines() {
+        assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+    }
     assert_golden(&format!("tests/golden/{name}.json"), &pretty);
     assert_golden(&format!("tests/golden/{name}.csv"), &table);
     assert_golden(&format!("tests/golden/{name}.txt"), &text::snapshot(snapshot));

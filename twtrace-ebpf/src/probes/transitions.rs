@@ -73,7 +73,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         old,
         new,
         fields_known: true,
-        process_context: Change::may_have_owner(old, new) && sock.in_process_context(),
+        process_context: Change::depends_on_context(old, new) && sock.in_process_context(),
         error: if closes { sock.error() } else { 0 },
         shutdown: if closes { sock.shutdown() } else { 0 },
         lport: if closes { sock.last_port() } else { sock.bound_port() },

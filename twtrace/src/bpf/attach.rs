@@ -1,12 +1,12 @@
 //! Executes a plan: loads the object, attaches what attaches, and says of each
 //! hook what became of it.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, ProgramError, ProgramFd, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint, TracePoint},
 };
 use log::debug;
 use twtrace_common::Offsets;
@@ -16,12 +16,15 @@ use super::{
     counters::Counters,
     log::ProgramLog,
     offsets,
-    plan::{Hook, Place, Step},
+    plan::{Candidate, Hook, Place, Step},
     preflight,
     refusal::Refusal,
     ring::Ring,
 };
-use crate::probes::{Capability, Tier};
+use crate::{
+    host,
+    probes::{Capability, Tier},
+};
 
 /// The place of each field of `sock:inet_sock_set_state` that the program for
 /// kernels without BTF reads; see `twtrace-ebpf/src/probes/transitions.rs`.
@@ -103,7 +106,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
     };
     let session = Session {
         ring: Ring::take(&mut ebpf, settings.ring_bytes)?,
-        counters: Counters::take(&mut ebpf, fd)?,
+        counters: Counters::take(&mut ebpf, fd, counts_misses(report.hook.place))?,
         log: ProgramLog::open(&mut ebpf),
         transitions: report,
         _ebpf: ebpf,
@@ -115,7 +118,8 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
 #[derive(Default)]
 struct Attempt {
     loaded: Option<Loaded>,
-    transitions: Option<(HookReport, ProgramFd)>,
+    /// The hooks at work, of each capability that has its own.
+    working: BTreeMap<Capability, Vec<(HookReport, ProgramFd)>>,
     reports: Vec<HookReport>,
 }
 
@@ -127,25 +131,27 @@ struct Loaded {
 }
 
 impl Attempt {
+    /// Attaches all hooks of a candidate, or none of them.
     fn step(&mut self, object: &[u8], step: &Step, settings: &Settings) -> Result<()> {
-        if self.transitions.is_some() {
+        let Candidate { capability, tier, hooks } = step.candidate;
+        if self.working.contains_key(&capability) {
             return Ok(());
         }
-        for hook in step.candidate.hooks {
+        let mut attached = Vec::new();
+        for hook in hooks {
             let outcome = match &step.ruled_out {
                 Some(refusal) => Err(refusal.clone()),
                 None => self.attach(object, hook, settings)?,
             };
-            let report = HookReport {
-                capability: step.candidate.capability,
-                tier: step.candidate.tier,
-                hook: *hook,
-                refusal: outcome.as_ref().err().cloned(),
-            };
+            let refusal = outcome.as_ref().err().cloned();
+            let report = HookReport { capability, tier, hook: *hook, refusal };
             self.reports.push(report.clone());
-            if let Ok(fd) = outcome {
-                self.transitions = Some((report, fd));
-            }
+            attached.extend(outcome.ok().map(|fd| (report, fd)));
+        }
+        if attached.len() == hooks.len() {
+            self.working.insert(capability, attached);
+        } else if let Some(loaded) = &mut self.loaded {
+            attached.iter().for_each(|(report, _)| loaded.detach(&report.hook));
         }
         Ok(())
     }
@@ -174,8 +180,9 @@ impl Attempt {
         Ok(self.loaded.insert(loaded))
     }
 
+    /// The object and its transitions hook, if that is at work.
     fn working(&mut self) -> Option<(Ebpf, HookReport, ProgramFd)> {
-        let (report, fd) = self.transitions.take()?;
+        let (report, fd) = self.working.remove(&Capability::Transitions)?.pop()?;
         Some((self.loaded.take()?.ebpf, report, fd))
     }
 }
@@ -200,7 +207,7 @@ impl Loaded {
             .map_max_entries("SLOTS", settings.netns_slots)
             .map_max_entries("FREE_SLOTS", settings.netns_slots)
             .load(object)
-            .context("cannot load the BPF object")?;
+            .context("cannot load the BPF object; a smaller --ring-size needs less memory")?;
         Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
         Ok(Self { ebpf, btf, no_offsets })
     }
@@ -216,6 +223,19 @@ impl Loaded {
                 .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
         }
         self.load_and_attach(hook).map_err(|error| refusal(&error))
+    }
+
+    /// Takes a program out of the kernel again, its links with it.
+    fn detach(&mut self, hook: &Hook) {
+        let unloaded = match self.ebpf.program_mut(hook.program) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
+            Some(Program::TracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
+        if let Err(error) = unloaded {
+            debug!("{} does not detach: {error}", hook.place);
+        }
     }
 
     fn load_and_attach(&mut self, hook: &Hook) -> Result<ProgramFd, ProgramError> {
@@ -284,6 +304,17 @@ fn refusal(error: &ProgramError) -> Refusal {
         format!("the kernel refused the program ({io_error}): {verdict}"),
         "-vv shows the verifier's log",
     )
+}
+
+/// Whether this kernel counts the runs that a hook of this kind missed.
+///
+/// Every kernel shows the counter, but before 6.8 nothing adds to it for
+/// classic tracepoints
+/// ([`trace_call_bpf`](https://github.com/torvalds/linux/blob/v6.8/kernel/trace/bpf_trace.c#L108-L150)):
+/// a 0 that means unknown, which only the version tells.
+fn counts_misses(place: Place) -> bool {
+    let is_counted = |release: &str| host::kernel_version(release) >= Some((6, 8));
+    !matches!(place, Place::Tracepoint(..)) || is_counted(&host::read().kernel)
 }
 
 /// Compares a tracepoint's record with the layout the program was written for:

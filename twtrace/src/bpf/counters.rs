@@ -20,6 +20,7 @@ pub struct Counters {
     counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
     slots: HashMap<MapData, u32, u32>,
     program: ProgramFd,
+    counts_misses: bool,
 }
 
 impl Counters {
@@ -36,11 +37,17 @@ impl Counters {
         Ok(())
     }
 
-    /// Takes the maps out of `ebpf`; `program` is the one whose misses count.
-    pub(super) fn take(ebpf: &mut Ebpf, program: ProgramFd) -> Result<Self> {
+    /// Takes the maps out of `ebpf`; `program` is the one whose misses count, if
+    /// the kernel counts those of its kind.
+    pub(super) fn take(ebpf: &mut Ebpf, program: ProgramFd, counts_misses: bool) -> Result<Self> {
         let counters = ebpf.take_map("COUNTERS").context("the BPF object has no map COUNTERS")?;
         let slots = ebpf.take_map("SLOTS").context("the BPF object has no map SLOTS")?;
-        Ok(Self { counters: counters.try_into()?, slots: slots.try_into()?, program })
+        Ok(Self {
+            counters: counters.try_into()?,
+            slots: slots.try_into()?,
+            program,
+            counts_misses,
+        })
     }
 
     /// Reads all totals. Other CPUs go on counting meanwhile.
@@ -74,6 +81,9 @@ impl Counters {
     /// `None` on kernels that do not count it.
     /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/syscall.c#L2371-L2401>
     fn missed(&self) -> Option<u64> {
+        if !self.counts_misses {
+            return None;
+        }
         let fd = self.program.as_fd().as_raw_fd();
         parse_missed(&fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
     }

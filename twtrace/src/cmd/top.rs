@@ -3,33 +3,44 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use log::warn;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     bpf::{attach::Attached, plan::Wanted},
     config::{Format, Top},
     pipeline::Pipeline,
     probes::Tier,
-    source::{Source, live, netlink},
+    source::{Source, Stop, live, netlink},
     stats::snapshot::Snapshot,
     view::{csv, json, text},
 };
+
+/// How long a reader of the output that has stalled may keep us from ending.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs until the last snapshot, a signal, or the reader of the output has gone.
 ///
 /// # Errors
 /// Nothing to trace with where a tier was asked for, or output that cannot be written.
 pub fn run(config: &Top) -> Result<ExitCode> {
-    let source = source(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(show(config, source))?;
+    // Before anything is attached: from now on a signal ends us cleanly.
+    let ends = runtime.block_on(async { Ends::new() })?;
+    let source = source(config)?;
+    runtime.block_on(show(config, source, ends))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,31 +70,41 @@ fn source(config: &Top) -> Result<Source> {
     netlink::start(netns, config.interval)
 }
 
-async fn show(config: &Top, mut source: Source) -> Result<()> {
+async fn show(config: &Top, mut source: Source, mut ends: Ends) -> Result<()> {
+    let printer = Printer::start(config.format)?;
+    let stop = source.stopper();
+    let shown = tokio::select! {
+        biased;
+        () = ends.patience_lost(&stop) => return Ok(()),
+        shown = pump(config, &mut source, &printer) => shown,
+    };
+    let written = tokio::select! {
+        biased;
+        () = ends.patience_lost(&stop) => return Ok(()),
+        written = printer.finish() => written,
+    };
+    source.join()?;
+    shown.and(written)
+}
+
+/// Frames in, snapshots out, until there are no more of either.
+async fn pump(config: &Top, source: &mut Source, printer: &Printer) -> Result<()> {
     let mut pipeline =
         Pipeline::new(source.meta.clone(), config.trace.max_connections, config.rows);
-    let mut printer = Printer { format: config.format, printed: 0, out: io::stdout().lock() };
-    let mut ends = Ends::new()?;
-    loop {
-        tokio::select! {
-            biased;
-            () = ends.next() => source.stop(),
-            frame = source.frames.recv() => {
-                let Some(frame) = frame else { break };
-                // The kernel writes no record that we cannot read; a foreign object may.
-                let snapshot = pipeline.apply(&frame).context(
-                    "the BPF object writes other records than this version reads",
-                )?;
-                if let Some(snapshot) = snapshot {
-                    printer.print(&snapshot)?;
-                    if config.snapshots.is_some_and(|wanted| printer.printed >= wanted) {
-                        break;
-                    }
-                }
-            }
+    let mut shown = 0;
+    while let Some(frame) = source.frames.recv().await {
+        // The kernel writes no record that we cannot read; a foreign object may.
+        let snapshot = pipeline.apply(&frame).context(
+            "the BPF object writes other records than this version reads: leave out --bpf-object",
+        )?;
+        let Some(snapshot) = snapshot else { continue };
+        shown += 1;
+        if !printer.print(snapshot).await || config.snapshots.is_some_and(|wanted| shown >= wanted)
+        {
+            break;
         }
     }
-    source.join()
+    Ok(())
 }
 
 /// What asks for a clean end.
@@ -91,6 +112,8 @@ struct Ends {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// When the clean end was asked for.
+    asked: Option<Instant>,
 }
 
 impl Ends {
@@ -100,7 +123,23 @@ impl Ends {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
             hangup: catch(SignalKind::hangup())?,
+            asked: None,
         })
+    }
+
+    /// Asks for a clean end at the first signal, and returns if that does not
+    /// come: after a second signal, or when the output stays blocked.
+    async fn patience_lost(&mut self, stop: &Stop) {
+        if self.asked.is_none() {
+            self.next().await;
+            stop.raise();
+            self.asked = Some(Instant::now());
+        }
+        let asked = self.asked.unwrap_or_else(Instant::now);
+        tokio::select! {
+            () = self.next() => {}
+            () = tokio::time::sleep_until(asked + PATIENCE) => {}
+        }
     }
 
     async fn next(&mut self) {
@@ -112,23 +151,51 @@ impl Ends {
     }
 }
 
-/// Writes snapshots to standard output.
+/// Writes snapshots to standard output, in a thread of its own: whoever reads
+/// it may stall, and signals must still be heard.
 struct Printer {
-    format: Format,
-    printed: u64,
-    out: io::StdoutLock<'static>,
+    snapshots: mpsc::Sender<Snapshot>,
+    written: oneshot::Receiver<Result<()>>,
 }
 
 impl Printer {
-    fn print(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let text = match self.format {
-            Format::Text => text::snapshot(snapshot),
-            Format::Json => json::line(snapshot)?,
-            Format::Csv if self.printed == 0 => csv::header() + &csv::line(snapshot),
-            Format::Csv => csv::line(snapshot),
-        };
-        self.printed += 1;
-        self.out.write_all(text.as_bytes()).context("cannot write the snapshot")?;
-        self.out.flush().context("cannot write the snapshot")
+    fn start(format: Format) -> Result<Self> {
+        let (snapshots, mut queue) = mpsc::channel(1);
+        let (done, written) = oneshot::channel();
+        thread::Builder::new()
+            .name("printer".to_owned())
+            .spawn(move || {
+                let outcome = print_all(format, || queue.blocking_recv());
+                // Nobody waits for it any more: then nobody needs to know.
+                let _ = done.send(outcome);
+            })
+            .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
+        Ok(Self { snapshots, written })
     }
+
+    /// Hands one snapshot on; returns whether the printer still works.
+    async fn print(&self, snapshot: Snapshot) -> bool {
+        self.snapshots.send(snapshot).await.is_ok()
+    }
+
+    /// Waits until all is written.
+    async fn finish(self) -> Result<()> {
+        drop(self.snapshots);
+        self.written.await.unwrap_or(Ok(()))
+    }
+}
+
+fn print_all(format: Format, mut next: impl FnMut() -> Option<Snapshot>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let mut header = (format == Format::Csv).then(csv::header);
+    while let Some(snapshot) = next() {
+        let text = match format {
+            Format::Text => text::snapshot(&snapshot),
+            Format::Json => json::line(&snapshot)?,
+            Format::Csv => header.take().unwrap_or_default() + &csv::line(&snapshot),
+        };
+        out.write_all(text.as_bytes()).context("cannot write the snapshot")?;
+        out.flush().context("cannot write the snapshot")?;
+    }
+    Ok(())
 }

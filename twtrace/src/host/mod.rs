@@ -1,4 +1,4 @@
-//! What the host says without BPF: network namespaces, sock_diag, sockstat,
+//! What the host says without BPF: network namespaces, sock_diag,
 //! processes, cgroups, and the facts that name a host and a boot.
 //!
 //! Everything here reads on request and keeps nothing, except [`Cgroups`],
@@ -8,17 +8,17 @@
 
 mod cgroups;
 mod facts;
+mod limits;
 mod netns;
 mod processes;
 mod sock_diag;
-mod sockstat;
 
 pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
 pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
 };
+pub use limits::raise_file_limit;
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use processes::{cgroup, same_start, start_time_ns};
-pub use sock_diag::{Dump, Socket, tcp_sockets, visit_tcp_sockets};
-pub use sockstat::time_wait_now;
+pub use sock_diag::{ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, tcp_sockets, visit_tcp_sockets};

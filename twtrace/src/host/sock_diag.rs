@@ -58,7 +58,7 @@ pub struct Dump {
     pub unknown: u64,
 }
 
-/// All TCP sockets of `netns`, IPv4 and IPv6, in every state.
+/// All TCP sockets of `netns`, IPv4 and IPv6, in `states`: a bit for each state's number.
 ///
 /// The kernel takes no snapshot: it walks its hash table bucket by bucket, so
 /// a socket that changes meanwhile may be missing or come twice (the same
@@ -68,11 +68,11 @@ pub struct Dump {
 /// # Errors
 /// If the namespace may not be entered, the kernel lacks `tcp_diag`, or the
 /// dump broke off.
-pub fn tcp_sockets(netns: &Netns) -> Result<Vec<Socket>> {
+pub fn tcp_sockets(netns: &Netns, states: u32) -> Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for attempt in 1..=TRIES {
         sockets.clear();
-        match visit_tcp_sockets(netns, |socket| sockets.push(*socket)) {
+        match visit_tcp_sockets(netns, states, |socket| sockets.push(*socket)) {
             Ok(dump) if !dump.interrupted => break,
             Err(error) if attempt == TRIES || !is_transient(&error) => return Err(error),
             Ok(_) | Err(_) => {}
@@ -86,13 +86,17 @@ pub fn tcp_sockets(netns: &Netns) -> Result<Vec<Socket>> {
 ///
 /// # Errors
 /// As [`tcp_sockets`]; `visit` may have seen some sockets by then.
-pub fn visit_tcp_sockets(netns: &Netns, mut visit: impl FnMut(&Socket)) -> Result<Dump> {
+pub fn visit_tcp_sockets(
+    netns: &Netns,
+    states: u32,
+    mut visit: impl FnMut(&Socket),
+) -> Result<Dump> {
     // A netlink socket belongs to the namespace it was made in, for good.
     let socket = within(netns, open)?.map_err(|errno| explain(errno, "open"))?;
     let mut dump = Dump::default();
     let mut buffer = vec![0; BUFFER];
     for (sequence, family) in (1..).zip([AF_INET, AF_INET6]) {
-        request(&socket, family, sequence).map_err(|errno| explain(errno, "ask"))?;
+        request(&socket, family, states, sequence).map_err(|errno| explain(errno, "ask"))?;
         let mut batch = Batch { sequence, dump: &mut dump, visit: &mut visit };
         while batch.read(receive(&socket, &mut buffer)?)? == Progress::More {}
     }
@@ -126,7 +130,12 @@ const AF_INET6: u8 = AddressFamily::INET6.as_raw() as u8;
 /// half-open requests as well; BOUND_INACTIVE (13) would cost a walk over
 /// another hash table for sockets that have no peer:
 /// [`inet_diag_dump_icsk`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
-const ALL_STATES: u32 = (1 << 12) - 2;
+pub const ALL_STATES: u32 = (1 << 12) - 2;
+
+/// [`ALL_STATES`] without those that only mini-sockets and half-open requests
+/// are in; FIN_WAIT2 mini-sockets come all the same.
+pub const FULL_SOCKET_STATES: u32 =
+    ALL_STATES & !(1 << TcpState::TimeWait as u32) & !(1 << TcpState::SynRecv as u32);
 
 /// The timer of timewait mini-sockets, of both substates:
 /// [`inet_twsk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
@@ -199,7 +208,7 @@ fn open() -> Result<OwnedFd, Errno> {
     )
 }
 
-fn request(socket: &OwnedFd, family: u8, sequence: u32) -> Result<(), Errno> {
+fn request(socket: &OwnedFd, family: u8, states: u32, sequence: u32) -> Result<(), Errno> {
     let mut request = Request::new_zeroed();
     request.header.length = (size_of::<Request>() as u32).into();
     request.header.kind = SOCK_DIAG_BY_FAMILY.into();
@@ -207,7 +216,7 @@ fn request(socket: &OwnedFd, family: u8, sequence: u32) -> Result<(), Errno> {
     request.header.sequence = sequence.into();
     request.family = family;
     request.protocol = IPPROTO_TCP;
-    request.states = ALL_STATES.into();
+    request.states = states.into();
     let kernel = SocketAddrNetlink::new(0, 0);
     rustix::net::sendto(socket, request.as_bytes(), SendFlags::empty(), &kernel).map(drop)
 }
@@ -530,7 +539,7 @@ mod tests {
         };
         let port = listener.local_addr().unwrap().port();
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let sockets = tcp_sockets(&crate::host::own().unwrap()).unwrap();
+        let sockets = tcp_sockets(&crate::host::own().unwrap(), ALL_STATES).unwrap();
         let loopback = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
         let find = |lport, state| {
             sockets.iter().find(|s| s.lport == lport && s.state == state).copied().unwrap()

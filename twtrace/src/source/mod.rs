@@ -59,9 +59,9 @@ impl Source {
         Ok(Self { meta, frames, stop, thread })
     }
 
-    /// Asks the source to deliver what it has, tick once more and end.
-    pub fn stop(&self) {
-        self.stop.raise();
+    /// What asks the source to deliver what it has, tick once more and end.
+    pub fn stopper(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Waits for the end.
@@ -84,10 +84,14 @@ fn meta(hooks: Hooks) -> Meta {
         kernel: facts.kernel,
         boot_id: facts.boot_id,
         started_ns: clock.monotonic_ns,
-        wall_at_zero_ns: clock.wall_ns.saturating_sub(clock.monotonic_ns),
         wall_at_boot_ns: clock.wall_ns.saturating_sub(clock.boot_ns),
         hooks,
     }
+}
+
+/// The tick of the moment `time_ns`.
+fn tick(time_ns: u64) -> Frame {
+    Frame::Tick { time_ns, wall_ns: host::ClockAnchor::read().wall_ns }
 }
 
 /// Ticks at a fixed pace, whatever the work between them costs.

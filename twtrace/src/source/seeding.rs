@@ -1,47 +1,74 @@
 //! The sockets that exist already.
 
+use anyhow::Result;
 use log::{debug, warn};
 use twtrace_common::TcpState;
 
 use crate::{
     event::Tuple,
     frame::SeedSocket,
-    host::{self, Netns, Socket},
+    host::{self, Capability, Netns, Socket},
 };
+
+/// What a look at the host's sockets found.
+#[derive(Debug, Default)]
+pub(super) struct Seeds {
+    pub(super) sockets: Vec<SeedSocket>,
+    /// Whether every namespace found was looked at.
+    pub(super) complete: bool,
+}
 
 /// All connected and listening sockets of the host, or of one namespace.
 ///
 /// To be called after attaching, so that a socket is either listed here or
 /// tells of itself. A namespace that cannot be entered is left out; its sockets
 /// will count as unmatched when they change.
-pub(super) fn seeds(only: Option<u32>, netns_known: bool) -> Vec<SeedSocket> {
-    let mut seeds = Vec::new();
-    for netns in namespaces(only) {
-        match host::tcp_sockets(&netns) {
-            Ok(sockets) => {
-                debug!("netns {}: {} sockets", netns.inode, sockets.len());
-                let full = sockets.iter().filter(|socket| has_transitions(socket));
-                seeds.extend(full.map(|socket| seed(&netns, socket, netns_known)));
-            }
-            Err(error) => warn!("sockets of netns {} are not seeded: {error:#}", netns.inode),
-        }
+pub(super) fn seeds(only: Option<u32>, netns_known: bool) -> Seeds {
+    let mut sockets = Vec::new();
+    let failed = look(only, |netns| {
+        let found = host::tcp_sockets(netns, host::FULL_SOCKET_STATES)?;
+        debug!("netns {}: {} sockets", netns.inode, found.len());
+        let full = found.iter().filter(|socket| has_transitions(socket));
+        sockets.extend(full.map(|socket| seed(netns, socket, netns_known)));
+        Ok(())
+    });
+    if let Some(first) = &failed.first {
+        warn!("some sockets are not seeded: {first}");
     }
-    seeds
+    Seeds { sockets, complete: failed.first.is_none() }
 }
 
-/// The namespaces that can be reached.
-pub(super) fn namespaces(only: Option<u32>) -> Vec<Netns> {
-    match host::list() {
-        Ok(list) => list
-            .found
-            .into_iter()
-            .filter(|netns| only.is_none_or(|only| netns.inode == only))
-            .collect(),
-        Err(error) => {
-            warn!("network namespaces cannot be listed: {error:#}");
-            Vec::new()
+/// How a look at all namespaces went.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    pub(super) looked_at: usize,
+    /// Why one could not be looked at, for the first of them.
+    pub(super) first: Option<String>,
+}
+
+/// Looks at every namespace that can be reached, or at one.
+pub(super) fn look(only: Option<u32>, mut at: impl FnMut(&Netns) -> Result<()>) -> Looked {
+    let mut looked = Looked::default();
+    let list = match host::list() {
+        Ok(list) => list,
+        Err(error) => return Looked { first: Some(format!("{error:#}")), ..looked },
+    };
+    let hidden = list.unreadable > 0 && !host::capabilities().has(Capability::SysPtrace);
+    if only.is_none() && hidden {
+        looked.first = Some(format!(
+            "{} processes hide their network namespaces; CAP_SYS_PTRACE shows them",
+            list.unreadable
+        ));
+    }
+    for netns in list.found.iter().filter(|netns| only.is_none_or(|only| netns.inode == only)) {
+        match at(netns) {
+            Ok(()) => looked.looked_at += 1,
+            Err(error) => {
+                looked.first.get_or_insert_with(|| format!("netns {}: {error:#}", netns.inode));
+            }
         }
     }
+    looked
 }
 
 /// Mini-sockets and half-open requests are no full sockets and change silently.

@@ -41,6 +41,17 @@ struct Counts {
     resets: u64,
 }
 
+/// What rows are shown against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowTotals {
+    /// `closes.active`.
+    pub(super) active: u64,
+    /// Whether the hook can tell who reset a connection.
+    pub(super) fields_known: bool,
+    /// What to add to a process's start for the wall clock's.
+    pub(super) wall_at_boot_ns: u64,
+}
+
 #[derive(Debug)]
 struct Process {
     comm: Comm,
@@ -56,6 +67,8 @@ pub(super) struct Closers {
     processes: LruCache<ProcessKey, Process, FixedState>,
     /// The sum of the rows that had to make room.
     folded: Counts,
+    /// Active closes that turned out to be simultaneous.
+    withdrawn: u64,
 }
 
 impl Default for Closers {
@@ -64,6 +77,7 @@ impl Default for Closers {
             rows: LruCache::with_hasher(MAX_ROWS, FixedState::default()),
             processes: LruCache::with_hasher(MAX_PROCESSES, FixedState::default()),
             folded: Counts::default(),
+            withdrawn: 0,
         }
     }
 }
@@ -73,6 +87,7 @@ impl Closers {
         let Some((credit, process)) = transition.credit else {
             return;
         };
+        self.withdrawn += u64::from(credit == Credit::ActiveCloseWithdrawn);
         let who = self.who(process);
         let key = RowKey { who, netns: transition.netns, role: transition.role };
         let counts = self.row(key);
@@ -86,8 +101,15 @@ impl Closers {
         }
     }
 
+    /// How many active closes turned out to be simultaneous.
+    pub(super) fn withdrawn(&self) -> u64 {
+        self.withdrawn
+    }
+
     pub(super) fn name(&mut self, event: &ProcessEvent) {
-        if self.processes.get(&event.key).is_some_and(|known| known.comm == event.comm) {
+        // Introduced again: its place is known already, its name may be new.
+        if let Some(known) = self.processes.get_mut(&event.key) {
+            known.comm = event.comm;
             return;
         }
         self.processes.insert(
@@ -129,12 +151,7 @@ impl Closers {
     }
 
     /// The `top` rows by active closes, then one that sums the rest if there is any.
-    pub(super) fn rows(
-        &self,
-        top: usize,
-        active_total: u64,
-        wall_at_boot_ns: u64,
-    ) -> Vec<snapshot::Closer> {
+    pub(super) fn rows(&self, top: usize, totals: &RowTotals) -> Vec<snapshot::Closer> {
         let mut ranked: Vec<(RowKey, Counts)> =
             self.rows.iter().map(|(key, counts)| (*key, *counts)).collect();
         ranked.sort_unstable_by_key(|(key, counts)| (std::cmp::Reverse(counts.rank()), *key));
@@ -142,26 +159,25 @@ impl Closers {
         for (_, counts) in ranked.iter().skip(top) {
             rest.add(counts);
         }
+        let summed: u64 = ranked.iter().take(top).map(|(_, counts)| counts.active_closes).sum();
+        // Where records were lost, a withdrawal may be among them.
+        let totals =
+            RowTotals { active: totals.active.max(summed + rest.active_closes), ..*totals };
         let other = (ranked.len() > top || rest.rank() > (0, 0, 0))
-            .then(|| snapshot::Closer::other(&rest.shown(active_total)));
+            .then(|| snapshot::Closer::other(&rest.shown(&totals)));
         ranked
             .iter()
             .take(top)
-            .map(|(key, counts)| self.shown(key, &counts.shown(active_total), wall_at_boot_ns))
+            .map(|(key, counts)| self.shown(key, counts, &totals))
             .chain(other)
             .collect()
     }
 
-    fn shown(
-        &self,
-        key: &RowKey,
-        counts: &snapshot::CloserCounts,
-        wall_at_boot_ns: u64,
-    ) -> snapshot::Closer {
+    fn shown(&self, key: &RowKey, counts: &Counts, totals: &RowTotals) -> snapshot::Closer {
         let mut row = snapshot::Closer {
             netns: key.netns,
             role: Some(key.role.name()),
-            ..snapshot::Closer::of(counts)
+            ..snapshot::Closer::of(&counts.shown(totals))
         };
         match key.who {
             Who::Kernel => row.comm = Some("kernel".to_owned()),
@@ -169,7 +185,7 @@ impl Closers {
             Who::Process(process) => {
                 row.pid = Some(process.tgid);
                 row.start_time = (process.start_time_ns != 0).then(|| {
-                    snapshot::rfc3339(wall_at_boot_ns.saturating_add(process.start_time_ns))
+                    snapshot::rfc3339(totals.wall_at_boot_ns.saturating_add(process.start_time_ns))
                 });
                 if let Some(known) = self.processes.peek(&process) {
                     row.comm = Some(known.comm.to_string());
@@ -193,13 +209,12 @@ impl Counts {
         self.resets += other.resets;
     }
 
-    fn shown(&self, active_total: u64) -> snapshot::CloserCounts {
+    fn shown(&self, totals: &RowTotals) -> snapshot::CloserCounts {
         snapshot::CloserCounts {
             active_closes: self.active_closes,
-            // With records lost the rows sum to less; they never sum to more.
-            share: (active_total > 0).then(|| self.active_closes as f64 / active_total as f64),
+            share: (totals.active > 0).then(|| self.active_closes as f64 / totals.active as f64),
             peer_closes: self.peer_closes,
-            resets: self.resets,
+            resets: totals.fields_known.then_some(self.resets),
         }
     }
 }

@@ -9,12 +9,18 @@ mod rates;
 pub mod snapshot;
 mod totals;
 
-use twtrace_common::TcpState;
+use std::collections::BTreeMap;
 
-use self::{closers::Closers, rates::Rates, snapshot::Snapshot, totals::TotalCounts};
+use self::{
+    closers::{Closers, RowTotals},
+    rates::Rates,
+    snapshot::Snapshot,
+    totals::TotalCounts,
+};
 use crate::{
     event::ProcessEvent,
     frame::{Meta, Population, ProcessFacts, Totals},
+    probes::{Exactness, Hooks},
     tracker::{self, TableLosses, Transition},
 };
 
@@ -27,6 +33,7 @@ pub struct Stats {
     totals: TotalCounts,
     rates: Rates,
     polled: Option<Population>,
+    seeds_complete: bool,
 }
 
 impl Stats {
@@ -40,6 +47,7 @@ impl Stats {
             totals: TotalCounts::default(),
             rates,
             polled: None,
+            seeds_complete: true,
         }
     }
 
@@ -63,33 +71,44 @@ impl Stats {
         self.totals = TotalCounts::new(totals);
     }
 
-    /// Takes over what sock_diag counted.
-    pub fn polled(&mut self, population: &Population) {
-        self.polled = Some(population.clone());
+    /// Takes over what sock_diag counted; `None` if it did not answer.
+    pub fn polled(&mut self, population: Option<&Population>) {
+        self.polled = population.cloned();
     }
 
-    /// The state of everything at `time_ns`. Ends the interval over which
-    /// rates are taken.
+    /// Learns whether all sockets that existed could be seeded: if not, those
+    /// left out are missing in `states`.
+    pub fn seeded(&mut self, complete: bool) {
+        self.seeds_complete = complete;
+    }
+
+    /// The state of everything at `time_ns`, when the wall clock said `wall_ns`.
+    /// Ends the interval over which rates are taken.
     pub fn snapshot(
         &mut self,
         time_ns: u64,
+        wall_ns: u64,
         sockets: &tracker::Population,
         table: TableLosses,
     ) -> Snapshot {
-        let traced = self.meta.hooks != crate::probes::Hooks::POLLING;
+        let traced = self.meta.hooks != Hooks::POLLING;
         let totals = traced.then_some(&self.totals);
-        let rates = self.rates.over_interval(time_ns, totals);
-        let active = self.totals.closes().active;
+        let withdrawn = self.closers.withdrawn();
+        let fields_known = self.meta.hooks.fields_known;
+        let active = self.totals.active(withdrawn);
+        let rates = self.rates.over_interval(time_ns, totals, active);
+        let row_totals =
+            RowTotals { active, fields_known, wall_at_boot_ns: self.meta.wall_at_boot_ns };
         Snapshot {
             schema: snapshot::SCHEMA,
-            time: wall_time(&self.meta, time_ns),
+            time: snapshot::rfc3339(wall_ns),
             elapsed_s: time_ns.saturating_sub(self.meta.started_ns) as f64 / 1e9,
             host: snapshot::Host {
                 hostname: self.meta.hostname.clone(),
                 kernel: self.meta.kernel.clone(),
                 boot_id: self.meta.boot_id.clone(),
             },
-            probes: snapshot::Probes::new(self.meta.hooks),
+            probes: snapshot::Probes::new(self.meta.hooks, self.states_known(traced)),
             loss: totals.map(|totals| snapshot::Loss {
                 ring_full: totals.ring_full,
                 missed: totals.missed,
@@ -98,19 +117,16 @@ impl Stats {
             }),
             rates,
             transitions: totals.map(TotalCounts::transitions),
-            connects: totals.map(|totals| totals.connects(self.meta.hooks.fields_known)),
-            closes: totals.map(|totals| totals.closes_shown(self.meta.hooks.fields_known)),
+            connects: totals.map(|totals| totals.connects(fields_known)),
+            closes: totals.map(|totals| totals.closes(withdrawn, fields_known)),
             time_wait: self.polled.as_ref().map(snapshot::TimeWait::polled),
             fin_wait2: None,
-            closers: totals.map(|_| self.closers.rows(self.top, active, self.meta.wall_at_boot_ns)),
+            closers: totals.map(|_| self.closers.rows(self.top, &row_totals)),
             port_search: None,
             destinations: None,
             clients: None,
             close_wait: None,
-            states: match &self.polled {
-                Some(polled) => snapshot::polled_states(polled),
-                None => snapshot::tracked_states(|state: TcpState| sockets.count(state)),
-            },
+            states: self.states(traced, sockets),
             kernel: None,
             reconcile: None,
             hdr: None,
@@ -118,7 +134,29 @@ impl Stats {
     }
 }
 
-/// RFC 3339 in UTC, to the millisecond.
-fn wall_time(meta: &Meta, time_ns: u64) -> String {
-    snapshot::rfc3339(meta.wall_at_zero_ns.saturating_add(time_ns))
+impl Stats {
+    /// How far `states` can be trusted.
+    fn states_known(&self, traced: bool) -> Option<Exactness> {
+        match (traced, &self.polled) {
+            (false, None) => None,
+            (false, Some(polled)) if !polled.complete => Some(Exactness::Inferred),
+            // A socket left out, or one whose end found no room.
+            (true, _) if !self.seeds_complete || self.totals.ring_full > 0 => {
+                Some(Exactness::Inferred)
+            }
+            _ => Some(Exactness::Exact),
+        }
+    }
+
+    fn states(
+        &self,
+        traced: bool,
+        sockets: &tracker::Population,
+    ) -> BTreeMap<&'static str, Option<u64>> {
+        match &self.polled {
+            Some(polled) => snapshot::polled_states(polled),
+            None if traced => snapshot::tracked_states(|state| sockets.count(state)),
+            None => snapshot::unknown_states(),
+        }
+    }
 }

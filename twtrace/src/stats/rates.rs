@@ -21,12 +21,13 @@ impl Rates {
         &mut self,
         time_ns: u64,
         totals: Option<&TotalCounts>,
+        active_closes: u64,
     ) -> snapshot::Rates {
         let elapsed_s = time_ns.saturating_sub(self.time_ns) as f64 / 1e9;
         let Some(totals) = totals else {
             return snapshot::Rates::default();
         };
-        let (opens, active_closes) = (totals.opens(), totals.closes().active);
+        let opens = totals.opens();
         let per_s = |now: u64, before: u64| {
             (elapsed_s > 0.0).then(|| now.saturating_sub(before) as f64 / elapsed_s)
         };

@@ -95,15 +95,21 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// What `hooks` deliver.
-    pub fn new(hooks: Hooks) -> Self {
+    /// What `hooks` deliver; `states` has a word of its own, since it depends
+    /// on what sock_diag answered too.
+    pub fn new(hooks: Hooks, states: Option<Exactness>) -> Self {
         let polls = hooks.transitions == Tier::None;
+        let mut exactness = hooks.exactness();
+        exactness.insert("states".to_owned(), states);
+        if polls {
+            exactness.insert("time_wait.now".to_owned(), states);
+        }
         Self {
             transitions: (!polls).then_some(hooks.transitions),
             time_wait: polls.then_some(Tier::None),
             end_cause: None,
             port_search: None,
-            exactness: hooks.exactness(),
+            exactness,
         }
     }
 }
@@ -242,8 +248,8 @@ pub struct Closer {
     pub share: Option<f64>,
     /// Sockets on which it answered the peer's FIN.
     pub peer_closes: u64,
-    /// Established connections it cut.
-    pub resets: u64,
+    /// Established connections it cut; `null` where the hook cannot tell who did.
+    pub resets: Option<u64>,
     /// Refused TIME_WAIT births of its closes. `null` in this version.
     pub refused: Option<u64>,
     /// TIME_WAIT sockets alive from its closes. `null` in this version.
@@ -258,7 +264,7 @@ pub(super) struct CloserCounts {
     pub(super) active_closes: u64,
     pub(super) share: Option<f64>,
     pub(super) peer_closes: u64,
-    pub(super) resets: u64,
+    pub(super) resets: Option<u64>,
 }
 
 impl Closer {
@@ -277,13 +283,21 @@ impl Closer {
     }
 }
 
+/// Every state, none of them counted: nothing is traced and sock_diag is silent.
+pub(super) fn unknown_states() -> BTreeMap<&'static str, Option<u64>> {
+    shown_states().map(|state| (state.name(), None)).collect()
+}
+
+/// The states of the Snapshot: closed sockets are none.
+fn shown_states() -> impl Iterator<Item = TcpState> {
+    TcpState::ALL.into_iter().filter(|state| *state != TcpState::Close)
+}
+
 /// What sock_diag counted: every state, as ss shows it.
 pub(super) fn polled_states(population: &Population) -> BTreeMap<&'static str, Option<u64>> {
-    TcpState::ALL
-        .iter()
-        .filter(|state| **state != TcpState::Close)
+    shown_states()
         .map(|state| {
-            let count = population.states.iter().find(|(found, _)| found == state);
+            let count = population.states.iter().find(|(found, _)| *found == state);
             (state.name(), Some(count.map_or(0, |(_, count)| *count)))
         })
         .collect()
@@ -294,10 +308,8 @@ pub(super) fn polled_states(population: &Population) -> BTreeMap<&'static str, O
 pub(super) fn tracked_states(
     count: impl Fn(TcpState) -> u64,
 ) -> BTreeMap<&'static str, Option<u64>> {
-    TcpState::ALL
-        .iter()
-        .filter(|state| **state != TcpState::Close)
-        .map(|&state| {
+    shown_states()
+        .map(|state| {
             let known = !matches!(state, TcpState::SynRecv | TcpState::TimeWait);
             (state.name(), known.then(|| count(state)))
         })

@@ -26,12 +26,12 @@ impl TotalCounts {
         let mut sum = Counters::ZERO;
         for (_, counters) in &totals.by_netns {
             for (sum, count) in sum.pairs.iter_mut().zip(counters.pairs) {
-                *sum += count;
+                *sum = sum.saturating_add(count);
             }
             for (sum, count) in sum.outcomes.iter_mut().zip(counters.outcomes) {
-                *sum += count;
+                *sum = sum.saturating_add(count);
             }
-            sum.ring_full += counters.ring_full;
+            sum.ring_full = sum.ring_full.saturating_add(counters.ring_full);
         }
         Self { ring_full: sum.ring_full, counters: sum, missed: totals.missed }
     }
@@ -73,29 +73,27 @@ impl TotalCounts {
         }
     }
 
-    /// Closes, with a simultaneous close moved out of the active ones.
-    pub(super) fn closes(&self) -> snapshot::Closes {
+    /// Active closes, without those of them that turned out to be simultaneous.
+    ///
+    /// `withdrawn` of them were seen to, and one that began before we attached
+    /// never was among them. When records were lost, so may be the sight.
+    pub(super) fn active(&self, withdrawn: u64) -> u64 {
         let simultaneous = self.outcome(Outcome::CloseSimultaneous);
+        let withdrawn = if self.ring_full == 0 { withdrawn } else { simultaneous };
+        self.outcome(Outcome::CloseActive).saturating_sub(withdrawn)
+    }
+
+    /// Closes; who reset is unknown where the hook cannot read the socket.
+    pub(super) fn closes(&self, withdrawn: u64, explained: bool) -> snapshot::Closes {
         let (local, remote) =
             (self.outcome(Outcome::ResetLocal), self.outcome(Outcome::ResetRemote));
         snapshot::Closes {
-            // One that began before we attached was never counted as active.
-            active: self.outcome(Outcome::CloseActive).saturating_sub(simultaneous),
+            active: self.active(withdrawn),
             passive: self.outcome(Outcome::ClosePassive),
-            simultaneous,
+            simultaneous: self.outcome(Outcome::CloseSimultaneous),
             reset: local + remote + self.outcome(Outcome::ResetUnexplained),
-            reset_local: Some(local),
-            reset_remote: Some(remote),
-        }
-    }
-
-    /// [`Self::closes`]; who reset is unknown where the hook cannot read the socket.
-    pub(super) fn closes_shown(&self, explained: bool) -> snapshot::Closes {
-        let closes = self.closes();
-        snapshot::Closes {
-            reset_local: closes.reset_local.filter(|_| explained),
-            reset_remote: closes.reset_remote.filter(|_| explained),
-            ..closes
+            reset_local: explained.then_some(local),
+            reset_remote: explained.then_some(remote),
         }
     }
 }

@@ -80,6 +80,7 @@ pub struct TableLosses {
 #[derive(Debug)]
 pub struct Tracker {
     sockets: Sockets,
+    max_connections: usize,
     seeds: Seeds,
     population: Population,
     losses: TableLosses,
@@ -90,7 +91,8 @@ impl Tracker {
     /// A tracker that remembers at most `max_connections` sockets.
     pub fn new(max_connections: usize) -> Self {
         Self {
-            sockets: Sockets::new(max_connections),
+            sockets: Sockets::default(),
+            max_connections: max_connections.max(1),
             seeds: Seeds::default(),
             population: Population::default(),
             losses: TableLosses::default(),
@@ -115,7 +117,9 @@ impl Tracker {
     pub fn seed(&mut self, sockets: &[SeedSocket], until_ns: u64) {
         self.seeded_until_ns = until_ns;
         for seed in sockets {
-            if self.sockets.len() + self.seeds.len() >= self.sockets.capacity() {
+            if self.sockets.len() + self.seeds.len() >= self.max_connections
+                && !self.seeds.has(seed)
+            {
                 self.losses.evicted += 1;
                 continue;
             }
@@ -172,7 +176,8 @@ impl Tracker {
 
     fn put(&mut self, sk: u64, socket: Socket) {
         self.population.enter_maybe(socket.state);
-        if let Some(oldest) = self.sockets.insert(sk, socket) {
+        let room = self.max_connections.saturating_sub(self.seeds.len()).max(1);
+        if let Some(oldest) = self.sockets.insert(sk, socket, room) {
             self.population.leave(oldest.state);
             self.losses.evicted += 1;
         }
@@ -205,10 +210,13 @@ fn credit(
     let actor = event.owner.or(socket.owner);
     match outcome {
         Some(Outcome::CloseActive) => {
-            socket.closer = actor;
+            socket.closer = Some(actor);
             Some((Credit::ActiveClose, actor))
         }
-        Some(Outcome::CloseSimultaneous) => Some((Credit::ActiveCloseWithdrawn, socket.closer)),
+        // Nothing was credited if it began before us, or if that record was lost.
+        Some(Outcome::CloseSimultaneous) => {
+            socket.closer.map(|closer| (Credit::ActiveCloseWithdrawn, closer))
+        }
         Some(Outcome::ResetLocal) => Some((Credit::Reset, event.owner)),
         _ if (change.old, change.new) == (TcpState::CloseWait, TcpState::LastAck) => {
             Some((Credit::PeerClose, actor))

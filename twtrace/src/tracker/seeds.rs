@@ -32,6 +32,11 @@ impl Seeds {
         self.sockets
     }
 
+    /// Whether a seed would replace one that is here.
+    pub(super) fn has(&self, seed: &SeedSocket) -> bool {
+        seed.state != TcpState::Listen && self.waiting.contains_key(&(seed.netns, seed.tuple))
+    }
+
     /// Remembers a seed; returns the state of one it replaces: a connected
     /// socket that the dump met twice, because it changed meanwhile.
     pub(super) fn insert(&mut self, seed: &SeedSocket) -> Option<TcpState> {

@@ -16,8 +16,9 @@ pub(super) struct Socket {
     pub(super) role: Role,
     /// The process that connected it.
     pub(super) owner: Option<ProcessKey>,
-    /// The process credited with closing first.
-    pub(super) closer: Option<ProcessKey>,
+    /// The process credited with closing first, `Some(None)` if that is
+    /// `unknown`; `None` if nothing was credited.
+    pub(super) closer: Option<Option<ProcessKey>>,
 }
 
 impl Socket {
@@ -32,23 +33,20 @@ impl Socket {
     }
 }
 
-/// Sockets by their kernel address.
+/// Sockets by their kernel address. It grows as needed: an idle host does not
+/// pay for the bound.
 #[derive(Debug)]
 pub(super) struct Sockets {
     table: LruCache<u64, Socket, FixedState>,
 }
 
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { table: LruCache::with_hasher(usize::MAX, FixedState::default()) }
+    }
+}
+
 impl Sockets {
-    pub(super) fn new(capacity: usize) -> Self {
-        // Grows as needed: an idle host does not pay for the bound.
-        let table = LruCache::with_hasher(capacity.max(1), FixedState::default());
-        Self { table }
-    }
-
-    pub(super) fn capacity(&self) -> usize {
-        self.table.capacity()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
@@ -57,9 +55,10 @@ impl Sockets {
         self.table.remove(&sk)
     }
 
-    /// Remembers a socket; returns the one that had to make room.
-    pub(super) fn insert(&mut self, sk: u64, socket: Socket) -> Option<Socket> {
-        let oldest = (self.table.len() >= self.table.capacity())
+    /// Remembers a socket; returns the one that had to make room if there is
+    /// only `room` for so many.
+    pub(super) fn insert(&mut self, sk: u64, socket: Socket, room: usize) -> Option<Socket> {
+        let oldest = (self.table.len() >= room)
             .then(|| self.table.remove_lru())
             .flatten()
             .map(|(_, oldest)| oldest);

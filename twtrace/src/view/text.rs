@@ -40,8 +40,8 @@ fn header(out: &mut String, s: &Snapshot) -> fmt::Result {
         "{}  {}  Linux {}  probes {tier}",
         // Milliseconds and zone are for machines.
         s.time.get(..19).unwrap_or(&s.time).replace('T', " "),
-        shortened(&s.host.hostname, 16),
-        shortened(&s.host.kernel, 18),
+        shortened(&s.host.hostname, 12),
+        shortened(&s.host.kernel, 14),
     );
     line(out, &title)?;
     let rates = format!(
@@ -57,51 +57,41 @@ fn loss(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(loss) = &s.loss else {
         return line(out, "loss       unavailable: nothing is traced");
     };
-    line(
-        out,
-        &format!(
-            "loss       ring_full {}  missed {}  unmatched {}  evicted {}",
-            count(loss.ring_full),
-            maybe(loss.missed),
-            count(loss.unmatched),
-            count(loss.evicted)
-        ),
-    )
+    let words = [
+        format!("ring_full {}", count(loss.ring_full)),
+        format!("missed {}", maybe(loss.missed)),
+        format!("unmatched {}", count(loss.unmatched)),
+        format!("evicted {}", count(loss.evicted)),
+    ];
+    wrapped(out, "loss", &words)
 }
 
 fn closes(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(closes) = &s.closes else {
         return line(out, "closes     unavailable: only transitions tell; see `twtrace check`");
     };
-    line(
-        out,
-        &format!(
-            "closes     active {}  passive {}  simultaneous {}  reset {} (local {}, remote {})",
-            count(closes.active),
-            count(closes.passive),
-            count(closes.simultaneous),
-            count(closes.reset),
-            maybe(closes.reset_local),
-            maybe(closes.reset_remote)
-        ),
-    )
+    let words = [
+        format!("active {}", count(closes.active)),
+        format!("passive {}", count(closes.passive)),
+        format!("simultaneous {}", count(closes.simultaneous)),
+        format!("reset {}", count(closes.reset)),
+        format!("(local {}, remote {})", maybe(closes.reset_local), maybe(closes.reset_remote)),
+    ];
+    wrapped(out, "closes", &words)
 }
 
 fn connects(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(connects) = &s.connects else {
         return line(out, "connects   unavailable: only transitions tell; see `twtrace check`");
     };
-    line(
-        out,
-        &format!(
-            "connects   ok {}  refused {}  timed out {}  no port {}  other {}",
-            count(connects.ok),
-            maybe(connects.refused),
-            maybe(connects.timed_out),
-            maybe(connects.no_port),
-            maybe(connects.other)
-        ),
-    )
+    let words = [
+        format!("ok {}", count(connects.ok)),
+        format!("refused {}", maybe(connects.refused)),
+        format!("timed out {}", maybe(connects.timed_out)),
+        format!("no port {}", maybe(connects.no_port)),
+        format!("other {}", maybe(connects.other)),
+    ];
+    wrapped(out, "connects", &words)
 }
 
 /// States that some socket is in, the fullest first; then those nobody counts.
@@ -136,7 +126,7 @@ fn closers(out: &mut String, s: &Snapshot) -> fmt::Result {
     line(
         out,
         &format!(
-            "{:>8} {:<16} {:<7} {:>10} {:>10} {:>7} {:>9} {:>7}",
+            "{:>8} {:<16} {:<7} {:>10} {:>10} {:>6} {:>9} {:>7}",
             "PID",
             format!("{mark}CLOSES FIRST"),
             "ROLE",
@@ -162,7 +152,7 @@ fn closer(out: &mut String, row: &Closer) -> fmt::Result {
     line(
         out,
         &format!(
-            "{:>8} {:<16} {:<7} {:>10} {:>10} {:>7} {:>9} {:>7}",
+            "{:>8} {:<16} {:<7} {:>10} {:>10} {:>6} {:>9} {:>7}",
             row.pid.map_or(UNKNOWN.to_owned(), |pid| pid.to_string()),
             shortened(comm, 16),
             row.role.unwrap_or(UNKNOWN),
@@ -170,13 +160,11 @@ fn closer(out: &mut String, row: &Closer) -> fmt::Result {
             count(row.active_closes),
             row.share.map_or(UNKNOWN.to_owned(), |share| format!("{:.1}%", share * 100.0)),
             count(row.peer_closes),
-            count(row.resets)
+            maybe(row.resets)
         ),
     )?;
     match &row.container {
-        Some(container) => {
-            line(out, &format!("{:>8} container {}", "", &container[..12.min(container.len())]))
-        }
+        Some(container) => line(out, &format!("{:>8} container {}", "", shown_start(container))),
         None => Ok(()),
     }
 }
@@ -205,11 +193,22 @@ fn line(out: &mut String, text: &str) -> fmt::Result {
     writeln!(out, "{}", text.trim_end())
 }
 
+/// As much of a container id as `docker ps` shows.
+fn shown_start(container: &str) -> String {
+    container.chars().take(12).collect()
+}
+
+/// At most `width` characters, none of which a terminal would obey.
 fn shortened(text: &str, width: usize) -> String {
+    let text: String = text.chars().map(harmless).collect();
     if text.chars().count() <= width {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+fn harmless(c: char) -> char {
+    if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 fn maybe(number: Option<u64>) -> String {

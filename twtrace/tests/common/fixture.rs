@@ -117,6 +117,7 @@ impl Fixture {
         let mut frames = vec![Frame::Seed {
             sockets: self.seeds.iter().map(|line| seed(line, hooks)).collect(),
             until_ns: kernel::at(self.seeded_s),
+            complete: true,
         }];
         let mut sockets = HashMap::new();
         for round in 0..self.repeat {

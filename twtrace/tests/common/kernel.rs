@@ -34,7 +34,6 @@ pub(crate) fn meta(hooks: Hooks) -> Meta {
         kernel: "6.12.48-amd64".to_owned(),
         boot_id: "11111111-2222-4333-8444-555555555555".to_owned(),
         started_ns: STARTED_NS,
-        wall_at_zero_ns: WALL_AT_ZERO_NS,
         // This host was suspended for an hour.
         wall_at_boot_ns: WALL_AT_ZERO_NS - 3_600_000_000_000,
         hooks,
@@ -105,7 +104,7 @@ impl PaperKernel {
             old: seen.old,
             new: seen.new,
             fields_known: known,
-            process_context: known && seen.locked && Change::may_have_owner(seen.old, seen.new),
+            process_context: known && seen.locked && Change::depends_on_context(seen.old, seen.new),
             error: if known && closes { seen.error } else { 0 },
             shutdown: if known && closes { seen.shutdown } else { 0 },
             lport: seen.tuple.lport,
@@ -158,7 +157,7 @@ impl PaperKernel {
 
 /// A tick so long after the start.
 pub(crate) fn tick(after_s: f64) -> Frame {
-    Frame::Tick { time_ns: at(after_s) }
+    Frame::Tick { time_ns: at(after_s), wall_ns: WALL_AT_ZERO_NS + at(after_s) }
 }
 
 /// So long after the start, on the clock of records.

@@ -1,0 +1,51 @@
+//! Output that nobody reads: the terminal was closed, or the reader stalls.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, setsid};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use twtrace_tests::tool::program;
+use twtrace_tests::wait_for;
+
+const SOON: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_closed_terminal_is_a_clean_end() {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .expect("a pseudo-terminal");
+    grantpt(&terminal).expect("granting it");
+    unlockpt(&terminal).expect("unlocking it");
+    let name = ptsname(&terminal, Vec::new()).expect("its name");
+    let name = name.to_str().expect("its name is UTF-8").to_owned();
+    let end = || File::options().read(true).write(true).open(&name).expect("opening its other end");
+    let mut command = Command::new(program());
+    command.args(["top", "-d", "0.1"]).stdin(end()).stdout(end()).stderr(end());
+    // SAFETY: setsid is safe to call between fork and exec. A session of its own
+    // keeps the signals of our terminal away.
+    unsafe {
+        command.pre_exec(|| setsid().map(drop).map_err(Into::into));
+    }
+    let mut child = command.spawn().expect("starting the tool");
+    std::thread::sleep(Duration::from_millis(500));
+    drop(terminal);
+    let status = wait_for("the tool to end", SOON, || child.try_wait().expect("waiting for it"));
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+#[test]
+fn a_signal_is_heard_while_nobody_reads_the_output() {
+    let mut child = Command::new(program())
+        .args(["top", "--json", "-d", "0.05"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starting the tool");
+    // Longer than a pipe of 64 KiB takes to fill.
+    std::thread::sleep(Duration::from_secs(4));
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::TERM).expect("asking for the end");
+    let status = wait_for("the tool to end", SOON, || child.try_wait().expect("waiting for it"));
+    assert_eq!(status.code(), Some(0), "{status}");
+}
