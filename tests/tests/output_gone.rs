@@ -1,10 +1,12 @@
 //! Output that nobody reads: the terminal was closed, or the reader stalls.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use twtrace_tests::tool::program;
@@ -29,7 +31,8 @@ fn a_closed_terminal_is_a_clean_end() {
         command.pre_exec(|| setsid().map(drop).map_err(Into::into));
     }
     let mut child = command.spawn().expect("starting the tool");
-    std::thread::sleep(Duration::from_millis(500));
+    let mut terminal = File::from(terminal);
+    terminal.read_exact(&mut [0]).expect("reading what it shows");
     drop(terminal);
     let status = wait_for("the tool to end", SOON, || child.try_wait().expect("waiting for it"));
     assert_eq!(status.code(), Some(0), "{status}");
@@ -42,8 +45,12 @@ fn a_signal_is_heard_while_nobody_reads_the_output() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("starting the tool");
-    // Longer than a pipe of 64 KiB takes to fill.
-    std::thread::sleep(Duration::from_secs(4));
+    let stdout = child.stdout.take().expect("stdout is piped");
+    // A pipe holds 64 KiB; its last page may stay half empty.
+    wait_for("the pipe to fill", SOON, || {
+        let waiting = ioctl_fionread(&stdout).expect("asking the pipe");
+        (waiting > 60_000).then_some(())
+    });
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::TERM).expect("asking for the end");
     let status = wait_for("the tool to end", SOON, || child.try_wait().expect("waiting for it"));

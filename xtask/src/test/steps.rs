@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_live_is_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 8);
+        assert_eq!(steps.len(), 9);
         assert_eq!(steps.last(), Some(&"live tests"));
         assert_eq!(left_out, 0);
     }
