@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process, setsid};
@@ -46,10 +46,14 @@ fn a_signal_is_heard_while_nobody_reads_the_output() {
         .spawn()
         .expect("starting the tool");
     let stdout = child.stdout.take().expect("stdout is piped");
-    // A pipe holds 64 KiB; its last page may stay half empty.
+    // Full is a pipe that takes no more while ten snapshots are due.
+    let mut last = (0, Instant::now());
     wait_for("the pipe to fill", SOON, || {
         let waiting = ioctl_fionread(&stdout).expect("asking the pipe");
-        (waiting > 60_000).then_some(())
+        if waiting != last.0 {
+            last = (waiting, Instant::now());
+        }
+        (waiting > 0 && last.1.elapsed() > Duration::from_millis(500)).then_some(())
     });
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::TERM).expect("asking for the end");
