@@ -74,6 +74,7 @@ impl<'a> Compiler<'a> {
             ["-Cdebuginfo=2", "-Clink-arg=--btf"].map(OsString::from).into();
         flags.extend(
             self.remapped()
+                .iter()
                 .map(|(from, to)| joined("--remap-path-prefix=", from, &format!("={to}"))),
         );
         flags.join("\x1f".as_ref())
@@ -82,11 +83,22 @@ impl<'a> Compiler<'a> {
     /// Every folder whose name could get into the object; the library's source lies in the root,
     /// whatever its link there leads to. Of those that fit a path rustc takes
     /// the last, so a folder inside another one has to come after it.
-    fn remapped(&self) -> [(&Path, &'static str); 3] {
-        let mut folders =
-            [(self.root, "/twtrace"), (self.target_dir, "/target"), (&self.cargo_home, "/cargo")];
+    fn remapped(&self) -> Vec<(PathBuf, &'static str)> {
+        let mut folders = vec![
+            (self.root.to_owned(), "/twtrace"),
+            (self.target_dir.to_owned(), "/target"),
+            (self.cargo_home.clone(), "/cargo"),
+        ];
+        folders.extend(self.registries().map(|folder| (folder, "/registry")));
         folders.sort_by_key(|(folder, _)| folder.as_os_str().len());
         folders
+    }
+
+    /// Where cargo unpacked the dependencies: a folder for each registry, named after its host,
+    /// which is another one behind a mirror.
+    fn registries(&self) -> impl Iterator<Item = PathBuf> {
+        let unpacked = fs::read_dir(self.cargo_home.join("registry/src"));
+        unpacked.into_iter().flatten().flatten().map(|entry| entry.path())
     }
 
     /// Takes out the DWARF, which is nine tenths of the object: the kernel and aya read BTF only.
