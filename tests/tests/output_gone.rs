@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::io::ioctl_fionread;
@@ -13,6 +13,17 @@ use twtrace_tests::tool::program;
 use twtrace_tests::wait_for;
 
 const SOON: Duration = Duration::from_secs(15);
+
+/// Ends the tool when a test fails before it has ended by itself.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn a_closed_terminal_is_a_clean_end() {
@@ -30,22 +41,23 @@ fn a_closed_terminal_is_a_clean_end() {
     unsafe {
         command.pre_exec(|| setsid().map(drop).map_err(Into::into));
     }
-    let mut child = command.spawn().expect("starting the tool");
+    let mut child = Ended(command.spawn().expect("starting the tool"));
     let mut terminal = File::from(terminal);
     terminal.read_exact(&mut [0]).expect("reading what it shows");
     drop(terminal);
-    let status = wait_for("the tool to end", SOON, || child.try_wait().expect("waiting for it"));
+    let status = wait_for("the tool to end", SOON, || child.0.try_wait().expect("waiting for it"));
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
 #[test]
 fn a_signal_is_heard_while_nobody_reads_the_output() {
-    let mut child = Command::new(program())
+    let child = Command::new(program())
         .args(["top", "--json", "-d", "0.05"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("starting the tool");
-    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut child = Ended(child);
+    let stdout = child.0.stdout.take().expect("stdout is piped");
     // Full is a pipe that takes no more while ten snapshots are due.
     let mut last = (0, Instant::now());
     wait_for("the pipe to fill", SOON, || {
@@ -55,8 +67,8 @@ fn a_signal_is_heard_while_nobody_reads_the_output() {
         }
         (waiting > 0 && last.1.elapsed() > Duration::from_millis(500)).then_some(())
     });
-    let pid = Pid::from_child(&child);
+    let pid = Pid::from_child(&child.0);
     kill_process(pid, Signal::TERM).expect("asking for the end");
-    let status = wait_for("the tool to end", SOON, || child.try_wait().expect("waiting for it"));
+    let status = wait_for("the tool to end", SOON, || child.0.try_wait().expect("waiting for it"));
     assert_eq!(status.code(), Some(0), "{status}");
 }
