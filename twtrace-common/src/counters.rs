@@ -2,10 +2,13 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{OUTCOMES, STATES, TcpState};
+use crate::{ENDS, OUTCOMES, SEARCHES, STATES, TcpState};
 
 /// The number of slots for pairs of states.
 pub const PAIRS: usize = STATES * STATES;
+
+/// The substates of a timewait mini-socket.
+pub const SUBSTATES: usize = 2;
 
 /// Totals of one network namespace on one CPU, since the program was loaded.
 ///
@@ -18,23 +21,43 @@ pub struct Counters {
     pub pairs: [u64; PAIRS],
     /// Transitions by [`crate::Outcome`].
     pub outcomes: [u64; OUTCOMES],
+    /// Timewait mini-sockets born, by [`substate_index`].
+    pub births: [u64; SUBSTATES],
+    /// Timewait mini-sockets ended, by [`crate::End`].
+    pub ends: [u64; ENDS],
+    /// Port searches and checks, by [`crate::Search`].
+    pub searches: [u64; SEARCHES],
     /// Records that found no room in the ring buffer.
     pub ring_full: u64,
 }
 
 impl Counters {
     /// All zero.
-    pub const ZERO: Self = Self { pairs: [0; PAIRS], outcomes: [0; OUTCOMES], ring_full: 0 };
+    pub const ZERO: Self = Self {
+        pairs: [0; PAIRS],
+        outcomes: [0; OUTCOMES],
+        births: [0; SUBSTATES],
+        ends: [0; ENDS],
+        searches: [0; SEARCHES],
+        ring_full: 0,
+    };
 }
 
 /// [`Counters`] as the words a BPF map holds.
-pub const COUNTER_WORDS: usize = PAIRS + OUTCOMES + 1;
+pub const COUNTER_WORDS: usize = PAIRS + OUTCOMES + SUBSTATES + ENDS + SEARCHES + 1;
 const _: () = assert!(size_of::<Counters>() == COUNTER_WORDS * size_of::<u64>());
 
 /// The slot of a transition from `old` to `new` in [`Counters::pairs`].
 #[inline(always)]
 pub const fn pair_index(old: TcpState, new: TcpState) -> usize {
     old as usize * STATES + new as usize
+}
+
+/// The slot of a mini-socket's substate in [`Counters::births`]: 0 for
+/// FIN_WAIT2, 1 for TIME_WAIT.
+#[inline(always)]
+pub const fn substate_index(substate: TcpState) -> usize {
+    if matches!(substate, TcpState::FinWait2) { 0 } else { 1 }
 }
 
 /// The states of slot `index`; `None` for slots that no transition uses.

@@ -7,18 +7,24 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod end;
 mod offsets;
 mod outcome;
 mod record;
+mod search;
 mod state;
 
-pub use counters::{COUNTER_WORDS, Counters, PAIRS, pair_index, pair_states};
+pub use counters::{
+    COUNTER_WORDS, Counters, PAIRS, SUBSTATES, pair_index, pair_states, substate_index,
+};
+pub use end::{CALLERS, Caller, ENDS, End, Kills};
 pub use offsets::Offsets;
 pub use outcome::{Change, OUTCOMES, Outcome};
 pub use record::{
-    COMM_LEN, ProcessKey, ProcessRecord, RecordKind, TransitionRecord, process_flags,
-    transition_flags,
+    BindRecord, COMM_LEN, ConnectRecord, ProcessKey, ProcessRecord, RecordKind, TimeWaitRecord,
+    TransitionRecord, process_flags, transition_flags,
 };
+pub use search::{SEARCHES, Search};
 pub use state::{STATES, TcpState};
 
 /// The slot of the counters shared by namespaces that found none of their own.

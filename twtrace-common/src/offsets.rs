@@ -47,6 +47,14 @@ pub struct Offsets {
     pub task_flags: u64,
     /// `struct task_struct.comm`, 16 bytes.
     pub task_comm: u64,
+    /// `struct timer_list.expires`, unsigned long: jiffies.
+    pub timer_expires: u64,
+    /// `struct timer_list.function`, a function pointer.
+    pub timer_function: u64,
+    /// `struct inet_timewait_sock.tw_timer`, a `struct timer_list`.
+    pub tw_timer: u64,
+    /// `struct inet_timewait_sock.tw_substate`, u8: [`crate::TcpState`].
+    pub tw_substate: u64,
     /// 1 if this kernel was built with IPv6.
     pub has_ipv6: u64,
     /// 1 if this kernel has the helper `bpf_get_current_task_btf` (5.11).
@@ -74,6 +82,10 @@ impl Offsets {
         task_start_boottime: 0,
         task_flags: 0,
         task_comm: 0,
+        timer_expires: 0,
+        timer_function: 0,
+        tw_timer: 0,
+        tw_substate: 0,
         has_ipv6: 0,
         has_current_task_btf: 0,
     };

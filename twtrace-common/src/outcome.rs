@@ -3,7 +3,7 @@
 //! The BPF programs count by this rule and the tracker credits processes by
 //! it, so the totals and the rows under them cannot disagree.
 
-use crate::TcpState;
+use crate::{Search, TcpState};
 
 /// The facts about one transition that decide its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,19 @@ impl Change {
             (Established, Close) => self.reset(),
             _ => return None,
         })
+    }
+
+    /// The port search that begins with this transition. The state changes
+    /// before the search, so the socket has a port only if it was bound:
+    /// [`tcp_v4_connect`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_ipv4.c#L296-L305),
+    /// [`inet_csk_listen_start`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_connection_sock.c#L1272-L1310).
+    #[inline(always)]
+    pub const fn search(&self) -> Option<Search> {
+        match (self.old, self.new) {
+            (TcpState::Close, TcpState::SynSent) if self.lport == 0 => Some(Search::Connect),
+            (TcpState::Close, TcpState::Listen) if self.lport == 0 => Some(Search::Listen),
+            _ => None,
+        }
     }
 
     /// Whether a record of this transition is written; it is counted anyway.

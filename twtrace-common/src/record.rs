@@ -11,6 +11,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub enum RecordKind {
     /// A [`TransitionRecord`].
     Transition = 1,
+    /// A [`TimeWaitRecord`]: a mini-socket was born.
+    Birth = 2,
+    /// A [`TimeWaitRecord`]: a mini-socket ended.
+    End = 3,
+    /// A [`ConnectRecord`].
+    Connect = 4,
+    /// A [`BindRecord`].
+    Bind = 5,
     /// A [`ProcessRecord`].
     Process = 16,
 }
@@ -67,6 +75,81 @@ pub struct TransitionRecord {
 }
 
 const _: () = assert!(size_of::<TransitionRecord>() == 80);
+
+/// A timewait mini-socket was born, or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct TimeWaitRecord {
+    /// [`RecordKind::Birth`] or [`RecordKind::End`].
+    pub kind: u8,
+    /// What ended it, by [`crate::End`]; 0 at birth.
+    pub end: u8,
+    /// FIN_WAIT2 or TIME_WAIT, by the kernel's number.
+    pub substate: u8,
+    /// Always 0.
+    pub padding: u8,
+    /// Inode of its network namespace.
+    pub netns: u32,
+    /// As in [`TransitionRecord::time_ns`].
+    pub time_ns: u64,
+    /// Address of the mini-socket: its name from birth to end, then reused.
+    pub tw: u64,
+    /// Local port.
+    pub lport: u16,
+    /// Remote port.
+    pub rport: u16,
+    /// Always 0.
+    pub reserved: u32,
+    /// Local address.
+    pub laddr: [u8; 16],
+    /// Remote address.
+    pub raddr: [u8; 16],
+}
+
+const _: () = assert!(size_of::<TimeWaitRecord>() == 64);
+
+/// A connect has its local port and is about to send the SYN: the search that
+/// began with its transition to SYN_SENT, if there was one, is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct ConnectRecord {
+    /// [`RecordKind::Connect`].
+    pub kind: u8,
+    /// Always 0.
+    pub padding: [u8; 7],
+    /// As in [`TransitionRecord::time_ns`].
+    pub time_ns: u64,
+    /// Address of the socket, as in [`TransitionRecord::sk`].
+    pub sk: u64,
+}
+
+const _: () = assert!(size_of::<ConnectRecord>() == 24);
+
+/// A bind has its local port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct BindRecord {
+    /// [`RecordKind::Bind`].
+    pub kind: u8,
+    /// 1 if the process named the port, 0 if the kernel searched for one.
+    pub explicit: u8,
+    /// The port, in host order.
+    pub lport: u16,
+    /// Inode of the socket's network namespace.
+    pub netns: u32,
+    /// When it was over, as in [`TransitionRecord::time_ns`].
+    pub time_ns: u64,
+    /// How long it took at most, in nanoseconds.
+    pub latency_ns: u64,
+    /// When the process started, as in [`ProcessKey::start_time_ns`].
+    pub start_time_ns: u64,
+    /// The process.
+    pub tgid: u32,
+    /// Always 0.
+    pub padding: u32,
+}
+
+const _: () = assert!(size_of::<BindRecord>() == 40);
 
 /// The kernel's `TASK_COMM_LEN`.
 pub const COMM_LEN: usize = 16;

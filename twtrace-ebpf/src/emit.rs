@@ -1,18 +1,12 @@
-//! Counting a transition and writing its record.
+//! Counting what was seen and writing its record.
 
-use core::arch::asm;
-
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated};
+use aya_ebpf::{helpers::generated, maps::ring_buf::RingBufEntry};
 use twtrace_common::{
-    Change, Counters, OTHER_SLOT, ProcessKey, RecordKind, TransitionRecord, pair_index,
-    transition_flags,
+    BindRecord, Change, ConnectRecord, End, OTHER_SLOT, ProcessKey, RecordKind, Search, TcpState,
+    TimeWaitRecord, TransitionRecord, transition_flags,
 };
 
-use crate::{
-    globals,
-    maps::{COUNTERS, FREE_SLOTS, RECENT, RECORDS, SLOTS},
-    sock::Addresses,
-};
+use crate::{counting::Counting, maps::RECORDS, sock::Addresses};
 
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
@@ -33,100 +27,93 @@ pub(crate) struct Seen {
 /// Counts `seen`, then writes its record, if it has one and the ring has room.
 #[inline(always)]
 pub(crate) fn transition(seen: &Seen) {
-    let Some(counters) = counters(seen.netns) else {
+    let Some(mut counting) = Counting::of(seen.netns) else {
         return;
     };
-    // SAFETY: the element is this CPU's own and lives as long as the map; the
-    // program cannot migrate. What interrupts it on this CPU is kept out by the
-    // kernel's recursion guard and counted as missed; on kernels that have none
-    // (5.10) it runs, and may cost a count, but nothing out of bounds.
-    let counters = unsafe { &mut *counters };
-    let wakeup = count(counters, &seen.change);
+    let wakes = counting.transition(&seen.change);
     if !seen.change.has_record() {
         return;
     }
-    match RECORDS.reserve::<TransitionRecord>(0) {
-        Some(mut entry) => {
-            write(entry.as_mut_ptr(), seen);
-            entry.submit(wakeup);
-        }
-        None => counters.ring_full += 1,
+    if let Some(mut entry) = reserve::<TransitionRecord>(&mut counting) {
+        write_transition(entry.as_mut_ptr(), seen);
+        entry.submit(wakeup(wakes));
     }
 }
 
-/// Counts a transition; returns whether its record wakes the reader.
-///
-/// Indexing with `get`: a bounds check that panics would survive as a call
-/// that the verifier refuses.
+/// Counts the birth or the end of a mini-socket and writes its record.
 #[inline(always)]
-fn count(counters: &mut Counters, change: &Change) -> u64 {
-    if let Some(outcome) = change.outcome()
-        && let Some(count) = counters.outcomes.get_mut(unproven(outcome as usize))
-    {
-        *count += 1;
-    }
-    match counters.pairs.get_mut(unproven(pair_index(change.old, change.new))) {
-        Some(pair) => {
-            *pair += 1;
-            if *pair & globals::wake_mask() == 0 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
-        }
-        None => BPF_RB_NO_WAKEUP,
-    }
-}
-
-/// An index that the compiler knows nothing about, so that it keeps the bounds
-/// check: it knows the ranges of our enums, the verifier does not.
-#[inline(always)]
-fn unproven(mut index: usize) -> usize {
-    // SAFETY: moves a register onto itself. An empty template would leave two
-    // source lines at one instruction, which the kernel refuses.
-    unsafe {
-        asm!("{0} = {0}", inout(reg) index, options(pure, nomem, nostack, preserves_flags));
-    }
-    index
-}
-
-/// This CPU's counters of a namespace, or those of all namespaces that found
-/// no slot.
-#[inline(always)]
-fn counters(netns: u32) -> Option<*mut Counters> {
-    let recent = RECENT.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own element; see `transition`.
-    let recent = unsafe { &mut *recent };
-    let place = recent.place;
-    if (place >> 32) as u32 == netns {
-        return COUNTERS.get_ptr_mut(place as u32);
-    }
-    let slot = slot(netns);
-    recent.place = u64::from(netns) << 32 | u64::from(slot);
-    COUNTERS.get_ptr_mut(slot)
-}
-
-/// The slot of a namespace; a new one takes a free slot.
-#[inline(always)]
-fn slot(netns: u32) -> u32 {
-    if let Some(slot) = known_slot(netns) {
-        return slot;
-    }
-    let Ok(Some(free)) = FREE_SLOTS.pop() else {
-        return OTHER_SLOT;
+pub(crate) fn time_wait(record: &TimeWaitRecord) {
+    let Some(mut counting) = Counting::of(record.netns) else {
+        return;
     };
-    if SLOTS.insert(netns, free, u64::from(BPF_NOEXIST)).is_ok() {
-        return free;
+    let is_birth = record.kind == RecordKind::Birth as u8;
+    let wakes = if is_birth {
+        counting.birth(TcpState::from_raw(record.substate).unwrap_or(TcpState::TimeWait))
+    } else {
+        counting.end(End::from_raw(record.end).unwrap_or(End::Other))
+    };
+    if let Some(mut entry) = reserve::<TimeWaitRecord>(&mut counting) {
+        entry.write(*record);
+        entry.submit(wakeup(wakes));
     }
-    // Another CPU was faster, or the table is full.
-    let _ = FREE_SLOTS.push(free, 0);
-    known_slot(netns).unwrap_or(OTHER_SLOT)
+}
+
+/// Writes that the connect of `sk` has its port. It wakes nobody: the
+/// transitions around it do.
+#[inline(always)]
+pub(crate) fn connect(sk: u64) {
+    // It was counted when it began; only the loss of this record is counted here.
+    let Some(mut counting) = Counting::of_slot(OTHER_SLOT) else {
+        return;
+    };
+    if let Some(mut entry) = reserve::<ConnectRecord>(&mut counting) {
+        entry.write(ConnectRecord {
+            kind: RecordKind::Connect as u8,
+            padding: [0; 7],
+            time_ns: now_ns(),
+            sk,
+        });
+        entry.submit(BPF_RB_NO_WAKEUP);
+    }
+}
+
+/// Counts a bind that got its port and writes its record.
+#[inline(always)]
+pub(crate) fn bind(record: &BindRecord) {
+    let Some(mut counting) = Counting::of(record.netns) else {
+        return;
+    };
+    let search = if record.explicit != 0 { Search::BindExplicit } else { Search::Bind };
+    let wakes = counting.search(search);
+    if let Some(mut entry) = reserve::<BindRecord>(&mut counting) {
+        entry.write(*record);
+        entry.submit(wakeup(wakes));
+    }
+}
+
+/// The clock of all records.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: the helper takes no argument that could be wrong.
+    unsafe { generated::bpf_ktime_get_ns() }
 }
 
 #[inline(always)]
-fn known_slot(netns: u32) -> Option<u32> {
-    // SAFETY: nothing deletes entries, so what the pointer names stays.
-    SLOTS.get_ptr(netns).map(|slot| unsafe { *slot })
+fn wakeup(wakes: bool) -> u64 {
+    if wakes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }
 
 #[inline(always)]
-fn write(record: *mut TransitionRecord, seen: &Seen) {
+fn reserve<T: 'static>(counting: &mut Counting) -> Option<RingBufEntry<T>> {
+    let entry = RECORDS.reserve::<T>(0);
+    if entry.is_none() {
+        counting.ring_full();
+    }
+    entry
+}
+
+#[inline(always)]
+fn write_transition(record: *mut TransitionRecord, seen: &Seen) {
     let change = &seen.change;
     let mut flags = 0;
     if change.process_context {
@@ -146,7 +133,7 @@ fn write(record: *mut TransitionRecord, seen: &Seen) {
         (&raw mut (*record).new_state).write(change.new as u8);
         (&raw mut (*record).flags).write(flags);
         (&raw mut (*record).netns).write(seen.netns);
-        (&raw mut (*record).time_ns).write(generated::bpf_ktime_get_ns());
+        (&raw mut (*record).time_ns).write(now_ns());
         (&raw mut (*record).sk).write(seen.sk);
         (&raw mut (*record).start_time_ns).write(seen.owner.start_time_ns);
         (&raw mut (*record).tgid).write(seen.owner.tgid);

@@ -2,7 +2,7 @@
 //! verifier folds them and prunes the branches they rule out.
 
 use aya_ebpf::Global;
-use twtrace_common::Offsets;
+use twtrace_common::{CALLERS, Caller, Offsets};
 
 /// Where this kernel keeps its fields; see [`crate::sock`].
 #[unsafe(no_mangle)]
@@ -17,6 +17,15 @@ static NETNS_FILTER: Global<u32> = Global::new(0);
 /// `docs/decisions/0002-cost-of-a-transition.md`.
 #[unsafe(no_mangle)]
 static WAKE_MASK: Global<u64> = Global::new(0);
+
+/// Address of the kernel's `tw_timer_handler`: the function of every
+/// mini-socket's timer, and of no other.
+#[unsafe(no_mangle)]
+static TW_TIMER_HANDLER: Global<u64> = Global::new(0);
+
+/// The kernel functions that stop a mini-socket's timer.
+#[unsafe(no_mangle)]
+static TW_CALLERS: [Caller; CALLERS] = [Caller::UNUSED; CALLERS];
 
 /// Reads one field of [`OFFSETS`] alone, so that it reaches the verifier as a
 /// constant in a register and not as a copy of the struct on the stack.
@@ -42,4 +51,15 @@ pub(crate) fn netns_filter() -> u32 {
 #[inline(always)]
 pub(crate) fn wake_mask() -> u64 {
     WAKE_MASK.load()
+}
+
+#[inline(always)]
+pub(crate) fn tw_timer_handler() -> u64 {
+    TW_TIMER_HANDLER.load()
+}
+
+/// The functions that stop a mini-socket's timer, as words `start, end, kills`.
+#[inline(always)]
+pub(crate) fn tw_callers() -> &'static [Caller; CALLERS] {
+    core::hint::black_box(&TW_CALLERS)
 }

@@ -2,14 +2,19 @@
 //!
 //! Each program in [`probes`] is one hook: it takes its arguments, and hands
 //! over to a body that all tiers share. The rest is what those bodies need:
-//! [`globals`] that user space sets before loading, [`maps`], [`memory`] and
-//! [`sock`] (the only readers of kernel memory), [`process`], and [`emit`].
+//! [`globals`] that user space sets before loading, [`maps`], [`memory`],
+//! [`sock`] and [`mini`] (the only readers of kernel memory), [`process`],
+//! [`connecting`], [`counting`] and [`emit`].
 //!
 //! Build it with `cargo xtask bpf`. On the host this crate is an empty program,
 //! so that `cargo build --workspace` needs nothing special.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+#[cfg(target_arch = "bpf")]
+mod connecting;
+#[cfg(target_arch = "bpf")]
+mod counting;
 #[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]
@@ -18,6 +23,8 @@ mod globals;
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod memory;
+#[cfg(target_arch = "bpf")]
+mod mini;
 #[cfg(target_arch = "bpf")]
 mod probes;
 #[cfg(target_arch = "bpf")]

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
-use twtrace_common::{Counters, ProcessKey};
+use twtrace_common::{Counters, ProcessKey, TimeWaitRecord};
 
 /// Records for user space. Its size is set at load (`--ring-size`).
 #[map]
@@ -33,6 +33,64 @@ pub(crate) static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(1,
 /// Processes that user space has been told about, so that each is named once.
 #[map]
 pub(crate) static PROCESSES: LruHashMap<ProcessKey, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// What the last event of a mini-socket's timer on this CPU left open.
+#[map]
+pub(crate) static PENDING: PerCpuArray<Pending> = PerCpuArray::with_max_entries(1, 0);
+
+/// The connect that began last on this CPU, as long as it may be searching.
+#[map]
+pub(crate) static CONNECTING: PerCpuArray<Connecting> = PerCpuArray::with_max_entries(1, 0);
+
+/// Binds under way, by thread. A bind that failed leaves its entry to the
+/// thread's next one.
+#[map]
+pub(crate) static BINDS: LruHashMap<u64, BindStart> = LruHashMap::with_max_entries(4096, 0);
+
+/// An element of [`PENDING`]; see [`crate::probes::time_wait`].
+#[repr(C)]
+pub(crate) struct Pending {
+    /// [`Pending::NOTHING`], [`Pending::DUE`] or [`Pending::REARMED`].
+    pub(crate) what: u64,
+    /// About which mini-socket.
+    pub(crate) record: TimeWaitRecord,
+}
+
+impl Pending {
+    /// Nothing is open.
+    pub(crate) const NOTHING: u64 = 0;
+    /// A timer that was due was stopped: to fire, as a rule.
+    pub(crate) const DUE: u64 = 1;
+    /// A timer was stopped to be started again.
+    pub(crate) const REARMED: u64 = 2;
+}
+
+/// An element of [`CONNECTING`]; see [`crate::connecting`].
+#[repr(C)]
+pub(crate) struct Connecting {
+    /// The socket; 0 once its search is over.
+    pub(crate) sk: u64,
+    /// The thread that searches.
+    pub(crate) thread: u64,
+    /// When it began.
+    pub(crate) jiffies: u64,
+    /// Its remote port, and whether it was bound to a local one.
+    pub(crate) rport: u16,
+    pub(crate) bound: u16,
+    /// Whether somebody tells, on this CPU, when searches are over.
+    pub(crate) is_told: u32,
+    /// Its remote address.
+    pub(crate) remote: [u64; 2],
+}
+
+/// An element of [`BINDS`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct BindStart {
+    pub(crate) time_ns: u64,
+    /// 1 if the process named the port.
+    pub(crate) explicit: u64,
+}
 
 /// An element of [`RECENT`]. Zero names no namespace and no process.
 #[repr(C)]

@@ -1,16 +1,22 @@
-//! The two ways to read kernel memory.
+//! The ways to read kernel memory.
 
 use aya_ebpf::helpers::{self, generated};
 
 /// A way to load a field at an offset resolved from kernel BTF.
-pub(crate) trait Memory {
+pub(crate) trait Load {
+    /// How to load through a pointer that was loaded so.
+    type Behind: Load;
+
     /// Loads the `T` at `base + offset`; zero where the memory cannot be read.
     ///
     /// # Safety
     /// `base` is a pointer that the hook handed out or that was loaded from
     /// one, and `offset` belongs to a field of that size in its type.
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T;
+}
 
+/// A way to reach the socket and the task of a hook.
+pub(crate) trait Memory: Load<Behind = Self> + Sized {
     /// Loads the `T` at `offset` of the `struct tcp_sock` around the TCP socket
     /// `sk`, behind the end of its `struct sock`.
     ///
@@ -27,14 +33,18 @@ pub(crate) trait Memory {
 /// a fault into zero.
 pub(crate) struct Typed;
 
-impl Memory for Typed {
+impl Load for Typed {
+    type Behind = Self;
+
     #[inline(always)]
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T {
         // SAFETY: by the caller's promise; the verifier refuses anything else.
         // Volatile keeps the load whole: two halves would be two other fields.
         unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
     }
+}
 
+impl Memory for Typed {
     #[inline(always)]
     unsafe fn load_tcp<T: Copy + Default>(sk: *const u8, offset: u64) -> T {
         // SAFETY: the helper checks the socket, and gives the pointer its larger
@@ -55,14 +65,18 @@ impl Memory for Typed {
 /// `bpf_probe_read_kernel`, for pointers without a type.
 pub(crate) struct Probed;
 
-impl Memory for Probed {
+impl Load for Probed {
+    type Behind = Self;
+
     #[inline(always)]
     unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T {
         // SAFETY: the helper copes with any address.
         unsafe { helpers::bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }
             .unwrap_or_default()
     }
+}
 
+impl Memory for Probed {
     #[inline(always)]
     unsafe fn load_tcp<T: Copy + Default>(sk: *const u8, offset: u64) -> T {
         // SAFETY: by the caller's promise.
@@ -73,5 +87,20 @@ impl Memory for Probed {
     fn current_task() -> *const u8 {
         // SAFETY: the helper takes no argument that could be wrong.
         unsafe { generated::bpf_get_current_task() as *const u8 }
+    }
+}
+
+/// A copy on the stack of the beginning of a kernel structure: one
+/// `bpf_probe_read_kernel` for many fields. The verifier checks that each lies
+/// within the copy.
+pub(crate) struct Copied;
+
+impl Load for Copied {
+    type Behind = Probed;
+
+    #[inline(always)]
+    unsafe fn load<T: Copy + Default>(base: *const u8, offset: u64) -> T {
+        // SAFETY: `base` is an aligned copy of a structure, by the caller's promise.
+        unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
     }
 }

@@ -9,7 +9,7 @@ use twtrace_common::{COMM_LEN, ProcessKey, ProcessRecord, RecordKind, process_fl
 use crate::{
     globals::offset,
     maps::{PROCESSES, RECENT, RECORDS},
-    memory::{Memory, Probed},
+    memory::{Load, Memory, Probed},
 };
 
 /// `PF_KTHREAD`.
@@ -38,7 +38,7 @@ fn identify<M: Memory>() -> ProcessKey {
     };
     let key = ProcessKey { start_time_ns, tgid, padding: 0 };
     if let Some(recent) = RECENT.get_ptr_mut(0) {
-        // SAFETY: this CPU's own element; see `emit::transition`.
+        // SAFETY: this CPU's own element; see `Counting::of`.
         let recent = unsafe { &mut (*recent).process };
         let is_same = recent.start_time_ns == start_time_ns && recent.tgid == tgid;
         if !is_same && (PROCESSES.get_ptr(key).is_some() || introduce(&key, leader)) {

@@ -1,8 +1,11 @@
-//! `struct sock`, as far as transitions need it.
+//! `struct sock` and `struct sock_common`, as far as the hooks need them.
 
 use core::marker::PhantomData;
 
-use crate::{globals::offset, memory::Memory};
+use crate::{
+    globals::offset,
+    memory::{Load, Memory},
+};
 
 /// `AF_INET6`.
 const AF_INET6: u16 = 10;
@@ -10,7 +13,8 @@ const AF_INET6: u16 = 10;
 /// come through the same tracepoint.
 const IPPROTO_TCP: u16 = 6;
 
-/// A socket that a hook handed out, read by way of `M`.
+/// A socket that a hook handed out, read by way of `M`. A mini-socket is one
+/// too, as far as it has a `struct sock_common`.
 pub(crate) struct Sock<M> {
     address: *const u8,
     memory: PhantomData<M>,
@@ -22,17 +26,13 @@ pub(crate) struct Addresses {
     pub(crate) remote: [u64; 2],
 }
 
-impl<M: Memory> Sock<M> {
+impl<M: Load> Sock<M> {
     /// # Safety
-    /// `address` is the `struct sock *` argument of the running hook.
+    /// `address` is the `struct sock *` argument of the running hook, or, for
+    /// what needs no [`Memory`], a `struct sock_common *`.
     #[inline(always)]
     pub(crate) unsafe fn new(address: *const u8) -> Self {
         Self { address, memory: PhantomData }
-    }
-
-    #[inline(always)]
-    pub(crate) fn address(&self) -> u64 {
-        self.address as u64
     }
 
     #[inline(always)]
@@ -42,11 +42,6 @@ impl<M: Memory> Sock<M> {
         unsafe { M::load(self.address, offset) }
     }
 
-    #[inline(always)]
-    pub(crate) fn is_tcp(&self) -> bool {
-        self.load::<u16>(offset!(sk_protocol)) == IPPROTO_TCP
-    }
-
     /// Inode of the socket's network namespace.
     #[inline(always)]
     pub(crate) fn netns(&self) -> u32 {
@@ -54,42 +49,14 @@ impl<M: Memory> Sock<M> {
         // a socket holds its namespace as long as it lives.
         unsafe {
             let net = M::load::<usize>(self.address, offset!(skc_net)) as *const u8;
-            M::load::<u32>(net, offset!(net_inum))
+            M::Behind::load::<u32>(net, offset!(net_inum))
         }
-    }
-
-    /// Whether a process holds the socket lock: then it is the current task,
-    /// and otherwise a softirq or a timer runs over whatever is current.
-    /// <https://github.com/torvalds/linux/blob/v6.12/include/net/sock.h#L1693-L1712>
-    #[inline(always)]
-    pub(crate) fn in_process_context(&self) -> bool {
-        self.load::<i32>(offset!(sk_lock_owned)) != 0
-    }
-
-    #[inline(always)]
-    pub(crate) fn error(&self) -> u16 {
-        self.load::<i32>(offset!(sk_err)) as u16
-    }
-
-    #[inline(always)]
-    pub(crate) fn shutdown(&self) -> u8 {
-        self.load(offset!(sk_shutdown))
     }
 
     /// The local port while the socket is bound.
     #[inline(always)]
     pub(crate) fn bound_port(&self) -> u16 {
         self.load(offset!(skc_num))
-    }
-
-    /// The local port on the way to CLOSE, where the socket may have given its
-    /// port back already: `inet_sport` stays.
-    /// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp.c#L2848-L2858>
-    #[inline(always)]
-    pub(crate) fn last_port(&self) -> u16 {
-        // SAFETY: the hook's socket is TCP's, and the field an inet_sock's, with
-        // which a tcp_sock begins.
-        u16::from_be(unsafe { M::load_tcp(self.address, offset!(inet_sport)) })
     }
 
     #[inline(always)]
@@ -123,5 +90,45 @@ impl<M: Memory> Sock<M> {
         let address = self.load::<u32>(offset);
         // In memory order: 0, 0, 0, 0, 0xff, 0xff, a, b, c, d (both targets are little-endian).
         [0, 0xffff_0000 | u64::from(address) << 32]
+    }
+}
+
+impl<M: Memory> Sock<M> {
+    #[inline(always)]
+    pub(crate) fn address(&self) -> u64 {
+        self.address as u64
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.load::<u16>(offset!(sk_protocol)) == IPPROTO_TCP
+    }
+
+    /// Whether a process holds the socket lock: then it is the current task,
+    /// and otherwise a softirq or a timer runs over whatever is current.
+    /// <https://github.com/torvalds/linux/blob/v6.12/include/net/sock.h#L1693-L1712>
+    #[inline(always)]
+    pub(crate) fn in_process_context(&self) -> bool {
+        self.load::<i32>(offset!(sk_lock_owned)) != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn error(&self) -> u16 {
+        self.load::<i32>(offset!(sk_err)) as u16
+    }
+
+    #[inline(always)]
+    pub(crate) fn shutdown(&self) -> u8 {
+        self.load(offset!(sk_shutdown))
+    }
+
+    /// The local port on the way to CLOSE, where the socket may have given its
+    /// port back already: `inet_sport` stays.
+    /// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp.c#L2848-L2858>
+    #[inline(always)]
+    pub(crate) fn last_port(&self) -> u16 {
+        // SAFETY: the hook's socket is TCP's, and the field an inet_sock's, with
+        // which a tcp_sock begins.
+        u16::from_be(unsafe { M::load_tcp(self.address, offset!(inet_sport)) })
     }
 }

@@ -5,12 +5,14 @@
 
 use thiserror::Error;
 use twtrace_common::{
-    Change, ProcessKey, ProcessRecord, RecordKind, TcpState, TransitionRecord, process_flags,
-    transition_flags,
+    BindRecord, Change, ConnectRecord, End, ProcessKey, ProcessRecord, RecordKind, Search,
+    TcpState, TimeWaitRecord, TransitionRecord, process_flags, transition_flags,
 };
 use zerocopy::FromBytes;
 
-use crate::event::{Comm, Event, ProcessEvent, TransitionEvent, Tuple};
+use crate::event::{
+    BindEvent, Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, TransitionEvent, Tuple,
+};
 
 /// Why a batch could not be read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -35,17 +37,44 @@ pub enum DecodeError {
         /// Where in the batch.
         offset: usize,
     },
+    /// A number for the end of a mini-socket that this version does not know.
+    #[error("record at offset {offset} names an unknown end")]
+    UnknownEnd {
+        /// Where in the batch.
+        offset: usize,
+    },
+}
+
+/// The kind that `byte` stands for.
+const fn kind_of(byte: u8) -> Option<RecordKind> {
+    const KINDS: [RecordKind; 6] = [
+        RecordKind::Transition,
+        RecordKind::Birth,
+        RecordKind::End,
+        RecordKind::Connect,
+        RecordKind::Bind,
+        RecordKind::Process,
+    ];
+    let mut index = 0;
+    while index < KINDS.len() {
+        if KINDS[index] as u8 == byte {
+            return Some(KINDS[index]);
+        }
+        index += 1;
+    }
+    None
 }
 
 /// The length of a record that starts with `kind`; `None` if there is no such kind.
 pub const fn record_len(kind: u8) -> Option<usize> {
-    const TRANSITION: u8 = RecordKind::Transition as u8;
-    const PROCESS: u8 = RecordKind::Process as u8;
-    match kind {
-        TRANSITION => Some(size_of::<TransitionRecord>()),
-        PROCESS => Some(size_of::<ProcessRecord>()),
-        _ => None,
-    }
+    Some(match kind_of(kind) {
+        Some(RecordKind::Transition) => size_of::<TransitionRecord>(),
+        Some(RecordKind::Birth | RecordKind::End) => size_of::<TimeWaitRecord>(),
+        Some(RecordKind::Connect) => size_of::<ConnectRecord>(),
+        Some(RecordKind::Bind) => size_of::<BindRecord>(),
+        Some(RecordKind::Process) => size_of::<ProcessRecord>(),
+        None => return None,
+    })
 }
 
 /// The events of one batch of records, in order; ends at the first error.
@@ -78,17 +107,29 @@ impl Iterator for Events<'_> {
 }
 
 fn decode(kind: u8, rest: &[u8], offset: usize) -> Result<Event, DecodeError> {
-    if kind == RecordKind::Transition as u8 {
-        let (record, _) =
-            TransitionRecord::read_from_prefix(rest).map_err(|_| DecodeError::Short { offset })?;
-        transition(&record).map(Event::Transition).ok_or(DecodeError::UnknownState { offset })
-    } else if kind == RecordKind::Process as u8 {
-        let (record, _) =
-            ProcessRecord::read_from_prefix(rest).map_err(|_| DecodeError::Short { offset })?;
-        Ok(Event::Process(process(&record)))
-    } else {
-        Err(DecodeError::UnknownKind { kind, offset })
+    let unknown_state = DecodeError::UnknownState { offset };
+    match kind_of(kind).ok_or(DecodeError::UnknownKind { kind, offset })? {
+        RecordKind::Transition => {
+            transition(&record(rest, offset)?).map(Event::Transition).ok_or(unknown_state)
+        }
+        RecordKind::Birth => mini(&record(rest, offset)?).map(Event::Birth).ok_or(unknown_state),
+        RecordKind::End => {
+            let record: TimeWaitRecord = record(rest, offset)?;
+            let end = End::from_raw(record.end).ok_or(DecodeError::UnknownEnd { offset })?;
+            mini(&record).map(|mini| Event::End(mini, end)).ok_or(unknown_state)
+        }
+        RecordKind::Connect => {
+            let ConnectRecord { time_ns, sk, .. } = record(rest, offset)?;
+            Ok(Event::Connect(ConnectEvent { time_ns, sk }))
+        }
+        RecordKind::Bind => Ok(Event::Bind(bind(&record(rest, offset)?))),
+        RecordKind::Process => Ok(Event::Process(process(&record(rest, offset)?))),
     }
+}
+
+/// The record that `rest` begins with.
+fn record<R: FromBytes>(rest: &[u8], offset: usize) -> Result<R, DecodeError> {
+    R::read_from_prefix(rest).map(|(record, _)| record).map_err(|_| DecodeError::Short { offset })
 }
 
 fn transition(record: &TransitionRecord) -> Option<TransitionEvent> {
@@ -119,6 +160,30 @@ fn transition(record: &TransitionRecord) -> Option<TransitionEvent> {
             padding: 0,
         }),
     })
+}
+
+fn mini(record: &TimeWaitRecord) -> Option<MiniEvent> {
+    Some(MiniEvent {
+        time_ns: record.time_ns,
+        tw: record.tw,
+        netns: record.netns,
+        substate: TcpState::from_raw(record.substate)?,
+        tuple: Tuple {
+            laddr: record.laddr,
+            raddr: record.raddr,
+            lport: record.lport,
+            rport: record.rport,
+        },
+    })
+}
+
+fn bind(record: &BindRecord) -> BindEvent {
+    BindEvent {
+        netns: record.netns,
+        search: if record.explicit != 0 { Search::BindExplicit } else { Search::Bind },
+        latency_ns: record.latency_ns,
+        owner: ProcessKey { start_time_ns: record.start_time_ns, tgid: record.tgid, padding: 0 },
+    }
 }
 
 /// The event of one process record.

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use twtrace_common::{Change, ProcessKey};
+use twtrace_common::{Change, End, ProcessKey, Search, TcpState};
 
 /// Both ends of a socket. IPv4 addresses are mapped into IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,9 +20,20 @@ pub struct Tuple {
     pub rport: u16,
 }
 
+/// An address as people write it: IPv4 where it is mapped.
+fn shown(address: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from_octets(address).to_canonical()
+}
+
+impl Tuple {
+    /// An address in the form of a tuple, as people write it.
+    pub fn shown(address: [u8; 16]) -> String {
+        shown(address).to_string()
+    }
+}
+
 impl fmt::Display for Tuple {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |address| Ipv6Addr::from_octets(address).to_canonical();
         let end = |f: &mut fmt::Formatter<'_>, address, port| match shown(address) {
             IpAddr::V4(address) => write!(f, "{address}:{port}"),
             IpAddr::V6(address) => write!(f, "[{address}]:{port}"),
@@ -38,6 +49,14 @@ impl fmt::Display for Tuple {
 pub enum Event {
     /// A socket changed its state.
     Transition(TransitionEvent),
+    /// A timewait mini-socket was born.
+    Birth(MiniEvent),
+    /// A timewait mini-socket ended, and what ended it.
+    End(MiniEvent, End),
+    /// A connect has its local port.
+    Connect(ConnectEvent),
+    /// A bind has its local port.
+    Bind(BindEvent),
     /// A process appeared for the first time.
     Process(ProcessEvent),
 }
@@ -57,6 +76,43 @@ pub struct TransitionEvent {
     pub tuple: Tuple,
     /// The process that caused it; `None` if a softirq or a timer did.
     pub owner: Option<ProcessKey>,
+}
+
+/// A timewait mini-socket, at its birth or its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MiniEvent {
+    /// Nanoseconds since boot, suspend left out.
+    pub time_ns: u64,
+    /// The mini-socket's kernel address: its name until it ends.
+    pub tw: u64,
+    /// Inode of its network namespace.
+    pub netns: u32,
+    /// FIN_WAIT2 or TIME_WAIT.
+    pub substate: TcpState,
+    /// Its ends.
+    pub tuple: Tuple,
+}
+
+/// A connect has its local port and is about to send the SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectEvent {
+    /// Nanoseconds since boot, suspend left out.
+    pub time_ns: u64,
+    /// The socket, as in [`TransitionEvent::sk`].
+    pub sk: u64,
+}
+
+/// A bind has its local port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindEvent {
+    /// Inode of the socket's network namespace.
+    pub netns: u32,
+    /// [`Search::Bind`] or [`Search::BindExplicit`].
+    pub search: Search,
+    /// How long it took at most, in nanoseconds.
+    pub latency_ns: u64,
+    /// Whose it was.
+    pub owner: ProcessKey,
 }
 
 /// A process, as the kernel named it.

@@ -3,6 +3,8 @@
 //! Everything the Snapshot is made of arrives as a frame, in one order, so
 //! that a live run and the replay of its recording cannot differ.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use twtrace_common::{Counters, ProcessKey, TcpState};
 
@@ -13,8 +15,10 @@ use crate::{event::Tuple, probes::Hooks};
 pub enum Frame {
     /// Sockets that existed before the hooks attached.
     Seed {
-        /// Those that still did when sock_diag looked.
+        /// Full sockets that still did when sock_diag looked.
         sockets: Vec<SeedSocket>,
+        /// Timewait mini-sockets that still did.
+        minis: Vec<SeedMini>,
         /// When it had looked at all, on the clock of records: a socket that
         /// is met before this and is not listed was gone before its turn.
         until_ns: u64,
@@ -25,11 +29,17 @@ pub enum Frame {
     Records(Bytes),
     /// What /proc says about processes that records introduced.
     Processes(Vec<ProcessFacts>),
-    /// The kernel's totals and losses so far.
+    /// Our programs' totals and losses so far.
     Totals(Totals),
-    /// All sockets of the host at one moment, counted; only where nothing is
-    /// traced. `None`: sock_diag did not answer.
-    Population(Option<Population>),
+    /// What the kernel itself counts, read together with the [`Totals`] before
+    /// this: the first time of all namespaces, to count from; then of some. One
+    /// that was not among the first was made since. Where nothing is traced: of
+    /// all namespaces, after the first look and before every later one, so that
+    /// it counts no birth that the looks could not see.
+    Kernel(Vec<KernelCounters>),
+    /// All sockets of the host at one moment; only where nothing is traced: at
+    /// the start and before every tick. `None`: sock_diag did not answer.
+    Polled(Option<Polled>),
     /// An interval has passed: time for a Snapshot.
     Tick {
         /// On the clock of records.
@@ -55,6 +65,12 @@ pub struct Meta {
     pub wall_at_boot_ns: u64,
     /// The hooks that attached.
     pub hooks: Hooks,
+    /// The namespace that `kernel` and `reconcile` are about: the one selected,
+    /// or the caller's. `None` if that is not known.
+    pub home_netns: Option<u32>,
+    /// Whether this kernel's TW and TWKilled count births (since 5.18) and not
+    /// timers that fired; `None` if that is not known.
+    pub tw_counts_births: Option<bool>,
 }
 
 /// A socket that existed before the hooks attached.
@@ -65,6 +81,15 @@ pub struct SeedSocket {
     pub netns: Option<u32>,
     /// Its state when sock_diag looked.
     pub state: TcpState,
+    /// Its ends.
+    pub tuple: Tuple,
+}
+
+/// A timewait mini-socket that existed before the hooks attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedMini {
+    /// Its network namespace.
+    pub netns: u32,
     /// Its ends.
     pub tuple: Tuple,
 }
@@ -91,13 +116,46 @@ pub struct Totals {
     pub missed: Option<u64>,
 }
 
+/// What the kernel itself counts in one network namespace, since that was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Its inode.
+    pub netns: u32,
+    /// Timewait mini-sockets now, by sockstat.
+    pub tw_sockstat: Option<u64>,
+    /// By the kernel's names; those that it does not have are left out.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
 /// All sockets at one moment, by sock_diag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Population {
+pub struct Polled {
+    /// When it began to look, on the clock of records.
+    pub time_ns: u64,
+    /// When it had looked at all.
+    pub until_ns: u64,
     /// Sockets by state, as ss counts them.
     pub states: Vec<(TcpState, u64)>,
-    /// Timewait mini-sockets of both substates, as sockstat's `tw` counts them.
-    pub time_wait: u64,
-    /// Whether every namespace was looked at.
+    /// Every timewait mini-socket of the namespaces looked at; one may come twice.
+    pub minis: Vec<PolledMini>,
+    /// The namespaces it looked at.
+    pub looked_at: Vec<u32>,
+    /// Those that are there and that it could not look at.
+    pub failed: Vec<u32>,
+    /// Whether every namespace was looked at: some may not even be found.
     pub complete: bool,
+}
+
+/// A timewait mini-socket, by sock_diag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolledMini {
+    /// Its network namespace.
+    pub netns: u32,
+    /// Its cookie: its name there from birth to end.
+    pub cookie: u64,
+    /// FIN_WAIT2 or TIME_WAIT.
+    pub substate: TcpState,
+    /// Milliseconds until its timer is due; it fires up to a bucket of the
+    /// timer wheel later.
+    pub expires_ms: u32,
 }

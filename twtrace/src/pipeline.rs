@@ -4,7 +4,7 @@
 use crate::{
     decode::{self, DecodeError},
     event::Event,
-    frame::{Frame, Meta},
+    frame::{Frame, Meta, Polled},
     stats::{Stats, snapshot::Snapshot},
     tracker::Tracker,
 };
@@ -20,7 +20,7 @@ impl Pipeline {
     /// A pipeline for the run `meta`, which remembers at most `max_connections`
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
-        Self { tracker: Tracker::new(max_connections), stats: Stats::new(meta, top) }
+        Self { tracker: Tracker::new(meta.hooks, max_connections), stats: Stats::new(meta, top) }
     }
 
     /// Takes in one frame; a tick gives a Snapshot.
@@ -29,8 +29,9 @@ impl Pipeline {
     /// A batch of records that does not decode; what came before the damage counts.
     pub fn apply(&mut self, frame: &Frame) -> Result<Option<Snapshot>, DecodeError> {
         match frame {
-            Frame::Seed { sockets, until_ns, complete } => {
+            Frame::Seed { sockets, minis, until_ns, complete } => {
                 self.tracker.seed(sockets, *until_ns);
+                self.tracker.seed_minis(minis, *until_ns);
                 self.stats.seeded(*complete);
             }
             Frame::Records(batch) => self.records(batch)?,
@@ -38,26 +39,56 @@ impl Pipeline {
                 facts.iter().for_each(|facts| self.stats.process_facts(facts));
             }
             Frame::Totals(totals) => self.stats.totals(totals),
-            Frame::Population(population) => self.stats.polled(population.as_ref()),
-            Frame::Tick { time_ns, wall_ns } => {
-                let (sockets, losses) = (self.tracker.population(), self.tracker.losses());
-                return Ok(Some(self.stats.snapshot(*time_ns, *wall_ns, sockets, losses)));
-            }
+            Frame::Kernel(counters) => self.stats.kernel(counters),
+            Frame::Polled(polled) => self.polled(polled.as_ref()),
+            Frame::Tick { time_ns, wall_ns } => return Ok(Some(self.tick(*time_ns, *wall_ns))),
         }
         Ok(None)
     }
 
+    fn polled(&mut self, polled: Option<&Polled>) {
+        let changes = polled.map(|look| self.tracker.polled(look)).unwrap_or_default();
+        self.stats.polled(polled, &changes);
+    }
+
+    fn tick(&mut self, time_ns: u64, wall_ns: u64) -> Snapshot {
+        for mini in self.tracker.unclaimed(time_ns) {
+            self.stats.claimed(&mini);
+        }
+        self.stats.snapshot(time_ns, wall_ns, &self.tracker)
+    }
+
     fn records(&mut self, batch: &[u8]) -> Result<(), DecodeError> {
         for event in decode::events(batch) {
-            match event? {
-                Event::Transition(event) => {
-                    if let Some(transition) = self.tracker.apply(&event) {
-                        self.stats.apply(&transition);
-                    }
-                }
-                Event::Process(event) => self.stats.process(&event),
-            }
+            self.event(&event?);
         }
         Ok(())
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Transition(event) => {
+                if let Some(transition) = self.tracker.apply(event) {
+                    self.stats.apply(&transition);
+                }
+            }
+            Event::Birth(event) => {
+                if let Some(vanished) = self.tracker.born(event) {
+                    self.stats.vanished(&vanished);
+                }
+            }
+            Event::End(event, end) => {
+                if let Some(ended) = self.tracker.ended(event) {
+                    self.stats.ended(event, *end, &ended);
+                }
+            }
+            Event::Connect(event) => {
+                if let Some(search) = self.tracker.connect_found(event) {
+                    self.stats.searched(&search);
+                }
+            }
+            Event::Bind(event) => self.stats.searched(&event.into()),
+            Event::Process(event) => self.stats.process(event),
+        }
     }
 }

@@ -87,21 +87,54 @@ pub struct Hooks {
     /// no network namespace, no cause of a reset or of a failed connect, and a
     /// process is only its number.
     pub fields_known: bool,
+    /// The tier that delivers births and ends of mini-sockets; `None` if nobody does.
+    pub time_wait: Option<Tier>,
+    /// The tier that delivers port searches.
+    pub port_search: Option<Tier>,
 }
 
 impl Hooks {
     /// sock_diag alone.
-    pub const POLLING: Self = Self { transitions: Tier::None, fields_known: false };
+    pub const POLLING: Self = Self {
+        transitions: Tier::None,
+        fields_known: false,
+        time_wait: Some(Tier::None),
+        port_search: None,
+    };
+
+    /// Whether anything is traced.
+    pub fn traces(self) -> bool {
+        self.transitions != Tier::None
+    }
+
+    /// The tier that delivers `capability`; `None` if nobody does.
+    pub fn tier(self, capability: Capability) -> Option<Tier> {
+        match capability {
+            Capability::Transitions => self.traces().then_some(self.transitions),
+            Capability::TimeWait => self.time_wait,
+            // The same hooks tell, by the call stack.
+            Capability::EndCause => self.time_wait.filter(|tier| *tier != Tier::None),
+            Capability::PortSearch => self.port_search,
+        }
+    }
 
     /// The word of each key of the Snapshot; `None` where the key is `null`.
     pub fn exactness(self) -> BTreeMap<String, Option<Exactness>> {
+        let words = self
+            .transition_words()
+            .into_iter()
+            .chain(self.time_wait_words())
+            .chain(self.port_words());
+        words.map(|(key, word)| (key.to_owned(), word)).collect()
+    }
+
+    fn transition_words(self) -> Vec<Word> {
         use Exactness::{Exact, Inferred};
-        let traced = (self.transitions != Tier::None).then_some(Exact);
+        let traced = self.traces().then_some(Exact);
         let explained = traced.filter(|_| self.fields_known);
-        let polled = (self.transitions == Tier::None).then_some(Exact);
         // Without the process's start a reused number could be credited.
         let credited = if self.fields_known { traced } else { traced.map(|_| Inferred) };
-        let words = [
+        vec![
             ("transitions", traced),
             ("rates.opens_per_s", traced),
             ("rates.active_closes_per_s", traced),
@@ -119,18 +152,73 @@ impl Hooks {
             ("closers", credited),
             ("closers.resets", explained),
             ("states", Some(Exact)),
-            ("time_wait.now", polled),
-            ("time_wait.born", None),
-            ("time_wait.ended", None),
-            ("time_wait.lifetime_s", None),
-            ("fin_wait2", None),
-            ("port_search", None),
             ("destinations", None),
+            ("clients", None),
             ("close_wait", None),
-        ];
-        words.into_iter().map(|(key, word)| (key.to_owned(), word)).collect()
+        ]
+    }
+
+    fn time_wait_words(self) -> Vec<Word> {
+        use Exactness::{Exact, Inferred};
+        let followed = self.tier(Capability::EndCause).map(|_| Exact);
+        let caused = followed.map(|_| Inferred);
+        let polled = self.time_wait.filter(|tier| *tier == Tier::None).map(|_| Inferred);
+        let seen = followed.or(polled);
+        vec![
+            ("time_wait.now", self.time_wait.map(|_| Exact)),
+            ("time_wait.seeded", followed),
+            ("time_wait.born", seen),
+            // Of both: what the kernel's own counter says limits it.
+            ("time_wait.refused", caused.or(polled)),
+            ("time_wait.rearmed", None),
+            ("time_wait.ended.expired", seen),
+            ("time_wait.ended.fin_wait2_timeout", seen),
+            ("time_wait.ended.reused", caused),
+            ("time_wait.ended.reused_bound", caused),
+            ("time_wait.ended.replaced", caused),
+            ("time_wait.ended.reset", caused),
+            ("time_wait.ended.rejected", caused),
+            ("time_wait.ended.aborted", caused),
+            ("time_wait.ended.purged", caused),
+            ("time_wait.ended.other", caused),
+            ("time_wait.ended.unseen", seen),
+            ("time_wait.lifetime_s", followed),
+            ("time_wait.lifetime_by_end", caused),
+            ("time_wait.time_wait_s", None),
+            ("time_wait.remaining_s", polled.map(|_| Exact)),
+            ("fin_wait2.now", polled.map(|_| Exact)),
+            ("fin_wait2.born", seen),
+            ("fin_wait2.to_time_wait", caused.or(polled)),
+            ("fin_wait2.time_s", None),
+            ("closers.time_wait_now", followed),
+            ("closers.port_seconds", followed),
+            ("closers.lifetime_s", followed),
+            ("closers.refused", caused),
+            ("rates.births_per_s", seen),
+            ("rates.ends_per_s", seen),
+        ]
+    }
+
+    fn port_words(self) -> Vec<Word> {
+        use Exactness::{Exact, Inferred, UpperBound};
+        let searched = self.port_search.map(|_| Exact);
+        let bracketed = self.port_search.map(|_| UpperBound);
+        vec![
+            ("port_search.connect.count", searched),
+            ("port_search.connect.failed", searched.map(|_| Inferred)),
+            ("port_search.connect.latency_ns", bracketed),
+            // Those that failed are missing.
+            ("port_search.bind.count", searched.map(|_| Inferred)),
+            ("port_search.bind.failed", None),
+            ("port_search.bind.latency_ns", bracketed),
+            ("port_search.bind_explicit.count", searched.map(|_| Inferred)),
+            ("port_search.bind_explicit.failed", None),
+        ]
     }
 }
+
+/// A key and its word.
+type Word = (&'static str, Option<Exactness>);
 
 #[cfg(test)]
 mod tests {
@@ -141,11 +229,19 @@ mod tests {
         let words = Hooks::POLLING.exactness();
         assert_eq!(words["closes.active"], None);
         assert_eq!(words["time_wait.now"], Some(Exactness::Exact));
+        assert_eq!(words["time_wait.born"], Some(Exactness::Inferred));
+        assert_eq!(words["time_wait.ended.reused"], None);
+        assert_eq!(words["port_search.connect.latency_ns"], None);
     }
 
     #[test]
     fn a_hook_without_fields_cannot_explain() {
-        let blind = Hooks { transitions: Tier::Tracepoint, fields_known: false };
+        let blind = Hooks {
+            transitions: Tier::Tracepoint,
+            fields_known: false,
+            time_wait: None,
+            port_search: None,
+        };
         let words = blind.exactness();
         assert_eq!(words["closes.reset"], Some(Exactness::Exact));
         assert_eq!(words["closes.reset_local"], None);

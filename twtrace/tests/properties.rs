@@ -6,18 +6,20 @@ mod common;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use bytes::Bytes;
-use common::kernel::{self, CLASSIC, PaperKernel, Seen, TP_BTF, Task, at, meta, tick};
+use common::kernel::{self, CLASSIC, Fate, PaperKernel, Seen, TP_BTF, Task, at, meta, tick};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use twtrace::{
     decode,
-    event::{Comm, Event, ProcessEvent, TransitionEvent, Tuple},
-    frame::{Frame, SeedSocket},
+    event::{
+        BindEvent, Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, TransitionEvent, Tuple,
+    },
+    frame::{Frame, SeedMini, SeedSocket},
     pipeline::Pipeline,
     stats::snapshot::Snapshot,
     view::{csv, json, text},
 };
 use twtrace_common::{
-    Change, ProcessKey,
+    Change, ProcessKey, Search,
     TcpState::{
         self, Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
         SynSent,
@@ -25,6 +27,11 @@ use twtrace_common::{
     process_flags,
 };
 use zerocopy::IntoBytes;
+
+/// A connect's.
+const SHORTEST_RECORD: usize = 24;
+/// When the Snapshot of mini-sockets is taken: later than any of them is born.
+const TICK_S: f64 = 200.0;
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -35,16 +42,16 @@ proptest! {
 
     #[test]
     fn any_bytes_decode_to_an_end(
-        batch in vec(any::<u8>(), 0..400), kinds in vec(any::<Index>(), 0..4),
+        batch in vec(any::<u8>(), 0..400), kinds in vec((any::<Index>(), any_kind()), 0..8),
     ) {
         let mut batch = batch;
         if !batch.is_empty() {
             // Or nearly every batch would end at its first byte.
             batch[0] = 1;
-            kinds.iter().for_each(|at| *at.get_mut(&mut batch[..]) = 16);
+            kinds.iter().for_each(|(at, kind)| *at.get_mut(&mut batch[..]) = *kind);
         }
         let events: Vec<_> = decode::events(&batch).collect();
-        prop_assert!(events.len() <= batch.len() / 40 + 1);
+        prop_assert!(events.len() <= batch.len() / SHORTEST_RECORD + 1);
         let errors = events.iter().filter(|event| event.is_err()).count();
         prop_assert!(errors == 0 || (errors == 1 && events[events.len() - 1].is_err()));
         let mut pipeline = Pipeline::new(meta(TP_BTF), 10, 10);
@@ -96,10 +103,31 @@ proptest! {
         prop_assert!(!shown.chars().any(char::is_control), "{:?}", shown);
     }
 
+    #[test]
+    fn mini_sockets_and_searches_decode_to_what_was_encoded(
+        mini in any_mini(), end in prop::option::of(any_end()),
+        (sk, latency_ns, tgid, explicit) in any::<(u64, u64, u32, bool)>(),
+    ) {
+        let record = kernel::mini_record(&mini, end);
+        let event = end.map_or(Event::Birth(mini), |end| Event::End(mini, end));
+        prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
+        let connect = ConnectEvent { time_ns: mini.time_ns, sk };
+        let record = kernel::connect_record(&connect);
+        let event = Event::Connect(connect);
+        prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
+        let search = if explicit { Search::BindExplicit } else { Search::Bind };
+        let owner = ProcessKey { start_time_ns: 7, tgid, padding: 0 };
+        let bind = BindEvent { netns: mini.netns, search, latency_ns, owner };
+        let record = kernel::bind_record(mini.time_ns, 80, &bind);
+        let event = Event::Bind(bind);
+        prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
+    }
+
     /// Records that no kernel would write, in any order, lost, doubled and cut.
     #[test]
     fn nothing_grows_or_breaks_on_nonsense(
         seen in vec(any_seen(), 0..200),
+        minis in vec((any_mini(), prop::option::of(any_end()), any_fate(), any::<bool>()), 0..200),
         seeds in vec((any_state(), any_tuple()), 0..20),
         picks in vec(any::<Index>(), 0..300),
         (cut, limit, known) in (any::<Index>(), 1_usize..20, any::<bool>()),
@@ -111,12 +139,25 @@ proptest! {
             kernel.transition(seen);
             pieces.push(bytes_of(&kernel.records()));
         }
+        for (mini, end, fate, connects) in &minis {
+            match end {
+                Some(end) => kernel.end(mini, *end, *fate),
+                None => kernel.birth(mini, *fate),
+            }
+            if *connects {
+                kernel.connect(&ConnectEvent { time_ns: mini.time_ns, sk: mini.tw }, *fate);
+            }
+            pieces.push(bytes_of(&kernel.records()));
+        }
         let mut pipeline = Pipeline::new(meta(hooks), limit, 3);
         let sockets: Vec<SeedSocket> = seeds
             .iter()
             .map(|&(state, tuple)| SeedSocket { netns: known.then_some(1), state, tuple })
             .collect();
-        apply(&mut pipeline, &Frame::Seed { sockets, until_ns: at(0.5), complete: true });
+        let minis: Vec<SeedMini> =
+            seeds.iter().map(|&(_, tuple)| SeedMini { netns: 1, tuple }).collect();
+        apply(&mut pipeline, &Frame::Seed { sockets, minis, until_ns: at(0.5), complete: true });
+        apply(&mut pipeline, &kernel.own_counters(&[kernel::NETNS, 1]));
         if !pieces.is_empty() {
             for pick in &picks {
                 apply(&mut pipeline, &Frame::Records(pick.get(&pieces).clone()));
@@ -133,10 +174,12 @@ proptest! {
         let alive = population(&snapshot);
         prop_assert!(alive <= (distinct.len() + seeds.len()) as u64, "{} sockets", alive);
         prop_assert!(alive <= (limit + 1) as u64, "{} > {}", alive, limit);
-        prop_assert!(loss.evicted <= (picks.len() + seeds.len()) as u64);
+        prop_assert!(loss.evicted <= (picks.len() + 2 * seeds.len()) as u64);
         prop_assert!(loss.unmatched <= picks.len() as u64);
         let closers = snapshot.closers.as_ref().expect("something was traced");
         prop_assert!(closers.len() <= 4);
+        let followed: u64 = closers.iter().filter_map(|row| row.time_wait_now).sum();
+        prop_assert!(followed <= limit as u64, "{} mini-sockets > {}", followed, limit);
         show(&snapshot);
     }
 
@@ -180,6 +223,185 @@ proptest! {
     ) {
         prop_assert_eq!(live(&lanes, &one), live(&lanes, &other));
     }
+
+    #[test]
+    fn mini_sockets_are_counted_as_they_lived(
+        lives in vec(any_mini_life(), 0..40), order in vec(any::<Index>(), 64),
+    ) {
+        let snapshot = live_minis(&lives, &order);
+        let time_wait = snapshot.time_wait.as_ref().expect("they are followed");
+        let count = |what: fn(&MiniLife) -> bool| lives.iter().filter(|life| what(life)).count();
+        let seeded = count(|life| life.from_before) as u64;
+        let ended = count(|life| life.end.is_some()) as u64;
+        let alive = count(|life| life.end.is_none()) as u64;
+        prop_assert_eq!(time_wait.seeded, Some(seeded));
+        prop_assert_eq!(time_wait.born, Some(lives.len() as u64 - seeded));
+        prop_assert_eq!(time_wait.now, Some(lives.len() as u64 - ended));
+        prop_assert_eq!(time_wait.now, Some(alive));
+        let rows = snapshot.closers.as_ref().expect("something was traced");
+        let followed: u64 = rows.iter().filter_map(|row| row.time_wait_now).sum();
+        let wanted = count(|life| !life.from_before && life.end.is_none()) as u64;
+        prop_assert_eq!(followed, wanted);
+        let port_seconds: f64 = rows.iter().filter_map(|row| row.port_seconds).sum();
+        let wanted: f64 = lives.iter().map(MiniLife::port_seconds).sum();
+        prop_assert!((port_seconds - wanted).abs() < 1e-6, "{} is not {}", port_seconds, wanted);
+        let loss = snapshot.loss.as_ref().expect("something was traced");
+        prop_assert_eq!((loss.unmatched, loss.evicted), (0, 0));
+        let reconcile = snapshot.reconcile.as_ref().expect("the kernel was read");
+        prop_assert_eq!(reconcile.time_wait_now_minus_sockstat, Some(0));
+        prop_assert_eq!(reconcile.births_minus_tw, Some(0));
+        prop_assert_eq!(reconcile.reused_minus_twrecycled, Some(0));
+    }
+
+    #[test]
+    fn the_order_among_mini_sockets_does_not_matter(
+        lives in vec(any_mini_life(), 0..40),
+        one in vec(any::<Index>(), 64), other in vec(any::<Index>(), 64),
+    ) {
+        prop_assert_eq!(live_minis(&lives, &one), live_minis(&lives, &other));
+    }
+}
+
+/// A kind that records have.
+fn any_kind() -> impl Strategy<Value = u8> {
+    prop::sample::select(vec![1_u8, 2, 3, 4, 5, 16])
+}
+
+fn any_end() -> impl Strategy<Value = twtrace_common::End> {
+    prop::sample::select(twtrace_common::End::ALL.as_slice())
+}
+
+fn any_fate() -> impl Strategy<Value = Fate> {
+    prop::sample::select(vec![Fate::Written, Fate::RingFull, Fate::Missed])
+}
+
+prop_compose! {
+    fn any_mini()(
+        (time_ns, tw, netns) in (at(0.0)..at(3.0), 0_u64..8, 0_u32..2),
+        (substate, tuple) in (any_state(), any_tuple()),
+    ) -> MiniEvent {
+        MiniEvent { time_ns, tw, netns, substate, tuple }
+    }
+}
+
+/// A life of one mini-socket.
+#[derive(Clone, Copy, Debug)]
+struct MiniLife {
+    /// It was there before us: then only its end is seen.
+    from_before: bool,
+    born_ms: u32,
+    lifetime_ms: u32,
+    end: Option<twtrace_common::End>,
+    /// Whether its end is told before its socket says goodbye.
+    ends_early: bool,
+    /// Whether the record in which its socket says goodbye is lost.
+    goodbye_lost: bool,
+    closer: u32,
+    netns: u32,
+}
+
+prop_compose! {
+    fn any_mini_life()(
+        from_before in prop::bool::weighted(0.2),
+        (born_ms, lifetime_ms) in (1_000_u32..100_000, 1_u32..70_000),
+        end in prop::option::of(any_end()),
+        (ends_early, goodbye_lost) in (prop::bool::weighted(0.2), prop::bool::weighted(0.1)),
+        (closer, netns) in (1_u32..4, kernel::NETNS..kernel::NETNS + 2),
+    ) -> MiniLife {
+        MiniLife {
+            from_before, born_ms, lifetime_ms, end, ends_early, goodbye_lost, closer, netns,
+        }
+    }
+}
+
+/// One thing that happens in a life.
+#[derive(Clone, Copy, Debug)]
+enum MiniStep {
+    Transition(Seen),
+    Birth(MiniEvent),
+    End(MiniEvent, twtrace_common::End),
+}
+
+impl MiniLife {
+    fn born_ns(&self) -> u64 {
+        at(f64::from(self.born_ms) / 1e3)
+    }
+
+    /// What its closer has to answer for.
+    fn port_seconds(&self) -> f64 {
+        let until_tick = TICK_S - f64::from(self.born_ms) / 1e3;
+        match self.end {
+            _ if self.from_before => 0.0,
+            Some(_) => f64::from(self.lifetime_ms) / 1e3,
+            None => until_tick,
+        }
+    }
+
+    fn seed(&self, name: u64) -> SeedMini {
+        SeedMini { netns: self.netns, tuple: self.mini(name).tuple }
+    }
+
+    fn mini(&self, name: u64) -> MiniEvent {
+        let Seen { tuple, .. } = step(name, self.netns, FinWait2, Close, None);
+        let substate = TcpState::TimeWait;
+        MiniEvent { time_ns: self.born_ns(), tw: name, netns: self.netns, substate, tuple }
+    }
+
+    fn steps(&self, name: u64) -> VecDeque<MiniStep> {
+        let born = self.mini(name);
+        let time_ns = born.time_ns + u64::from(self.lifetime_ms) * 1_000_000;
+        let end = self.end.map(|end| MiniStep::End(MiniEvent { time_ns, ..born }, end));
+        if self.from_before {
+            return end.into_iter().collect();
+        }
+        let at = |old, new, task: Option<u32>| {
+            let task = task.map(|task| Task::new(task, 1, b"process"));
+            Seen { time_ns: born.time_ns, ..step(name, self.netns, old, new, task) }
+        };
+        let goodbye = Seen { ring_full: self.goodbye_lost, ..at(FinWait2, Close, None) };
+        let mut steps = VecDeque::from([
+            MiniStep::Transition(at(Close, SynSent, Some(self.closer))),
+            MiniStep::Transition(at(SynSent, Established, None)),
+            MiniStep::Transition(at(Established, FinWait1, Some(self.closer))),
+            MiniStep::Transition(at(FinWait1, FinWait2, None)),
+            MiniStep::Birth(born),
+            MiniStep::Transition(goodbye),
+        ]);
+        steps.extend(end);
+        if self.ends_early && end.is_some() {
+            steps.swap(5, 6);
+        }
+        steps
+    }
+}
+
+/// Leads all lives, of mini-sockets with an address and a tuple each, in turns by `order`.
+fn live_minis(lives: &[MiniLife], order: &[Index]) -> Snapshot {
+    let named = || lives.iter().zip(0_u64..);
+    let mut kernel = PaperKernel::new(TP_BTF);
+    let minis: Vec<SeedMini> =
+        named().filter(|(life, _)| life.from_before).map(|(life, name)| life.seed(name)).collect();
+    minis.iter().for_each(|mini| kernel.mini_from_before(mini.netns, mini.tuple));
+    let mut pipeline = Pipeline::new(meta(TP_BTF), 1_000, 1_000);
+    let seed = Frame::Seed { sockets: Vec::new(), minis, until_ns: at(0.5), complete: true };
+    for frame in [seed, kernel.totals(), kernel.own_counters(&[kernel::NETNS])] {
+        apply(&mut pipeline, &frame);
+    }
+    let mut waiting: Vec<_> = named().map(|(life, name)| life.steps(name)).collect();
+    for pick in order.iter().cycle() {
+        waiting.retain(|steps| !steps.is_empty());
+        if waiting.is_empty() {
+            break;
+        }
+        match pick.get_mut(&mut waiting).pop_front().expect("it is not empty") {
+            MiniStep::Transition(seen) => kernel.transition(&seen),
+            MiniStep::Birth(mini) => kernel.birth(&mini, Fate::Written),
+            MiniStep::End(mini, end) => kernel.end(&mini, end, Fate::Written),
+        }
+    }
+    let frames = [kernel.records(), kernel.totals(), kernel.own_counters(&[kernel::NETNS])];
+    frames.iter().for_each(|frame| apply(&mut pipeline, frame));
+    snapshot(&mut pipeline, TICK_S)
 }
 
 fn apply(pipeline: &mut Pipeline, frame: &Frame) {

@@ -7,10 +7,17 @@ use std::{
     cell::Cell,
 };
 
-use common::kernel::{PaperKernel, Seen, TP_BTF, Task, at, meta, tick};
-use twtrace::{event::Tuple, frame::Frame, pipeline::Pipeline};
-use twtrace_common::TcpState::{
-    self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+use common::kernel::{Fate, PaperKernel, Seen, TP_BTF, Task, at, meta, tick};
+use twtrace::{
+    event::{ConnectEvent, MiniEvent, Tuple},
+    frame::Frame,
+    pipeline::Pipeline,
+};
+use twtrace_common::{
+    End,
+    TcpState::{
+        self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+    },
 };
 
 /// Connections open at the same time.
@@ -38,6 +45,13 @@ fn a_warm_pipeline_allocates_nothing() {
     let closers = snapshot.closers.expect("something was traced");
     let wanted = u64::from(OPEN) * (rounds as u64 + 2);
     assert_eq!(closers[0].active_closes, wanted, "and credited");
+    let time_wait = snapshot.time_wait.expect("mini-sockets were followed");
+    assert_eq!((time_wait.born, time_wait.now), (Some(wanted), Some(0)));
+    let lived = time_wait.lifetime_s.expect("they were").count;
+    let credited = closers[0].lifetime_s.as_ref().expect("they were").count;
+    assert_eq!((lived, credited), (wanted, wanted), "each had a closer and an end");
+    let searches = snapshot.port_search.expect("port searches were, too");
+    assert_eq!(searches.connect.latency_ns.count, wanted);
 }
 
 #[test]
@@ -54,12 +68,15 @@ fn apply_all(pipeline: &mut Pipeline, batches: &[Frame]) {
     }
 }
 
-/// Opens [`OPEN`] connections over loopback, then closes them: always the same addresses.
+/// Opens [`OPEN`] connections over loopback, closes them, and waits for their mini-sockets to end:
+/// always the same addresses.
 fn round(kernel: &mut PaperKernel) -> Frame {
     let client = Task::new(100, 1, b"client");
     let server = Task::new(200, 1, b"server");
     for port in 0..OPEN {
         step(kernel, port, true, Close, SynSent, Some(client));
+        let sk = address(port, true);
+        kernel.connect(&ConnectEvent { time_ns: at(0.1) + 4_000, sk }, Fate::Written);
         step(kernel, port, false, Listen, SynRecv, None);
         step(kernel, port, true, SynSent, Established, None);
         step(kernel, port, false, SynRecv, Established, None);
@@ -69,10 +86,38 @@ fn round(kernel: &mut PaperKernel) -> Frame {
         step(kernel, port, false, Established, CloseWait, None);
         step(kernel, port, true, FinWait1, FinWait2, None);
         step(kernel, port, false, CloseWait, LastAck, Some(server));
+        kernel.birth(&mini(port, at(0.1)), Fate::Written);
         step(kernel, port, true, FinWait2, Close, None);
         step(kernel, port, false, LastAck, Close, None);
     }
+    for port in 0..OPEN {
+        // Not all live equally long.
+        let end = if port % 5 == 0 { End::Reused } else { End::Expired };
+        kernel.end(&mini(port, at(60.1 + f64::from(port) / 100.0)), end, Fate::Written);
+    }
     kernel.records()
+}
+
+fn address(port: u16, is_client: bool) -> u64 {
+    u64::from(port) * 2 + u64::from(is_client)
+}
+
+/// The tuple of one end.
+fn tuple(port: u16, is_client: bool) -> Tuple {
+    let ends = [([1; 16], 30_000 + port), ([2; 16], 80)];
+    let [(laddr, lport), (raddr, rport)] = if is_client { ends } else { [ends[1], ends[0]] };
+    Tuple { laddr, raddr, lport, rport }
+}
+
+/// What the client's socket leaves.
+fn mini(port: u16, time_ns: u64) -> MiniEvent {
+    MiniEvent {
+        time_ns,
+        tw: address(port, true),
+        netns: common::kernel::NETNS,
+        substate: TcpState::TimeWait,
+        tuple: tuple(port, true),
+    }
 }
 
 fn step(
@@ -83,15 +128,18 @@ fn step(
     new: TcpState,
     current: Option<Task>,
 ) {
-    let ends = [([1; 16], 30_000 + port), ([2; 16], 80)];
-    let [(laddr, lport), (raddr, rport)] = if is_client { ends } else { [ends[1], ends[0]] };
+    let mut tuple = tuple(port, is_client);
+    if new == SynSent {
+        // It has none yet: connect searches for one.
+        tuple.lport = 0;
+    }
     kernel.transition(&Seen {
         time_ns: at(0.1),
-        sk: u64::from(port) * 2 + u64::from(is_client),
+        sk: address(port, is_client),
         netns: common::kernel::NETNS,
         old,
         new,
-        tuple: Tuple { laddr, raddr, lport, rport },
+        tuple,
         locked: current.is_some(),
         error: 0,
         shutdown: 3,

@@ -4,48 +4,64 @@ mod common;
 
 use common::{
     golden::assert_golden,
-    kernel::{self, CLASSIC, NETNS, PaperKernel, Seen, TP_BTF, Task, at, meta},
+    kernel::{self, CLASSIC, Fate, NETNS, PaperKernel, Seen, TP_BTF, Task, at, meta},
 };
 use twtrace::{
-    frame::{Frame, Meta, Population, ProcessFacts, Totals},
+    event::{BindEvent, ConnectEvent, MiniEvent},
+    frame::{Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini, Totals},
     pipeline::Pipeline,
     probes::{Capability, Hooks, Tier},
     stats::snapshot::Snapshot,
     view::{check, csv, json, text},
 };
 use twtrace_common::{
-    Counters, Outcome,
-    TcpState::{self, CloseWait, Established, FinWait1, LastAck, Listen, SynRecv, SynSent},
+    Counters, End, Outcome, Search,
+    TcpState::{
+        self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+        TimeWait,
+    },
     pair_index,
 };
 
 #[test]
 fn empty_run() {
     let kernel = PaperKernel::new(TP_BTF);
-    assert_views("empty", &run(meta(TP_BTF), 10, &[kernel.totals()], 1.0));
+    let frames = [kernel.totals(), kernel.own_counters(&[NETNS])];
+    assert_views("empty", &run(meta(TP_BTF), 10, &frames, 1.0));
 }
 
 #[test]
 fn busy_run() {
     let mut kernel = PaperKernel::new(TP_BTF);
+    let before = |port| common::fixture::tuple(&format!("10.0.0.1:{port}"), "10.0.0.2:443");
+    let minis = [50_000, 50_001].map(|port| SeedMini { netns: NETNS, tuple: before(port) });
+    minis.iter().for_each(|mini| kernel.mini_from_before(mini.netns, mini.tuple));
+    let seed =
+        Frame::Seed { sockets: vec![], minis: minis.to_vec(), until_ns: at(0.0), complete: true };
+    let first = [seed, kernel.totals(), kernel.own_counters(&[NETNS, NETNS + 200])];
     let (curl, nginx) = (Task::new(3_141, 1, b"curl"), Task::new(812, 2, b"nginx"));
     for port in 0..30 {
-        close(&mut kernel, port, curl, NETNS);
+        live(&mut kernel, port, curl, NETNS, TimeWait);
     }
     for port in 30..42 {
-        close(&mut kernel, port, nginx, NETNS + 200);
+        live(&mut kernel, port, nginx, NETNS + 200, FinWait2);
     }
-    let place = |task: Task, cgroup: &str, container: Option<&str>| ProcessFacts {
-        key: task.key,
-        cgroup: Some(cgroup.to_owned()),
-        container: container.map(str::to_owned),
-    };
+    let ends = [End::Expired, End::Expired, End::Reused, End::ReusedBound, End::Replaced];
+    for (port, end) in (0..).zip(ends.into_iter().chain([End::Reset, End::Aborted])) {
+        kernel.end(&mini(port, NETNS, TimeWait, 6.2 + f64::from(port)), end, Fate::Written);
+    }
+    kernel.end(&mini(30, NETNS + 200, TimeWait, 9.0), End::Expired, Fate::Written);
+    kernel.end(&mini(31, NETNS + 200, FinWait2, 9.5), End::FinWait2Timeout, Fate::Written);
+    kernel.end(&mini(29, NETNS, TimeWait, 9.6), End::Reset, Fate::Missed);
+    refused_and_searched(&mut kernel, nginx);
     let container = "3f4c".repeat(16);
     let places = Frame::Processes(vec![
         place(curl, "/user.slice/user-1000.slice", None),
         place(nginx, "/system.slice/docker.scope", Some(&container)),
     ]);
-    let frames = [kernel.records(), places, totals(1, 42, 0)];
+    let last =
+        [kernel.records(), places, kernel.totals(), kernel.own_counters(&[NETNS, NETNS + 200])];
+    let frames: Vec<Frame> = first.into_iter().chain(last).collect();
     assert_views("busy", &run(meta(TP_BTF), 10, &frames, 10.0));
 }
 
@@ -63,9 +79,25 @@ fn run_with_losses() {
 
 #[test]
 fn polling() {
-    let states = vec![(Established, 1_204), (Listen, 18), (TcpState::TimeWait, 28_211)];
-    let look = Frame::Population(Some(Population { states, time_wait: 28_214, complete: true }));
-    assert_views("polling", &run(meta(Hooks::POLLING), 10, &[look], 5.0));
+    let states = vec![(Established, 1_204), (Listen, 18), (TimeWait, 28_211)];
+    let mini = |cookie| {
+        // The first 150 are due between the two looks.
+        let expires_ms = if cookie < 150 { 500 } else { 30_000 };
+        PolledMini { netns: NETNS, cookie, substate: TimeWait, expires_ms }
+    };
+    let look = |seconds, cookies: std::ops::Range<u64>| {
+        Frame::Polled(Some(Polled {
+            time_ns: at(seconds),
+            until_ns: at(seconds + 0.01),
+            states: states.clone(),
+            minis: cookies.map(mini).collect(),
+            looked_at: vec![NETNS],
+            failed: Vec::new(),
+            complete: true,
+        }))
+    };
+    let looks = [look(4.0, 0..28_000), look(5.0, 200..28_214)];
+    assert_views("polling", &run(meta(Hooks::POLLING), 10, &looks, 5.0));
 }
 
 #[test]
@@ -74,7 +106,7 @@ fn classic_hook() {
     for port in 0..5 {
         close(&mut kernel, port, Task::new(3_141, 1, b"curl"), NETNS);
     }
-    let seen = seen(9, Established, TcpState::Close, None, NETNS);
+    let seen = seen(9, Established, Close, None, NETNS);
     kernel.transition(&Seen { time_ns: at(0.5), ..seen });
     let frames = [kernel.records(), kernel.totals()];
     assert_views("classic", &run(meta(CLASSIC), 10, &frames, 1.0));
@@ -143,7 +175,11 @@ fn what_check_found() {
         attached: why.is_none(),
         why: why.map(str::to_owned),
         fix: fix.map(str::to_owned),
-        cost: None,
+        cost: why.is_none().then_some(check::Cost {
+            runs_per_s: 184_160.4,
+            ns_per_run: Some(146.2),
+            core_pct: Some(2.692_4),
+        }),
     };
     let refused = hook(
         "tp_btf/inet_sock_set_state",
@@ -157,9 +193,10 @@ fn what_check_found() {
         lost: lost.map(str::to_owned),
     };
     let rest = [Capability::TimeWait, Capability::EndCause, Capability::PortSearch]
-        .map(|rest| capability(rest, None, Some("not traced by this version of twtrace")));
+        .map(|rest| capability(rest, None, Some("what it would give")));
     let report = |hooks, exact: Hooks, first| check::Report {
         kernel: "5.10.0-30-amd64".to_owned(),
+        measuring_ns: Some(63.4),
         hooks,
         capabilities: [first].into_iter().chain(rest.clone()).collect(),
         exactness: exact.exactness(),
@@ -167,7 +204,9 @@ fn what_check_found() {
     let tier = Some(Tier::Tracepoint);
     let lost = "network namespaces, who reset, why a connect failed";
     let first = capability(Capability::Transitions, tier, Some(lost));
-    assert_report("check_classic", &report(vec![refused, attached], CLASSIC, first));
+    let mut quiet = hook("cgroup/post_bind6", None, None);
+    quiet.cost = Some(check::Cost { runs_per_s: 0.0, ns_per_run: None, core_pct: None });
+    assert_report("check_classic", &report(vec![refused, attached, quiet], CLASSIC, first));
     let first = capability(Capability::Transitions, None, Some("closes, connects and closers"));
     assert_report("check_polling", &report(vec![], Hooks::POLLING, first));
 }
@@ -217,10 +256,56 @@ fn apply(pipeline: &mut Pipeline, frames: &[Frame], tick_s: f64) -> Snapshot {
     snapshot.expect("a tick gives a Snapshot")
 }
 
+fn place(task: Task, cgroup: &str, container: Option<&str>) -> ProcessFacts {
+    ProcessFacts {
+        key: task.key,
+        cgroup: Some(cgroup.to_owned()),
+        container: container.map(str::to_owned),
+    }
+}
+
+/// A connection that `task` opens, after a port search, and closes first; it leaves a mini-socket.
+fn live(kernel: &mut PaperKernel, port: u16, task: Task, netns: u32, substate: TcpState) {
+    let mut opens = seen(port, Close, SynSent, Some(task), netns);
+    opens.tuple.lport = 0;
+    kernel.transition(&opens);
+    // Most searches are short.
+    let latency_ns = if port % 10 == 9 { 3_456_000 } else { 1_800 + 10 * u64::from(port) };
+    let found = ConnectEvent { time_ns: opens.time_ns + latency_ns, sk: u64::from(port) };
+    kernel.connect(&found, Fate::Written);
+    kernel.transition(&seen(port, SynSent, Established, None, netns));
+    kernel.transition(&seen(port, Established, FinWait1, Some(task), netns));
+    kernel.transition(&seen(port, FinWait1, FinWait2, None, netns));
+    kernel.birth(&mini(port, netns, substate, 0.1), Fate::Written);
+    kernel.transition(&seen(port, FinWait2, Close, None, netns));
+}
+
+/// A close that leaves no mini-socket, a connect without a port, and some binds.
+fn refused_and_searched(kernel: &mut PaperKernel, task: Task) {
+    close(kernel, 100, task, NETNS + 200);
+    kernel.refuse(NETNS + 200);
+    kernel.transition(&seen(100, FinWait1, Close, None, NETNS + 200));
+    for (old, new, later_ns) in [(Close, SynSent, 0), (SynSent, Close, 250_000)] {
+        let mut seen = seen(101, old, new, Some(task), NETNS + 200);
+        seen.tuple.lport = 0;
+        kernel.transition(&Seen { time_ns: seen.time_ns + later_ns, ..seen });
+    }
+    for (search, latency_ns) in [(Search::Bind, 12_345), (Search::BindExplicit, 800)] {
+        let bind = BindEvent { netns: NETNS, search, latency_ns, owner: task.key };
+        kernel.bind(at(0.2), 8_080, &bind, &task);
+    }
+}
+
+/// The mini-socket of the connection of `port`.
+fn mini(port: u16, netns: u32, substate: TcpState, after_s: f64) -> MiniEvent {
+    let tuple = seen(port, FinWait2, Close, None, netns).tuple;
+    MiniEvent { time_ns: at(after_s), tw: u64::from(port), netns, substate, tuple }
+}
+
 /// A connection opened by `task`, which closes it first.
 fn close(kernel: &mut PaperKernel, port: u16, task: Task, netns: u32) {
     for (old, new, current) in [
-        (TcpState::Close, SynSent, Some(task)),
+        (Close, SynSent, Some(task)),
         (SynSent, Established, None),
         (Established, FinWait1, Some(task)),
     ] {
@@ -269,6 +354,13 @@ fn totals(scale: u64, active: u64, ring_full: u64) -> Frame {
         (Outcome::ResetRemote, 7),
     ] {
         counters.outcomes[outcome as usize] = count * scale;
+    }
+    counters.births = [20 * scale, 41 * scale];
+    for (end, count) in End::ALL.into_iter().zip(1..) {
+        counters.ends[end as usize] = count * scale / 2;
+    }
+    for (search, count) in Search::ALL.into_iter().zip([61, 12, 9, 1]) {
+        counters.searches[search as usize] = count * scale;
     }
     counters.ring_full = ring_full;
     Frame::Totals(Totals { by_netns: vec![(Some(NETNS), counters)], missed: Some(ring_full / 7) })

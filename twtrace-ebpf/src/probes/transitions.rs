@@ -13,6 +13,7 @@ use aya_ebpf::{
 use twtrace_common::{Change, TcpState};
 
 use crate::{
+    connecting,
     emit::{self, Seen},
     globals,
     memory::{Memory, Probed, Typed},
@@ -90,7 +91,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
     );
     let has_owner = change.has_owner();
     let owner = if has_owner { process::current::<M>() } else { process::NOBODY };
-    emit::transition(&Seen {
+    let seen = Seen {
         change,
         sk: sock.address(),
         netns,
@@ -98,7 +99,11 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         addresses: sock.addresses(),
         has_owner,
         owner,
-    });
+    };
+    if matches!(new, TcpState::SynSent) {
+        connecting::begins(&seen);
+    }
+    emit::transition(&seen);
 }
 
 /// The record's layout, the same on all kernels since 5.6; user space compares

@@ -1,29 +1,41 @@
 //! Executes a plan: loads the object, attaches what attaches, and says of each
 //! hook what became of it.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint, TracePoint},
+    programs::{
+        BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError,
+        ProgramFd, RawTracePoint, SockOps, TracePoint,
+    },
+    sys::SyscallError,
 };
 use log::debug;
-use twtrace_common::Offsets;
+use twtrace_common::{CALLERS, Caller, Offsets};
 use zerocopy::IntoBytes;
 
 use super::{
-    counters::Counters,
+    cost::{self, Costs},
+    counters::{Counted, Counters},
     log::ProgramLog,
     offsets,
     plan::{Candidate, Hook, Place, Step},
     preflight,
     refusal::Refusal,
     ring::Ring,
+    timewait::TimeWaitSymbols,
 };
 use crate::{
     host,
-    probes::{Capability, Tier},
+    probes::{Capability, Hooks, Tier},
 };
 
 /// The place of each field of `sock:inet_sock_set_state` that the program for
@@ -42,8 +54,8 @@ const RECORD_LAYOUT: [(&str, usize); 8] = [
 /// How the lines begin that follow the verifier's verdict.
 const VERIFIER_STATISTICS: [&str; 3] = ["verification time", "stack depth", "processed "];
 
-/// What the user decides about loading.
-#[derive(Clone, Copy, Debug)]
+/// What the user and the host decide about loading.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Size of the ring buffer in bytes; a power of two of at least a page.
     pub ring_bytes: u32,
@@ -51,6 +63,10 @@ pub struct Settings {
     pub netns_slots: u32,
     /// Trace only this network namespace.
     pub netns: Option<u32>,
+    /// What tells mini-sockets' timers from others; `None` if nothing does.
+    pub timewait: Option<TimeWaitSymbols>,
+    /// Root of the cgroup v2 hierarchy; `None` if there is none to attach to.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// What became of one hook.
@@ -75,11 +91,23 @@ pub struct Session {
     /// What the programs log; `None` if the object was built without it or
     /// nobody wants to see it.
     pub log: Option<ProgramLog>,
-    /// The hook that delivers transitions.
-    pub transitions: HookReport,
+    /// What the hooks deliver.
+    pub hooks: Hooks,
+    /// Whether the kernel's TW and TWKilled count births.
+    pub tw_counts_births: bool,
     /// Keeps the programs and their links alive; last, so that nothing that
     /// reads their maps outlives them.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
+}
+
+impl Session {
+    /// Watches for `window` what the programs cost.
+    ///
+    /// # Errors
+    /// As [`cost::measure`](super::cost): it takes `CAP_SYS_ADMIN`.
+    pub fn costs(&mut self, window: Duration) -> Result<Costs> {
+        cost::measure(&mut self.ebpf, window)
+    }
 }
 
 /// The outcome of a plan: programs at work, if any attached, and a report on
@@ -101,17 +129,20 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
     for step in steps {
         attempt.step(object, step, settings)?;
     }
-    let Some((mut ebpf, report, fd)) = attempt.working() else {
-        return Ok(Attached { session: None, reports: attempt.reports });
+    let reports = std::mem::take(&mut attempt.reports);
+    let Some((loaded, hooks, programs)) = attempt.working() else {
+        return Ok(Attached { session: None, reports });
     };
+    let Loaded { mut ebpf, tw_counts_births, .. } = loaded;
     let session = Session {
         ring: Ring::take(&mut ebpf, settings.ring_bytes)?,
-        counters: Counters::take(&mut ebpf, fd, counts_misses(report.hook.place))?,
+        counters: Counters::take(&mut ebpf, programs)?,
         log: ProgramLog::open(&mut ebpf),
-        transitions: report,
-        _ebpf: ebpf,
+        hooks,
+        tw_counts_births,
+        ebpf,
     };
-    Ok(Attached { session: Some(session), reports: attempt.reports })
+    Ok(Attached { session: Some(session), reports })
 }
 
 /// A plan in the course of its execution.
@@ -128,6 +159,8 @@ struct Loaded {
     ebpf: Ebpf,
     btf: Option<Btf>,
     no_offsets: Option<Refusal>,
+    tw_counts_births: bool,
+    cgroup: Option<PathBuf>,
 }
 
 impl Attempt {
@@ -137,23 +170,38 @@ impl Attempt {
         if self.working.contains_key(&capability) {
             return Ok(());
         }
-        let mut attached = Vec::new();
+        let (mut reports, mut programs) = (Vec::new(), Vec::new());
         for hook in hooks {
             let outcome = match &step.ruled_out {
                 Some(refusal) => Err(refusal.clone()),
                 None => self.attach(object, hook, settings)?,
             };
             let refusal = outcome.as_ref().err().cloned();
-            let report = HookReport { capability, tier, hook: *hook, refusal };
-            self.reports.push(report.clone());
-            attached.extend(outcome.ok().map(|fd| (report, fd)));
+            reports.push(HookReport { capability, tier, hook: *hook, refusal });
+            programs.extend(outcome);
         }
-        if attached.len() == hooks.len() {
-            self.working.insert(capability, attached);
-        } else if let Some(loaded) = &mut self.loaded {
-            attached.iter().for_each(|(report, _)| loaded.detach(&report.hook));
+        let missing = reports.iter().find(|report| report.refusal.is_some());
+        match missing.map(|report| report.hook.place) {
+            Some(missing) => self.detach(&mut reports, missing),
+            None => {
+                let hooks = reports.iter().cloned().zip(programs).collect();
+                self.working.insert(capability, hooks);
+            }
         }
+        self.reports.extend(reports);
         Ok(())
+    }
+
+    /// Detaches those of a candidate's hooks that attached, since `missing` did not.
+    fn detach(&mut self, reports: &mut [HookReport], missing: Place) {
+        let Some(loaded) = &mut self.loaded else {
+            return;
+        };
+        for report in reports.iter_mut().filter(|report| report.refusal.is_none()) {
+            loaded.detach(&report.hook);
+            report.refusal =
+                Some(Refusal::for_good(format!("of no use without {missing}: detached again")));
+        }
     }
 
     /// The hook's program, or why it did not attach.
@@ -180,10 +228,22 @@ impl Attempt {
         Ok(self.loaded.insert(loaded))
     }
 
-    /// The object and its transitions hook, if that is at work.
-    fn working(&mut self) -> Option<(Ebpf, HookReport, ProgramFd)> {
-        let (report, fd) = self.working.remove(&Capability::Transitions)?.pop()?;
-        Some((self.loaded.take()?.ebpf, report, fd))
+    /// The object, what it delivers, and its programs at work; `None` unless
+    /// transitions are among them, which give the others their meaning.
+    fn working(self) -> Option<(Loaded, Hooks, Vec<Counted>)> {
+        let tier = |capability| Some(self.working.get(&capability)?.first()?.0.tier);
+        let (transitions, _) = self.working.get(&Capability::Transitions)?.first()?;
+        let hooks = Hooks {
+            transitions: transitions.tier,
+            fields_known: transitions.hook.fields_known,
+            time_wait: tier(Capability::TimeWait),
+            port_search: tier(Capability::PortSearch),
+        };
+        let programs = self.working.into_values().flatten().map(|(report, fd)| Counted {
+            counts_misses: counts_misses(report.hook.place),
+            program: fd,
+        });
+        Some((self.loaded?, hooks, programs.collect()))
     }
 }
 
@@ -193,7 +253,14 @@ impl Loaded {
         let resolved = offsets::resolve(Path::new(preflight::KERNEL_BTF));
         let no_offsets =
             resolved.as_ref().err().map(|error| Refusal::for_good(format!("{error:#}")));
-        let offsets = resolved.unwrap_or(Offsets::UNRESOLVED);
+        let (offsets, tw_counts_births) = match resolved {
+            Ok(resolved) => (resolved.offsets, resolved.tw_counts_births),
+            Err(_) => (Offsets::UNRESOLVED, false),
+        };
+        let (handler, callers) = match &settings.timewait {
+            Some(symbols) => (symbols.handler, symbols.callers),
+            None => (0, [Caller::UNUSED; CALLERS]),
+        };
         // A counter that wakes at multiples of 2^64 never does.
         let wake_mask = Ring::wake_mask(settings.ring_bytes).unwrap_or(u64::MAX);
         let netns = settings.netns.unwrap_or(0);
@@ -202,6 +269,8 @@ impl Loaded {
             .override_global("OFFSETS", offsets.as_bytes(), true)
             .override_global("NETNS_FILTER", &netns, true)
             .override_global("WAKE_MASK", &wake_mask, true)
+            .override_global("TW_TIMER_HANDLER", &handler, true)
+            .override_global("TW_CALLERS", callers.as_bytes(), true)
             .map_max_entries("RECORDS", settings.ring_bytes)
             .map_max_entries("COUNTERS", settings.netns_slots)
             .map_max_entries("SLOTS", settings.netns_slots)
@@ -209,7 +278,8 @@ impl Loaded {
             .load(object)
             .context("cannot load the BPF object; a smaller --ring-size needs less memory")?;
         Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
-        Ok(Self { ebpf, btf, no_offsets })
+        let cgroup = settings.cgroup.clone();
+        Ok(Self { ebpf, btf, no_offsets, tw_counts_births, cgroup })
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<ProgramFd, Refusal> {
@@ -222,7 +292,7 @@ impl Loaded {
             check_record_layout(category, name)
                 .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
         }
-        self.load_and_attach(hook).map_err(|error| refusal(&error))
+        self.load_and_attach(hook).map_err(|error| refusal(hook.place, &error))
     }
 
     /// Takes a program out of the kernel again, its links with it.
@@ -231,6 +301,9 @@ impl Loaded {
             Some(Program::BtfTracePoint(program)) => program.unload(),
             Some(Program::RawTracePoint(program)) => program.unload(),
             Some(Program::TracePoint(program)) => program.unload(),
+            Some(Program::SockOps(program)) => program.unload(),
+            Some(Program::CgroupSock(program)) => program.unload(),
+            Some(Program::CgroupSockAddr(program)) => program.unload(),
             _ => Ok(()),
         };
         if let Err(error) = unloaded {
@@ -247,22 +320,66 @@ impl Loaded {
                 let program: &mut BtfTracePoint = program.try_into()?;
                 program.load(name, btf)?;
                 program.attach()?;
-                program.fd()?.try_clone().map_err(ProgramError::IOError)
             }
             Place::RawTracepoint(name) => {
                 let program: &mut RawTracePoint = program.try_into()?;
                 program.load()?;
                 program.attach(name)?;
-                program.fd()?.try_clone().map_err(ProgramError::IOError)
             }
             Place::Tracepoint(category, name) => {
                 let program: &mut TracePoint = program.try_into()?;
                 program.load()?;
                 program.attach(category, name)?;
-                program.fd()?.try_clone().map_err(ProgramError::IOError)
+            }
+            Place::Cgroup(_) => {
+                let root = self.cgroup.as_ref().ok_or(ProgramError::NotLoaded)?;
+                attach_to_cgroup(program, &File::open(root).map_err(ProgramError::IOError)?)?;
             }
         }
+        program.fd()?.try_clone().map_err(ProgramError::IOError)
     }
+}
+
+/// Attaches by a link, which lets other programs be and goes with its last
+/// descriptor: a twtrace that is killed leaves nothing behind. Every kernel that
+/// has a BPF ring buffer has such links.
+fn attach_to_cgroup(program: &mut Program, root: &File) -> Result<(), ProgramError> {
+    // The mode of attaching without a link; links always allow several, and
+    // take no other flag.
+    let mode = CgroupAttachMode::Single;
+    match program {
+        Program::SockOps(program) => attach_sock_ops(program, root, mode),
+        Program::CgroupSock(program) => attach_sock(program, root, mode),
+        Program::CgroupSockAddr(program) => attach_sock_addr(program, root, mode),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn attach_sock_ops(
+    program: &mut SockOps,
+    root: &File,
+    mode: CgroupAttachMode,
+) -> Result<(), ProgramError> {
+    program.load()?;
+    program.attach(root, mode).map(drop)
+}
+
+fn attach_sock(
+    program: &mut CgroupSock,
+    root: &File,
+    mode: CgroupAttachMode,
+) -> Result<(), ProgramError> {
+    program.load()?;
+    program.attach(root, mode).map(drop)
+}
+
+fn attach_sock_addr(
+    program: &mut CgroupSockAddr,
+    root: &File,
+    mode: CgroupAttachMode,
+) -> Result<(), ProgramError> {
+    program.load()?;
+    program.attach(root, mode).map(drop)
 }
 
 /// Whether the kernel refused a system call for want of rights. Capabilities
@@ -284,9 +401,22 @@ fn forbidden() -> Refusal {
 
 /// Why the kernel did not take a program, in one line; the verifier's whole
 /// log is for `-vv`.
-fn refusal(error: &ProgramError) -> Refusal {
-    let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return Refusal::for_good(format!("{:#}", anyhow::anyhow!("{error}")));
+fn refusal(place: Place, error: &ProgramError) -> Refusal {
+    let (io_error, verifier_log) = match error {
+        ProgramError::LoadError { io_error, verifier_log } => (io_error, verifier_log),
+        ProgramError::SyscallError(SyscallError { io_error, .. })
+            if is_exclusive(place, io_error) =>
+        {
+            return Refusal::new(
+                "another program has the root cgroup for itself (attached without \
+                 BPF_F_ALLOW_MULTI)",
+                "`bpftool cgroup show` on the root of cgroup v2 names it",
+            );
+        }
+        ProgramError::SyscallError(SyscallError { call, io_error }) => {
+            return Refusal::for_good(format!("{call} failed: {io_error}"));
+        }
+        _ => return Refusal::for_good(error.to_string()),
     };
     let log = verifier_log.to_string();
     debug!("the verifier said:\n{log}");
@@ -304,6 +434,13 @@ fn refusal(error: &ProgramError) -> Refusal {
         format!("the kernel refused the program ({io_error}): {verdict}"),
         "-vv shows the verifier's log",
     )
+}
+
+/// The kernel answers EPERM to a link where a program is attached without
+/// sharing
+/// ([`__cgroup_bpf_attach`](https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/cgroup.c)).
+fn is_exclusive(place: Place, error: &io::Error) -> bool {
+    matches!(place, Place::Cgroup(_)) && error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Whether this kernel counts the runs that a hook of this kind missed.

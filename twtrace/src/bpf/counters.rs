@@ -19,8 +19,15 @@ use crate::frame::Totals;
 pub struct Counters {
     counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
     slots: HashMap<MapData, u32, u32>,
-    program: ProgramFd,
-    counts_misses: bool,
+    programs: Vec<Counted>,
+}
+
+/// A program at work.
+pub struct Counted {
+    /// The program.
+    pub program: ProgramFd,
+    /// Whether the kernel counts the runs that programs of its kind missed.
+    pub counts_misses: bool,
 }
 
 impl Counters {
@@ -37,17 +44,11 @@ impl Counters {
         Ok(())
     }
 
-    /// Takes the maps out of `ebpf`; `program` is the one whose misses count, if
-    /// the kernel counts those of its kind.
-    pub(super) fn take(ebpf: &mut Ebpf, program: ProgramFd, counts_misses: bool) -> Result<Self> {
+    /// Takes the maps out of `ebpf`; `programs` are those whose misses count.
+    pub(super) fn take(ebpf: &mut Ebpf, programs: Vec<Counted>) -> Result<Self> {
         let counters = ebpf.take_map("COUNTERS").context("the BPF object has no map COUNTERS")?;
         let slots = ebpf.take_map("SLOTS").context("the BPF object has no map SLOTS")?;
-        Ok(Self {
-            counters: counters.try_into()?,
-            slots: slots.try_into()?,
-            program,
-            counts_misses,
-        })
+        Ok(Self { counters: counters.try_into()?, slots: slots.try_into()?, programs })
     }
 
     /// Reads all totals. Other CPUs go on counting meanwhile.
@@ -77,8 +78,14 @@ impl Counters {
         Ok(zerocopy::transmute!(sum))
     }
 
-    /// Times the program did not run because it was running on that CPU;
-    /// `None` on kernels that do not count it.
+    /// Times a program did not run because it was running on that CPU;
+    /// `None` on kernels that do not count it for all of them.
+    fn missed(&self) -> Option<u64> {
+        self.programs.iter().map(Counted::missed).sum()
+    }
+}
+
+impl Counted {
     /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/syscall.c#L2371-L2401>
     fn missed(&self) -> Option<u64> {
         if !self.counts_misses {

@@ -2,9 +2,10 @@
 //!
 //! [`preflight`] asks the host what it allows, [`plan`] turns that into what
 //! to try in which order (pure data), [`attach`] tries it, [`counters`] reads
-//! what the programs count, [`ring`] what they write.
+//! what the programs count, [`ring`] what they write, [`cost`] what they cost.
 
 pub mod attach;
+pub mod cost;
 pub mod counters;
 pub mod log;
 pub mod object;
@@ -13,3 +14,4 @@ pub mod plan;
 pub mod preflight;
 pub mod refusal;
 pub mod ring;
+pub mod timewait;

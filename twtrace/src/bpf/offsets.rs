@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use btf_rs::{Btf, BtfType, Member, Type};
 use twtrace_common::Offsets;
 
@@ -10,16 +10,31 @@ use twtrace_common::Offsets;
 /// recurse for ever.
 const MAX_NESTING: usize = 8;
 
+/// The programs copy so much of a mini-socket; see `twtrace-ebpf/src/mini.rs`.
+const MINI_COPIED: u64 = 160;
+
+/// What the kernel's types tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved {
+    /// Where its fields are.
+    pub offsets: Offsets,
+    /// Whether TcpExt's TW and TWKilled count births; before 5.18 they count
+    /// timers that fired, and a mini-socket remembers for which of the two.
+    pub tw_counts_births: bool,
+}
+
 /// Reads the kernel's BTF from `path` and finds all fields the programs read.
 ///
 /// # Errors
 /// BTF that cannot be parsed, or a kernel without one of the fields.
-pub fn resolve(path: &Path) -> Result<Offsets> {
+pub fn resolve(path: &Path) -> Result<Resolved> {
     let btf = Btf::from_file(path)
         .with_context(|| format!("cannot read kernel BTF from {}", path.display()))?;
     let at = |structure: &str, field: &str| offset(&btf, structure, field);
     let ipv6 = at("sock_common", "skc_v6_rcv_saddr").ok();
-    Ok(Offsets {
+    let tw_substate = at("inet_timewait_sock", "tw_substate")?;
+    ensure!(tw_substate < MINI_COPIED, "this kernel keeps tw_substate at {tw_substate}");
+    let offsets = Offsets {
         skc_family: at("sock_common", "skc_family")?,
         skc_num: at("sock_common", "skc_num")?,
         skc_dport: at("sock_common", "skc_dport")?,
@@ -38,9 +53,15 @@ pub fn resolve(path: &Path) -> Result<Offsets> {
         task_start_boottime: at("task_struct", "start_boottime")?,
         task_flags: at("task_struct", "flags")?,
         task_comm: at("task_struct", "comm")?,
+        timer_expires: at("timer_list", "expires")?,
+        timer_function: at("timer_list", "function")?,
+        tw_timer: at("inet_timewait_sock", "tw_timer")?,
+        tw_substate,
         has_ipv6: u64::from(ipv6.is_some()),
         has_current_task_btf: u64::from(has_helper(&btf, "BPF_FUNC_get_current_task_btf")),
-    })
+    };
+    let tw_counts_births = bits(&btf, "inet_timewait_sock", "tw_kill")?.is_empty();
+    Ok(Resolved { offsets, tw_counts_births })
 }
 
 /// Whether this kernel has a BPF helper: its types name them all.
@@ -55,6 +76,17 @@ fn has_helper(btf: &Btf, name: &str) -> bool {
 
 /// The byte offset of `path` (fields joined by dots) in `struct structure`.
 fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u64> {
+    match bits(btf, structure, path)?.as_slice() {
+        [] => bail!("this kernel's BTF has no field {path} in struct {structure}"),
+        [bits] if bits % 8 == 0 => Ok(bits / 8),
+        [_] => bail!("{structure}.{path} is a bit field on this kernel"),
+        // Two structs of one name: guessing would read something else.
+        _ => bail!("this kernel's BTF has several structs {structure} that differ in {path}"),
+    }
+}
+
+/// The bit offsets of `path` in all structs of that name, each once.
+fn bits(btf: &Btf, structure: &str, path: &str) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     for ty in btf.resolve_types_by_name(structure).unwrap_or_default() {
         if matches!(ty, Type::Struct(_))
@@ -64,13 +96,7 @@ fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u64> {
         }
     }
     found.dedup();
-    match found.as_slice() {
-        [] => bail!("this kernel's BTF has no field {path} in struct {structure}"),
-        [bits] if bits % 8 == 0 => Ok(bits / 8),
-        [_] => bail!("{structure}.{path} is a bit field on this kernel"),
-        // Two structs of one name: guessing would read something else.
-        _ => bail!("this kernel's BTF has several structs {structure} that differ in {path}"),
-    }
+    Ok(found)
 }
 
 /// The bit offset of a dotted path in a struct or union.

@@ -26,6 +26,8 @@ pub enum Place {
     RawTracepoint(&'static str),
     /// A tracepoint by its record, through perf and tracefs.
     Tracepoint(&'static str, &'static str),
+    /// A cgroup hook of the root of the v2 hierarchy, so that it sees the whole host.
+    Cgroup(&'static str),
 }
 
 impl fmt::Display for Place {
@@ -34,6 +36,7 @@ impl fmt::Display for Place {
             Self::BtfTracepoint(name) => write!(f, "tp_btf/{name}"),
             Self::RawTracepoint(name) => write!(f, "raw_tp/{name}"),
             Self::Tracepoint(category, name) => write!(f, "tp/{category}/{name}"),
+            Self::Cgroup(name) => write!(f, "cgroup/{name}"),
         }
     }
 }
@@ -45,8 +48,18 @@ pub struct Hook {
     pub program: &'static str,
     /// Where it goes.
     pub place: Place,
-    /// Whether it can read the socket and the task.
+    /// Whether it reads the socket and the task, at offsets from kernel BTF.
     pub fields_known: bool,
+}
+
+impl Hook {
+    const fn tp_btf(program: &'static str, name: &'static str) -> Self {
+        Self { program, place: Place::BtfTracepoint(name), fields_known: true }
+    }
+
+    const fn cgroup(program: &'static str, name: &'static str) -> Self {
+        Self { program, place: Place::Cgroup(name), fields_known: true }
+    }
 }
 
 /// Hooks that together give one capability; all of them must attach.
@@ -60,11 +73,7 @@ pub struct Candidate {
     pub hooks: &'static [Hook],
 }
 
-const STATE_TP_BTF: Hook = Hook {
-    program: "state_tp_btf",
-    place: Place::BtfTracepoint("inet_sock_set_state"),
-    fields_known: true,
-};
+const STATE_TP_BTF: Hook = Hook::tp_btf("state_tp_btf", "inet_sock_set_state");
 const STATE_RAW_TP: Hook = Hook {
     program: "state_raw_tp",
     place: Place::RawTracepoint("inet_sock_set_state"),
@@ -76,11 +85,31 @@ const STATE_TP: Hook = Hook {
     fields_known: false,
 };
 
+/// Ends first: a birth whose end nobody watches would never end.
+const TW_TIMER: [Hook; 3] = [
+    Hook::tp_btf("tw_timer_expire", "timer_expire_entry"),
+    Hook::tp_btf("tw_timer_cancel", "timer_cancel"),
+    Hook::tp_btf("tw_timer_start", "timer_start"),
+];
+/// Ends of searches first: a search whose end nobody watches looks failed.
+const PORT_BRACKET: [Hook; 5] = [
+    Hook::cgroup("connect_found", "sock_ops"),
+    Hook::cgroup("post_bind4", "post_bind4"),
+    Hook::cgroup("post_bind6", "post_bind6"),
+    Hook::cgroup("bind4", "bind4"),
+    Hook::cgroup("bind6", "bind6"),
+];
+
 /// All there is to try, best first within a tier.
+///
+/// What follows a transition comes before transitions: a close whose birth
+/// nobody watches looks refused.
 ///
 /// Transitions are tracepoints on every tier; what differs is which of them a
 /// kernel of that tier has.
 pub const CANDIDATES: &[Candidate] = &[
+    Candidate { capability: Capability::TimeWait, tier: Tier::Tracepoint, hooks: &TW_TIMER },
+    Candidate { capability: Capability::PortSearch, tier: Tier::Tracepoint, hooks: &PORT_BRACKET },
     transitions(Tier::Fentry, &[STATE_TP_BTF]),
     transitions(Tier::Kprobe, &[STATE_RAW_TP]),
     transitions(Tier::Kprobe, &[STATE_TP]),
@@ -126,32 +155,46 @@ fn is_wanted(candidate: &Candidate, wanted: Wanted) -> bool {
 }
 
 fn rule_out(host: &HostAllows, candidate: &Candidate, netns_filter: bool) -> Option<Refusal> {
-    if let Some(refusal) = &host.no_bpf {
-        return Some(refusal.clone());
+    let needs = match candidate.capability {
+        Capability::TimeWait => &host.no_symbols,
+        Capability::PortSearch => &host.no_cgroup,
+        Capability::Transitions | Capability::EndCause => &None,
+    };
+    let hooks = || candidate.hooks.iter().find_map(|hook| rule_out_hook(host, hook, netns_filter));
+    host.no_bpf.clone().or_else(hooks).or_else(|| needs.clone())
+}
+
+fn rule_out_hook(host: &HostAllows, hook: &Hook, netns_filter: bool) -> Option<Refusal> {
+    if hook.fields_known {
+        host.no_btf.clone()
+    } else if netns_filter {
+        Some(Refusal::for_good(format!(
+            "{} cannot tell network namespaces apart, which --netns asks for",
+            hook.place
+        )))
+    } else {
+        host.no_tracefs.clone()
     }
-    candidate.hooks.iter().find_map(|hook| {
-        if hook.fields_known {
-            host.no_btf.clone()
-        } else if netns_filter {
-            Some(Refusal::for_good(format!(
-                "{} cannot tell network namespaces apart, which --netns asks for",
-                hook.place
-            )))
-        } else {
-            host.no_tracefs.clone()
-        }
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: HostAllows = HostAllows { no_bpf: None, no_btf: None, no_tracefs: None };
+    const ALL: HostAllows = HostAllows {
+        no_bpf: None,
+        no_btf: None,
+        no_tracefs: None,
+        no_symbols: None,
+        no_cgroup: None,
+        timewait: None,
+        cgroup: None,
+    };
 
     fn first(host: &HostAllows, wanted: Wanted, netns_filter: bool) -> Option<Place> {
         plan(host, wanted, netns_filter)
             .into_iter()
+            .filter(|step| step.candidate.capability == Capability::Transitions)
             .find(|step| step.ruled_out.is_none())
             .map(|step| step.candidate.hooks[0].place)
     }
@@ -185,6 +228,16 @@ mod tests {
         let steps = plan(&host, Wanted::Auto, false);
         assert!(!steps.is_empty());
         assert!(steps.iter().all(|step| step.ruled_out == Some(refusal.clone())));
+    }
+
+    #[test]
+    fn a_missing_right_costs_its_own_capability_alone() {
+        let refusal = Refusal::for_good("no cgroup v2");
+        let host = HostAllows { no_cgroup: Some(refusal.clone()), ..ALL };
+        for step in plan(&host, Wanted::Auto, false) {
+            let is_port_search = step.candidate.capability == Capability::PortSearch;
+            assert_eq!(step.ruled_out, is_port_search.then(|| refusal.clone()));
+        }
     }
 
     #[test]

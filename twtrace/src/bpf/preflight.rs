@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, timewait::TimeWaitSymbols};
 use crate::host::{self, Capabilities, Capability};
 
 /// Where the kernel publishes its types.
@@ -21,20 +21,53 @@ pub struct HostAllows {
     pub no_btf: Option<Refusal>,
     /// Of tracepoints by record.
     pub no_tracefs: Option<Refusal>,
+    /// Of telling mini-sockets' timers from others.
+    pub no_symbols: Option<Refusal>,
+    /// Of cgroup hooks.
+    pub no_cgroup: Option<Refusal>,
+    /// What tells mini-sockets' timers from others.
+    pub timewait: Option<TimeWaitSymbols>,
+    /// Root of the cgroup v2 hierarchy.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl HostAllows {
     /// Asks the running host.
     pub fn probe() -> Self {
         let release = host::read().kernel;
+        let rights = host::capabilities();
+        let (timewait, no_symbols) = either(TimeWaitSymbols::find());
+        let (cgroup, no_cgroup) = either(cgroup(rights));
         Self {
             no_bpf: too_old(&release)
-                .or_else(|| missing_rights(host::capabilities()))
+                .or_else(|| missing_rights(rights))
                 .or_else(|| locked_down(host::lockdown().as_deref())),
             no_btf: (!Path::new(KERNEL_BTF).exists()).then(no_btf),
             no_tracefs: tracefs().is_none().then(no_tracefs),
+            no_symbols,
+            no_cgroup,
+            timewait,
+            cgroup,
         }
     }
+}
+
+fn either<T>(found: Result<T, Refusal>) -> (Option<T>, Option<Refusal>) {
+    match found {
+        Ok(found) => (Some(found), None),
+        Err(refusal) => (None, Some(refusal)),
+    }
+}
+
+/// The root of the cgroup v2 hierarchy, if programs may be attached there.
+fn cgroup(rights: Capabilities) -> Result<PathBuf, Refusal> {
+    if !rights.has(Capability::NetAdmin) && !rights.has(Capability::SysAdmin) {
+        return Err(Refusal::new(
+            "cgroup hooks need CAP_NET_ADMIN",
+            "run as root, or give cap_net_admin to the binary too",
+        ));
+    }
+    host::cgroup_v2_root().map_err(|error| Refusal::for_good(format!("{error:#}")))
 }
 
 /// Where tracefs is mounted.

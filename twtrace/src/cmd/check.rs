@@ -3,52 +3,62 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
+use log::warn;
 
 use crate::{
-    bpf::attach::{Attached, HookReport},
+    bpf::{
+        attach::{Attached, HookReport},
+        cost::Costs,
+    },
     config::Check,
     host,
     probes::{Capability, Hooks, Tier},
-    view::check::{self, CapabilityLine, HookLine, Report},
+    view::check::{self, CapabilityLine, Cost, HookLine, Report},
 };
 
 /// Some capability has no hook.
 const FINDINGS: u8 = 1;
+/// How long the programs are watched for what they cost.
+const WATCHED: Duration = Duration::from_secs(1);
 
-/// Attaches everything as `top` would, reports, and detaches.
+/// Attaches everything as `top` would, watches what it costs, and detaches.
 ///
 /// # Errors
 /// An object that cannot be loaded, output that cannot be written.
 pub fn run(config: &Check) -> Result<ExitCode> {
-    let attached = super::attach(&config.trace)?;
-    let report = report(&attached);
+    let mut attached = super::attach(&config.trace)?;
+    let costs = costs(&mut attached);
+    let report = report(&attached, costs.as_ref());
     drop(attached);
     let text = if config.json { check::json(&report)? } else { check::text(&report) };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
-    let traced = report.capabilities.iter().any(|line| line.tier.is_some());
-    Ok(if traced { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+    let complete = report.capabilities.iter().all(|line| line.lost.is_none());
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
-fn report(attached: &Attached) -> Report {
-    let hooks = match &attached.session {
-        Some(session) => Hooks {
-            transitions: session.transitions.tier,
-            fields_known: session.transitions.hook.fields_known,
-        },
-        None => Hooks::POLLING,
-    };
+/// `None` if nothing is attached or nothing may be measured.
+fn costs(attached: &mut Attached) -> Option<Costs> {
+    let measured = attached.session.as_mut()?.costs(WATCHED);
+    measured.map_err(|error| warn!("costs are unavailable: {error:#}")).ok()
+}
+
+fn report(attached: &Attached, costs: Option<&Costs>) -> Report {
+    let hooks = attached.session.as_ref().map_or(Hooks::POLLING, |session| session.hooks);
     Report {
         kernel: host::read().kernel,
-        hooks: attached.reports.iter().map(hook).collect(),
+        measuring_ns: costs.and_then(|costs| costs.measuring_ns),
+        hooks: attached.reports.iter().map(|report| hook(report, costs)).collect(),
         capabilities: Capability::ALL.map(|capability| self::capability(capability, hooks)).into(),
         exactness: hooks.exactness(),
     }
 }
 
-fn hook(report: &HookReport) -> HookLine {
+fn hook(report: &HookReport, costs: Option<&Costs>) -> HookLine {
+    let measured = costs.and_then(|costs| costs.by_program.get(report.hook.program));
     HookLine {
         name: report.hook.place.to_string(),
         capability: report.capability,
@@ -56,22 +66,30 @@ fn hook(report: &HookReport) -> HookLine {
         attached: report.refusal.is_none(),
         why: report.refusal.as_ref().map(|refusal| refusal.why.clone()),
         fix: report.refusal.as_ref().and_then(|refusal| refusal.fix.clone()),
-        cost: None,
+        cost: measured.filter(|_| report.refusal.is_none()).map(|cost| Cost {
+            runs_per_s: cost.runs_per_s,
+            ns_per_run: cost.ns_per_run,
+            core_pct: cost.ns_per_run.map(|ns| cost.runs_per_s * ns / 1e7),
+        }),
     }
 }
 
 fn capability(capability: Capability, hooks: Hooks) -> CapabilityLine {
-    let (tier, lost) = match capability {
-        Capability::Transitions if hooks.transitions == Tier::None => {
-            (None, Some("closes, connects and closers; states come from sock_diag"))
+    let tier = hooks.tier(capability);
+    let lost = match (capability, tier) {
+        (Capability::Transitions, None) => {
+            Some("closes, connects and closers; states come from sock_diag")
         }
-        Capability::Transitions => (
-            Some(hooks.transitions),
-            (!hooks.fields_known).then_some(
-                "network namespaces, who reset, why a connect failed, when a process started",
-            ),
-        ),
-        _ => (None, Some("not traced by this version of twtrace")),
+        (Capability::Transitions, Some(_)) if !hooks.fields_known => {
+            Some("network namespaces, who reset, why a connect failed, when a process started")
+        }
+        (Capability::TimeWait, None) => Some("births, ends and lifetimes of TIME_WAIT sockets"),
+        (Capability::TimeWait, Some(Tier::None)) => {
+            Some("what lives and ends between two looks; lifetimes and whose they are")
+        }
+        (Capability::EndCause, None) => Some("what ended each TIME_WAIT socket"),
+        (Capability::PortSearch, None) => Some("searches for a local port and their latency"),
+        _ => None,
     };
     CapabilityLine { capability, tier, lost: lost.map(str::to_owned) }
 }

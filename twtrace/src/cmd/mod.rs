@@ -27,7 +27,7 @@ fn attach(trace: &Trace) -> Result<Attached> {
     let object = object::bytes(trace.object.as_deref())?;
     let host = HostAllows::probe();
     let steps = plan::plan(&host, trace.wanted, trace.netns.is_some());
-    let attached = attach::attach(&object, &steps, &settings(trace))?;
+    let attached = attach::attach(&object, &steps, &settings(trace, host))?;
     for report in &attached.reports {
         match &report.refusal {
             None => info!("{} attached", report.hook.place),
@@ -38,11 +38,17 @@ fn attach(trace: &Trace) -> Result<Attached> {
 }
 
 /// Twice as many slots as there are namespaces; one, if only one is traced.
-fn settings(trace: &Trace) -> Settings {
+fn settings(trace: &Trace, host: HostAllows) -> Settings {
     let known = match trace.netns {
         Some(_) => 0,
         None => host::list().map_or(0, |list| list.found.len()),
     };
     let slots = (1 + SPARE_SLOTS + 2 * known).min(MAX_SLOTS);
-    Settings { ring_bytes: trace.ring_bytes, netns_slots: slots as u32, netns: trace.netns }
+    Settings {
+        ring_bytes: trace.ring_bytes,
+        netns_slots: slots as u32,
+        netns: trace.netns,
+        timewait: host.timewait,
+        cgroup: host.cgroup,
+    }
 }

@@ -40,10 +40,10 @@ pub struct Cgroups {
 
 /// A mount of the v2 hierarchy, or of a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+pub(super) struct Mount {
     /// The cgroup that is mounted, as a path in the hierarchy; empty for its root.
     root: String,
-    point: PathBuf,
+    pub(super) point: PathBuf,
 }
 
 impl Cgroups {
@@ -153,7 +153,7 @@ fn child_directories(parent: &Path) -> Vec<(u64, String)> {
 /// The cgroup2 mounts of a mountinfo table
 /// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)),
 /// those of more of the hierarchy first.
-fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
+pub(super) fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
         let mut fields = left.split(' ').skip(3);

@@ -1,19 +1,25 @@
-//! What the host says without BPF: network namespaces, sock_diag,
-//! processes, cgroups, and the facts that name a host and a boot.
+//! What the host says without BPF: network namespaces, sock_diag, TCP counters,
+//! processes, cgroups, kernel addresses, and the facts that name a host and a boot.
 //!
 //! Everything here reads on request and keeps nothing, except [`Cgroups`],
 //! which caches names. Nothing here needs a right to work on the caller's own
 //! network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
-//! namespace) and `CAP_SYS_PTRACE` (to look at other users' processes).
+//! namespace) and `CAP_SYS_PTRACE` (to look at other users' processes). Kernel
+//! addresses cost `CAP_SYSLOG`.
 
+mod cgroup_root;
 mod cgroups;
+mod counters;
 mod facts;
 mod limits;
 mod netns;
 mod processes;
 mod sock_diag;
+mod symbols;
 
+pub use cgroup_root::cgroup_v2_root;
 pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
+pub use counters::{NetnsCounters, TCP_COUNTERS, tcp_counters};
 pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
@@ -22,3 +28,4 @@ pub use limits::raise_file_limit;
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use processes::{cgroup, same_start, start_time_ns};
 pub use sock_diag::{ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, tcp_sockets, visit_tcp_sockets};
+pub use symbols::{CodeRange, Symbols, SymbolsError};

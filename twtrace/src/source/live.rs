@@ -6,10 +6,20 @@ use anyhow::{Context, Result};
 use bytes::BytesMut;
 use log::info;
 use tokio::sync::mpsc;
-use twtrace_common::TransitionRecord;
+use twtrace_common::{Counters, TransitionRecord};
 
-use super::{Pace, Source, Stop, processes::ProcessFinder, seeding};
-use crate::{bpf::attach::Session, frame::Frame, host, probes::Hooks};
+use super::{
+    Pace, Source, Stop,
+    kernel_counters::KernelReader,
+    processes::ProcessFinder,
+    seeding::{self, Wanted},
+};
+use crate::{
+    bpf::attach::Session,
+    frame::{Frame, KernelCounters, Totals},
+    host,
+    probes::Capability,
+};
 
 /// Records are handed on in batches of about this many bytes, the size of a
 /// frame on disk.
@@ -27,16 +37,27 @@ const SEEDING_SLEEP: Duration = Duration::from_millis(5);
 /// # Errors
 /// No thread, no file descriptor.
 pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result<Source> {
-    let report = &session.transitions;
-    let hooks = Hooks { transitions: report.tier, fields_known: report.hook.fields_known };
-    Source::start("ring-reader", hooks, move |sender, stop| {
-        Reader::new(session, sender, interval).run(netns, hooks.fields_known, &stop)
+    let hooks = session.hooks;
+    let meta = super::meta(hooks, netns, hooks.fields_known.then_some(session.tw_counts_births));
+    let kernel = KernelReader::new(meta.home_netns, netns);
+    let wanted = Wanted {
+        netns,
+        netns_known: hooks.fields_known,
+        minis: hooks.tier(Capability::EndCause).is_some(),
+    };
+    Source::start("ring-reader", meta, move |sender, stop| {
+        Reader::new(session, kernel, sender, interval).run(wanted, &stop)
     })
 }
+
+/// How often totals are read again that changed while the kernel's own
+/// counters were read; on a busy host none of the readings agrees to the unit.
+const TRIES_TO_AGREE: u32 = 3;
 
 /// Reads the ring. See the module's documentation.
 struct Reader {
     session: Session,
+    kernel: KernelReader,
     sender: mpsc::Sender<Frame>,
     /// Frames that wait for the seeds, which must come before them.
     held: Option<Vec<Frame>>,
@@ -49,9 +70,15 @@ struct Reader {
 struct Gone;
 
 impl Reader {
-    fn new(session: Session, sender: mpsc::Sender<Frame>, interval: Duration) -> Self {
+    fn new(
+        session: Session,
+        kernel: KernelReader,
+        sender: mpsc::Sender<Frame>,
+        interval: Duration,
+    ) -> Self {
         Self {
             session,
+            kernel,
             sender,
             held: Some(Vec::new()),
             pace: Pace::new(interval),
@@ -60,8 +87,9 @@ impl Reader {
         }
     }
 
-    fn run(mut self, netns: Option<u32>, netns_known: bool, stop: &Stop) -> Result<()> {
-        let mut stopping = self.seed(netns, netns_known, stop)?;
+    fn run(mut self, wanted: Wanted, stop: &Stop) -> Result<()> {
+        self.first_counters()?;
+        let mut stopping = self.seed(wanted, stop)?;
         loop {
             if self.drain().is_err() {
                 return Ok(());
@@ -81,10 +109,10 @@ impl Reader {
     /// Reads the sockets that exist in a thread of its own, which may take a
     /// second on a large host, and empties the ring meanwhile. Returns whether
     /// the end was asked for before all were read: then they are left out.
-    fn seed(&mut self, netns: Option<u32>, netns_known: bool, stop: &Stop) -> Result<bool> {
+    fn seed(&mut self, wanted: Wanted, stop: &Stop) -> Result<bool> {
         let seeding = thread::Builder::new()
             .name("seeding".to_owned())
-            .spawn(move || seeding::seeds(netns, netns_known))
+            .spawn(move || seeding::seeds(wanted))
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
         let mut stopping = false;
         while !seeding.is_finished() && !stopping {
@@ -94,10 +122,12 @@ impl Reader {
         }
         let seeds =
             if stopping { seeding::Seeds::default() } else { seeding.join().unwrap_or_default() };
-        info!("attached, with {} sockets seeded", seeds.sockets.len());
+        let (sockets, minis) = (seeds.sockets.len(), seeds.minis.len());
+        info!("attached, with {sockets} sockets and {minis} mini-sockets seeded");
         let held = self.held.take().unwrap_or_default();
         let seed = Frame::Seed {
             sockets: seeds.sockets,
+            minis: seeds.minis,
             until_ns: host::monotonic_ns(),
             complete: seeds.complete,
         };
@@ -142,12 +172,42 @@ impl Reader {
     /// Totals are read after the ring was emptied, so that rows never sum to
     /// more than the totals above them.
     fn tick(&mut self, now_ns: u64) -> Result<Result<(), Gone>> {
-        let totals = self.session.counters.read()?;
+        let (totals, kernel) = self.counters(KernelReader::of_interest)?;
         let facts = self.processes.second_look(now_ns);
         Ok(self
             .facts(facts)
             .and_then(|()| self.send(Frame::Totals(totals)))
+            .and_then(|()| self.send(Frame::Kernel(kernel)))
             .and_then(|()| self.send(super::tick(now_ns))))
+    }
+
+    /// What the kernel's own counters are compared with from now on.
+    fn first_counters(&mut self) -> Result<()> {
+        let (totals, kernel) = self.counters(|reader, _| reader.all())?;
+        for frame in [Frame::Totals(totals), Frame::Kernel(kernel)] {
+            // Held frames have no reader that could be gone.
+            let _ = self.send(frame);
+        }
+        Ok(())
+    }
+
+    /// Our totals and the kernel's, of one moment if there is a quiet one.
+    fn counters(
+        &self,
+        kernel: impl Fn(&KernelReader, &Totals) -> Vec<KernelCounters>,
+    ) -> Result<(Totals, Vec<KernelCounters>)> {
+        let mut totals = self.session.counters.read()?;
+        let mut read = kernel(&self.kernel, &totals);
+        for _ in 1..TRIES_TO_AGREE {
+            let after = self.session.counters.read()?;
+            let is_quiet = minis(&totals).eq(minis(&after));
+            totals = after;
+            if is_quiet {
+                break;
+            }
+            read = kernel(&self.kernel, &totals);
+        }
+        Ok((totals, read))
     }
 
     fn send(&mut self, frame: Frame) -> Result<(), Gone> {
@@ -159,4 +219,15 @@ impl Reader {
             None => self.sender.blocking_send(frame).map_err(|_| Gone),
         }
     }
+}
+
+/// The counts that the kernel's are compared with.
+fn minis(totals: &Totals) -> impl Iterator<Item = (Option<u32>, u64, u64)> {
+    let sums = |counters: &Counters| {
+        (counters.births.iter().sum::<u64>(), counters.ends.iter().sum::<u64>())
+    };
+    totals.by_netns.iter().map(move |(netns, counters)| {
+        let (births, ends) = sums(counters);
+        (*netns, births, ends)
+    })
 }

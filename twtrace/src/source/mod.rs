@@ -4,6 +4,7 @@
 //! channel: when the pipeline is behind, the source waits, and what then finds
 //! no room in the ring is counted there.
 
+mod kernel_counters;
 pub mod live;
 pub mod netlink;
 mod processes;
@@ -45,12 +46,11 @@ impl Source {
     /// end early when the receiver is gone.
     fn start(
         name: &str,
-        hooks: Hooks,
+        meta: Meta,
         work: impl FnOnce(mpsc::Sender<Frame>, Stop) -> Result<()> + Send + 'static,
     ) -> Result<Self> {
         let stop = Stop::new()?;
         let (sender, frames) = mpsc::channel(QUEUED_FRAMES);
-        let meta = meta(hooks);
         let raised = stop.clone();
         let thread = thread::Builder::new()
             .name(name.to_owned())
@@ -76,7 +76,8 @@ impl Source {
     }
 }
 
-fn meta(hooks: Hooks) -> Meta {
+/// What a run with `hooks` is, from now on, in one namespace or on the whole host.
+fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta {
     let facts = host::read();
     let clock = host::ClockAnchor::read();
     Meta {
@@ -86,6 +87,8 @@ fn meta(hooks: Hooks) -> Meta {
         started_ns: clock.monotonic_ns,
         wall_at_boot_ns: clock.wall_ns.saturating_sub(clock.boot_ns),
         hooks,
+        home_netns: only.or_else(|| host::own().ok().map(|own| own.inode)),
+        tw_counts_births,
     }
 }
 

@@ -1,32 +1,40 @@
 //! The `none` tier: where no BPF is allowed, sock_diag is asked every interval.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::Result;
 use log::warn;
 use twtrace_common::TcpState;
 
-use super::{Pace, Source, seeding};
+use super::{Pace, Source, kernel_counters::KernelReader, seeding};
 use crate::{
-    frame::{Frame, Population},
-    host,
+    bpf::{offsets, preflight},
+    frame::{Frame, Polled, PolledMini},
+    host::{self, Netns, Socket},
     probes::Hooks,
 };
 
-/// Starts polling; a look at all sockets and a tick come every `interval`.
+/// Starts polling: the first look at all sockets comes at once, another and a
+/// tick every `interval`.
 ///
 /// # Errors
 /// No thread, no file descriptor.
 pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
-    Source::start("sock-diag", Hooks::POLLING, move |sender, stop| {
-        let mut poller = Poller::default();
+    let meta = super::meta(Hooks::POLLING, netns, tw_counts_births());
+    let kernel = KernelReader::new(meta.home_netns, netns);
+    Source::start("sock-diag", meta, move |sender, stop| {
+        let mut poller = Poller::new(netns);
         let mut pace = Pace::new(interval);
+        // What is there already, and what the kernel has counted until then.
+        let mut frames = vec![poller.look(), Frame::Kernel(kernel.all())];
         let mut stopping = false;
         loop {
             if pace.is_due(host::monotonic_ns()) || stopping {
-                let look = Frame::Population(poller.population(netns));
-                let tick = super::tick(host::monotonic_ns());
-                if sender.blocking_send(look).is_err() || sender.blocking_send(tick).is_err() {
+                frames.extend([Frame::Kernel(kernel.all()), poller.look()]);
+                frames.push(super::tick(host::monotonic_ns()));
+            }
+            for frame in frames.drain(..) {
+                if sender.blocking_send(frame).is_err() {
                     return Ok(());
                 }
             }
@@ -38,33 +46,78 @@ pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
     })
 }
 
+/// By the kernel's types, which anybody may read; `None` on a kernel without.
+fn tw_counts_births() -> Option<bool> {
+    let resolved = offsets::resolve(Path::new(preflight::KERNEL_BTF));
+    resolved.ok().map(|resolved| resolved.tw_counts_births)
+}
+
 /// Asks sock_diag, and says once what it did not answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Poller {
+    only: Option<u32>,
     warned: bool,
 }
 
 impl Poller {
-    /// All sockets of the host, or of one namespace, counted; `None` if no
-    /// namespace could be looked at.
-    fn population(&mut self, only: Option<u32>) -> Option<Population> {
-        let mut states: BTreeMap<TcpState, u64> = BTreeMap::new();
-        let mut time_wait = 0;
-        let failed = seeding::look(only, |netns| {
-            host::visit_tcp_sockets(netns, host::ALL_STATES, |socket| {
-                *states.entry(socket.state).or_default() += 1;
-                time_wait += u64::from(socket.mini);
-            })
-            .map(drop)
-        });
-        let complete = failed.first.is_none();
-        if let Some(first) = failed.first.filter(|_| !std::mem::replace(&mut self.warned, true)) {
+    fn new(only: Option<u32>) -> Self {
+        Self { only, warned: false }
+    }
+
+    /// All sockets of the host, or of one namespace; `None` if no namespace
+    /// could be looked at.
+    fn look(&mut self) -> Frame {
+        let mut look = Look::default();
+        let time_ns = host::monotonic_ns();
+        let looked = seeding::look(self.only, |netns| look.at(netns));
+        let complete = looked.first.is_none();
+        if let Some(first) = looked.first.filter(|_| !std::mem::replace(&mut self.warned, true)) {
             warn!("some sockets are left out: {first}");
         }
-        (failed.looked_at > 0).then(|| Population {
-            states: states.into_iter().collect(),
-            time_wait,
+        Frame::Polled((looked.looked_at > 0).then(|| Polled {
+            time_ns,
+            until_ns: host::monotonic_ns(),
+            states: look.states.into_iter().collect(),
+            minis: look.minis,
+            looked_at: look.looked_at,
+            failed: look.failed,
             complete,
-        })
+        }))
+    }
+}
+
+/// What one look shows.
+#[derive(Debug, Default)]
+struct Look {
+    states: BTreeMap<TcpState, u64>,
+    minis: Vec<PolledMini>,
+    looked_at: Vec<u32>,
+    failed: Vec<u32>,
+}
+
+impl Look {
+    fn at(&mut self, netns: &Netns) -> Result<()> {
+        let known = self.minis.len();
+        let dump = host::visit_tcp_sockets(netns, host::ALL_STATES, |socket| {
+            *self.states.entry(socket.state).or_default() += 1;
+            self.minis.extend(socket.mini.then(|| mini(netns, socket)));
+        });
+        if dump.is_ok() {
+            self.looked_at.push(netns.inode);
+        } else {
+            // Those that a broken dump does not show need not be gone.
+            self.minis.truncate(known);
+            self.failed.push(netns.inode);
+        }
+        dump.map(drop)
+    }
+}
+
+fn mini(netns: &Netns, socket: &Socket) -> PolledMini {
+    PolledMini {
+        netns: netns.inode,
+        cookie: socket.cookie,
+        substate: socket.state,
+        expires_ms: socket.expires_ms,
     }
 }

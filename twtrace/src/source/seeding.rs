@@ -6,36 +6,54 @@ use twtrace_common::TcpState;
 
 use crate::{
     event::Tuple,
-    frame::SeedSocket,
+    frame::{SeedMini, SeedSocket},
     host::{self, Capability, Netns, Socket},
 };
+
+/// What to look for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Only in this namespace.
+    pub(super) netns: Option<u32>,
+    /// Whether the hooks tell namespaces apart.
+    pub(super) netns_known: bool,
+    /// Mini-sockets too.
+    pub(super) minis: bool,
+}
 
 /// What a look at the host's sockets found.
 #[derive(Debug, Default)]
 pub(super) struct Seeds {
     pub(super) sockets: Vec<SeedSocket>,
+    pub(super) minis: Vec<SeedMini>,
     /// Whether every namespace found was looked at.
     pub(super) complete: bool,
 }
 
-/// All connected and listening sockets of the host, or of one namespace.
+/// All connected and listening sockets of the host, or of one namespace, and
+/// the mini-sockets.
 ///
 /// To be called after attaching, so that a socket is either listed here or
 /// tells of itself. A namespace that cannot be entered is left out; its sockets
 /// will count as unmatched when they change.
-pub(super) fn seeds(only: Option<u32>, netns_known: bool) -> Seeds {
-    let mut sockets = Vec::new();
-    let failed = look(only, |netns| {
-        let found = host::tcp_sockets(netns, host::FULL_SOCKET_STATES)?;
+pub(super) fn seeds(wanted: Wanted) -> Seeds {
+    let mut seeds = Seeds::default();
+    let states = if wanted.minis { host::ALL_STATES } else { host::FULL_SOCKET_STATES };
+    let failed = look(wanted.netns, |netns| {
+        let found = host::tcp_sockets(netns, states)?;
         debug!("netns {}: {} sockets", netns.inode, found.len());
         let full = found.iter().filter(|socket| has_transitions(socket));
-        sockets.extend(full.map(|socket| seed(netns, socket, netns_known)));
+        seeds.sockets.extend(full.map(|socket| seed(netns, socket, wanted.netns_known)));
+        let minis = found.iter().filter(|socket| wanted.minis && socket.mini);
+        let mini = |socket| SeedMini { netns: netns.inode, tuple: tuple(socket) };
+        seeds.minis.extend(minis.map(mini));
         Ok(())
     });
     if let Some(first) = &failed.first {
         warn!("some sockets are not seeded: {first}");
     }
-    Seeds { sockets, complete: failed.first.is_none() }
+    seeds.complete = failed.first.is_none();
+    seeds
 }
 
 /// How a look at all namespaces went.
@@ -80,11 +98,10 @@ fn seed(netns: &Netns, socket: &Socket, netns_known: bool) -> SeedSocket {
     SeedSocket {
         netns: netns_known.then_some(netns.inode),
         state: socket.state,
-        tuple: Tuple {
-            laddr: socket.laddr,
-            raddr: socket.raddr,
-            lport: socket.lport,
-            rport: socket.rport,
-        },
+        tuple: tuple(socket),
     }
+}
+
+fn tuple(socket: &Socket) -> Tuple {
+    Tuple { laddr: socket.laddr, raddr: socket.raddr, lport: socket.lport, rport: socket.rport }
 }

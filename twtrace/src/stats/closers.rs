@@ -1,21 +1,24 @@
 //! Who closes first: one row per process, namespace and role.
 
+use std::collections::HashMap;
+
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
 use twtrace_common::ProcessKey;
 
-use super::snapshot;
-use crate::{
-    event::{Comm, ProcessEvent},
-    frame::ProcessFacts,
-    tracker::{Credit, Role, Transition},
+use super::{
+    distribution::Distribution,
+    lifetimes::seconds,
+    processes::{Processes, UNKNOWN},
+    snapshot,
 };
+use crate::tracker::{Credit, Maker, Mini, Role, Transition};
 
 /// Rows kept. Beyond it, those quiet longest are summed into one, so that
 /// short-lived processes by the million cost no memory.
 const MAX_ROWS: usize = 65_536;
-/// Processes remembered by name: a process may have several rows, or none yet.
-const MAX_PROCESSES: usize = 2 * MAX_ROWS;
+/// Rows that have a distribution of lifetimes, at 5 KB each.
+const MAX_DISTRIBUTIONS: usize = 1_024;
 
 /// Whom a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,37 +37,51 @@ struct RowKey {
     role: Role,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Counts {
     active_closes: u64,
     peer_closes: u64,
     resets: u64,
+    /// Closes that left no mini-socket, and nothing tells why.
+    without: u64,
+    minis: MiniCounts,
+    /// In microseconds.
+    lifetimes: Option<Box<Distribution>>,
+}
+
+/// The mini-sockets of one row.
+#[derive(Clone, Copy, Debug, Default)]
+struct MiniCounts {
+    alive: u64,
+    /// Σ of the births of those alive, on the clock of records.
+    births_ns: u128,
+    /// Σ of the lifetimes of those that ended.
+    lived_ns: u128,
 }
 
 /// What rows are shown against.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RowTotals {
+pub(super) struct RowTotals<'a> {
+    /// When, on the clock of records.
+    pub(super) time_ns: u64,
     /// `closes.active`.
     pub(super) active: u64,
     /// Whether the hook can tell who reset a connection.
     pub(super) fields_known: bool,
+    /// Whether mini-sockets are followed.
+    pub(super) minis_known: bool,
+    /// Refused births by namespace; `None` where that is not known.
+    pub(super) refused: &'a dyn Fn(u32) -> Option<u64>,
     /// What to add to a process's start for the wall clock's.
     pub(super) wall_at_boot_ns: u64,
-}
-
-#[derive(Debug)]
-struct Process {
-    comm: Comm,
-    kernel_thread: bool,
-    cgroup: Option<String>,
-    container: Option<String>,
 }
 
 /// The closers. See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Closers {
     rows: LruCache<RowKey, Counts, FixedState>,
-    processes: LruCache<ProcessKey, Process, FixedState>,
+    distributions: usize,
+    /// Closes that left no mini-socket, and nothing tells why, by namespace.
+    without: HashMap<u32, u64, FixedState>,
     /// The sum of the rows that had to make room.
     folded: Counts,
     /// Active closes that turned out to be simultaneous.
@@ -75,7 +92,8 @@ impl Default for Closers {
     fn default() -> Self {
         Self {
             rows: LruCache::with_hasher(MAX_ROWS, FixedState::default()),
-            processes: LruCache::with_hasher(MAX_PROCESSES, FixedState::default()),
+            distributions: 0,
+            without: HashMap::default(),
             folded: Counts::default(),
             withdrawn: 0,
         }
@@ -83,14 +101,13 @@ impl Default for Closers {
 }
 
 impl Closers {
-    pub(super) fn apply(&mut self, transition: &Transition) {
+    pub(super) fn apply(&mut self, transition: &Transition, processes: &mut Processes) {
         let Some((credit, process)) = transition.credit else {
             return;
         };
         self.withdrawn += u64::from(credit == Credit::ActiveCloseWithdrawn);
-        let who = self.who(process);
-        let key = RowKey { who, netns: transition.netns, role: transition.role };
-        let counts = self.row(key);
+        let who = who(process, processes);
+        let counts = self.row(RowKey { who, netns: transition.netns, role: transition.role });
         match credit {
             Credit::ActiveClose => counts.active_closes += 1,
             Credit::ActiveCloseWithdrawn => {
@@ -101,43 +118,46 @@ impl Closers {
         }
     }
 
+    /// A close left a mini-socket.
+    pub(super) fn born(&mut self, mini: &Mini, processes: &mut Processes) {
+        let minis = &mut self.row(row_of(&mini.maker, processes)).minis;
+        minis.alive += 1;
+        minis.births_ns += u128::from(mini.born_ns);
+    }
+
+    /// A close left none, and nothing tells why.
+    pub(super) fn left_nothing(&mut self, maker: &Maker, processes: &mut Processes) {
+        *self.without.entry(maker.netns).or_default() += 1;
+        self.row(row_of(maker, processes)).without += 1;
+    }
+
+    /// A mini-socket ended; `lifetime_ns` is unknown if nobody saw when.
+    pub(super) fn ended(
+        &mut self,
+        mini: &Mini,
+        lifetime_ns: Option<u64>,
+        processes: &mut Processes,
+    ) {
+        let key = row_of(&mini.maker, processes);
+        let may_keep = self.distributions < MAX_DISTRIBUTIONS;
+        // A row that had to make room took its mini-sockets along.
+        let Some(row) = self.rows.get_mut(&key) else {
+            self.folded.minis.ended(mini, lifetime_ns);
+            return;
+        };
+        row.minis.ended(mini, lifetime_ns);
+        if let Some(lifetime_ns) = lifetime_ns
+            && (row.lifetimes.is_some() || may_keep)
+        {
+            self.distributions += usize::from(row.lifetimes.is_none());
+            let lifetimes = row.lifetimes.get_or_insert_with(|| Box::new(Distribution::coarse()));
+            lifetimes.record(lifetime_ns / 1_000);
+        }
+    }
+
     /// How many active closes turned out to be simultaneous.
     pub(super) fn withdrawn(&self) -> u64 {
         self.withdrawn
-    }
-
-    pub(super) fn name(&mut self, event: &ProcessEvent) {
-        // Introduced again: its place is known already, its name may be new.
-        if let Some(known) = self.processes.get_mut(&event.key) {
-            known.comm = event.comm;
-            return;
-        }
-        self.processes.insert(
-            event.key,
-            Process {
-                comm: event.comm,
-                kernel_thread: event.kernel_thread,
-                cgroup: None,
-                container: None,
-            },
-        );
-    }
-
-    pub(super) fn place(&mut self, facts: &ProcessFacts) {
-        if let Some(process) = self.processes.get_mut(&facts.key) {
-            process.cgroup.clone_from(&facts.cgroup);
-            process.container.clone_from(&facts.container);
-        }
-    }
-
-    fn who(&mut self, process: Option<ProcessKey>) -> Who {
-        let Some(key) = process else {
-            return Who::Unknown;
-        };
-        match self.processes.get(&key) {
-            Some(process) if process.kernel_thread => Who::Kernel,
-            _ => Who::Process(key),
-        }
     }
 
     fn row(&mut self, key: RowKey) -> &mut Counts {
@@ -145,57 +165,93 @@ impl Closers {
             && !self.rows.contains_key(&key)
             && let Some((_, quiet)) = self.rows.remove_lru()
         {
+            self.distributions -= usize::from(quiet.lifetimes.is_some());
             self.folded.add(&quiet);
         }
         self.rows.entry(key).or_insert_with(Counts::default)
     }
 
     /// The `top` rows by active closes, then one that sums the rest if there is any.
-    pub(super) fn rows(&self, top: usize, totals: &RowTotals) -> Vec<snapshot::Closer> {
-        let mut ranked: Vec<(RowKey, Counts)> =
-            self.rows.iter().map(|(key, counts)| (*key, *counts)).collect();
-        ranked.sort_unstable_by_key(|(key, counts)| (std::cmp::Reverse(counts.rank()), *key));
-        let mut rest = self.folded;
-        for (_, counts) in ranked.iter().skip(top) {
+    pub(super) fn rows(
+        &self,
+        top: usize,
+        processes: &Processes,
+        totals: &RowTotals<'_>,
+    ) -> Vec<snapshot::Closer> {
+        let mut ranked: Vec<(&RowKey, &Counts)> = self.rows.iter().collect();
+        ranked.sort_unstable_by_key(|(key, counts)| (std::cmp::Reverse(counts.rank()), **key));
+        let mut rest = self.folded.clone();
+        let mut rest_refused = totals.minis_known.then_some(0);
+        for (key, counts) in ranked.iter().skip(top) {
             rest.add(counts);
+            rest_refused = rest_refused.zip(self.refused(key, counts, totals)).map(|(a, b)| a + b);
         }
         let summed: u64 = ranked.iter().take(top).map(|(_, counts)| counts.active_closes).sum();
         // Where records were lost, a withdrawal may be among them.
-        let totals =
-            RowTotals { active: totals.active.max(summed + rest.active_closes), ..*totals };
-        let other = (ranked.len() > top || rest.rank() > (0, 0, 0))
-            .then(|| snapshot::Closer::other(&rest.shown(&totals)));
-        ranked
-            .iter()
-            .take(top)
-            .map(|(key, counts)| self.shown(key, counts, &totals))
-            .chain(other)
-            .collect()
+        let active = totals.active.max(summed + rest.active_closes);
+        let other = (ranked.len() > top || rest.rank() > (0, 0, 0)).then(|| {
+            let refused = rest_refused.filter(|_| self.folded.without == 0);
+            snapshot::Closer { other: true, refused, ..rest.shown(active, totals) }
+        });
+        let shown = |(key, counts): &(&RowKey, &Counts)| snapshot::Closer {
+            refused: self.refused(key, counts, totals),
+            ..introduced(key, processes, totals, counts.shown(active, totals))
+        };
+        ranked.iter().take(top).map(shown).chain(other).collect()
     }
 
-    fn shown(&self, key: &RowKey, counts: &Counts, totals: &RowTotals) -> snapshot::Closer {
-        let mut row = snapshot::Closer {
-            netns: key.netns,
-            role: Some(key.role.name()),
-            ..snapshot::Closer::of(&counts.shown(totals))
-        };
-        match key.who {
-            Who::Kernel => row.comm = Some("kernel".to_owned()),
-            Who::Unknown => row.comm = Some("unknown".to_owned()),
-            Who::Process(process) => {
-                row.pid = Some(process.tgid);
-                row.start_time = (process.start_time_ns != 0).then(|| {
-                    snapshot::rfc3339(totals.wall_at_boot_ns.saturating_add(process.start_time_ns))
-                });
-                if let Some(known) = self.processes.peek(&process) {
-                    row.comm = Some(known.comm.to_string());
-                    row.cgroup.clone_from(&known.cgroup);
-                    row.container.clone_from(&known.container);
-                }
+    /// Refused births of one row: closes without a mini-socket, if all of these
+    /// in the namespace were refused one, or none was.
+    fn refused(&self, key: &RowKey, counts: &Counts, totals: &RowTotals<'_>) -> Option<u64> {
+        if !totals.minis_known {
+            return None;
+        }
+        let netns = key.netns?;
+        let without = self.without.get(&netns).copied().unwrap_or(0);
+        match (counts.without, (totals.refused)(netns)) {
+            (0, _) | (_, Some(0)) => Some(0),
+            (_, Some(refused)) if refused >= without => Some(counts.without),
+            _ => None,
+        }
+    }
+}
+
+fn who(process: Option<ProcessKey>, processes: &mut Processes) -> Who {
+    match process {
+        None => Who::Unknown,
+        Some(key) if processes.is_kernel_thread(&key) => Who::Kernel,
+        Some(key) => Who::Process(key),
+    }
+}
+
+fn row_of(maker: &Maker, processes: &mut Processes) -> RowKey {
+    RowKey { who: who(maker.process, processes), netns: Some(maker.netns), role: maker.role }
+}
+
+/// `row` with what is known of whom it is about.
+fn introduced(
+    key: &RowKey,
+    processes: &Processes,
+    totals: &RowTotals<'_>,
+    row: snapshot::Closer,
+) -> snapshot::Closer {
+    let mut row = snapshot::Closer { netns: key.netns, role: Some(key.role.name()), ..row };
+    match key.who {
+        Who::Kernel => row.comm = Some("kernel".to_owned()),
+        Who::Unknown => row.comm = Some(UNKNOWN.to_owned()),
+        Who::Process(process) => {
+            row.pid = Some(process.tgid);
+            row.start_time = (process.start_time_ns != 0).then(|| {
+                snapshot::rfc3339(totals.wall_at_boot_ns.saturating_add(process.start_time_ns))
+            });
+            if let Some(known) = processes.get(&process) {
+                row.comm = Some(known.comm.to_string());
+                row.cgroup.clone_from(&known.cgroup);
+                row.container.clone_from(&known.container);
             }
         }
-        row
     }
+    row
 }
 
 impl Counts {
@@ -207,14 +263,38 @@ impl Counts {
         self.active_closes += other.active_closes;
         self.peer_closes += other.peer_closes;
         self.resets += other.resets;
+        self.without += other.without;
+        self.minis.alive += other.minis.alive;
+        self.minis.births_ns += other.minis.births_ns;
+        self.minis.lived_ns += other.minis.lived_ns;
     }
 
-    fn shown(&self, totals: &RowTotals) -> snapshot::CloserCounts {
-        snapshot::CloserCounts {
+    /// The numbers of a row, of nobody yet.
+    fn shown(&self, active: u64, totals: &RowTotals<'_>) -> snapshot::Closer {
+        let known = totals.minis_known;
+        snapshot::Closer {
             active_closes: self.active_closes,
-            share: (totals.active > 0).then(|| self.active_closes as f64 / totals.active as f64),
+            share: (active > 0).then(|| self.active_closes as f64 / active as f64),
             peer_closes: self.peer_closes,
             resets: totals.fields_known.then_some(self.resets),
+            time_wait_now: known.then_some(self.minis.alive),
+            port_seconds: known.then(|| self.minis.port_seconds(totals.time_ns)),
+            lifetime_s: self.lifetimes.as_ref().map(|lifetimes| lifetimes.summary(seconds)),
+            ..snapshot::Closer::default()
         }
+    }
+}
+
+impl MiniCounts {
+    fn ended(&mut self, mini: &Mini, lifetime_ns: Option<u64>) {
+        self.alive = self.alive.saturating_sub(1);
+        self.births_ns = self.births_ns.saturating_sub(u128::from(mini.born_ns));
+        self.lived_ns += u128::from(lifetime_ns.unwrap_or(0));
+    }
+
+    /// Σ of end or now − birth.
+    fn port_seconds(&self, now_ns: u64) -> f64 {
+        let alive_ns = (u128::from(now_ns) * u128::from(self.alive)).saturating_sub(self.births_ns);
+        (self.lived_ns + alive_ns) as f64 / 1e9
     }
 }

@@ -5,23 +5,37 @@
 //! that every view shows.
 
 mod closers;
+mod distribution;
+mod kernel;
+mod lifetimes;
+mod polls;
+mod processes;
 mod rates;
+mod searches;
 pub mod snapshot;
+mod time_wait;
 mod totals;
 
 use std::collections::BTreeMap;
 
+use twtrace_common::End;
+
 use self::{
     closers::{Closers, RowTotals},
-    rates::Rates,
+    kernel::{Kernel, Ours},
+    polls::Polls,
+    processes::Processes,
+    rates::{RateCounts, Rates},
+    searches::PortSearches,
     snapshot::Snapshot,
+    time_wait::TimeWait,
     totals::TotalCounts,
 };
 use crate::{
-    event::ProcessEvent,
-    frame::{Meta, Population, ProcessFacts, Totals},
-    probes::{Exactness, Hooks},
-    tracker::{self, TableLosses, Transition},
+    event::{MiniEvent, ProcessEvent},
+    frame::{KernelCounters, Meta, Polled, ProcessFacts, Totals},
+    probes::{Capability, Exactness},
+    tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
 };
 
 /// Everything counted since attach.
@@ -29,10 +43,14 @@ use crate::{
 pub struct Stats {
     meta: Meta,
     top: usize,
+    processes: Processes,
     closers: Closers,
+    time_wait: TimeWait,
+    searches: PortSearches,
     totals: TotalCounts,
+    kernel: Kernel,
     rates: Rates,
-    polled: Option<Population>,
+    polls: Polls,
     seeds_complete: bool,
 }
 
@@ -43,62 +61,108 @@ impl Stats {
         Self {
             meta,
             top,
+            processes: Processes::default(),
             closers: Closers::default(),
+            time_wait: TimeWait::default(),
+            searches: PortSearches::default(),
             totals: TotalCounts::default(),
+            kernel: Kernel::default(),
             rates,
-            polled: None,
+            polls: Polls::default(),
             seeds_complete: true,
         }
     }
 
     /// Credits a process for what a transition meant.
     pub fn apply(&mut self, transition: &Transition) {
-        self.closers.apply(transition);
+        self.closers.apply(transition, &mut self.processes);
+        match &transition.goodbye {
+            Some(Goodbye::Mini(mini)) => self.claimed(mini),
+            Some(Goodbye::Nothing(maker)) => {
+                self.closers.left_nothing(maker, &mut self.processes);
+            }
+            None => {}
+        }
+        if let Some(search) = &transition.search {
+            self.searched(search);
+        }
+    }
+
+    /// It is known whose a mini-socket is, or that it will not be.
+    pub fn claimed(&mut self, mini: &Mini) {
+        self.closers.born(mini, &mut self.processes);
+    }
+
+    /// A mini-socket ended; `known` says of what.
+    pub fn ended(&mut self, event: &MiniEvent, end: End, known: &Ended) {
+        self.time_wait.ended(event, end, known);
+        let lifetime = |mini: &Mini| Some(event.time_ns.saturating_sub(mini.born_ns));
+        match known {
+            Ended::Claimed(mini) => {
+                self.closers.ended(mini, lifetime(mini), &mut self.processes);
+            }
+            Ended::Unclaimed(mini) => {
+                self.claimed(mini);
+                self.closers.ended(mini, lifetime(mini), &mut self.processes);
+            }
+            Ended::Unknown => {}
+        }
+    }
+
+    /// A mini-socket is no longer there, and no record told its end.
+    pub fn vanished(&mut self, mini: &Mini) {
+        self.time_wait.vanished(mini);
+        self.closers.ended(mini, None, &mut self.processes);
+    }
+
+    /// A port search, or the check of a port, is over.
+    pub fn searched(&mut self, search: &PortSearch) {
+        self.searches.record(search);
     }
 
     /// Learns a process's name.
     pub fn process(&mut self, process: &ProcessEvent) {
-        self.closers.name(process);
+        self.processes.name(process);
     }
 
     /// Learns where a process runs.
     pub fn process_facts(&mut self, facts: &ProcessFacts) {
-        self.closers.place(facts);
+        self.processes.place(facts);
     }
 
-    /// Takes over the kernel's totals.
+    /// Takes over our programs' totals.
     pub fn totals(&mut self, totals: &Totals) {
         self.totals = TotalCounts::new(totals);
     }
 
-    /// Takes over what sock_diag counted; `None` if it did not answer.
-    pub fn polled(&mut self, population: Option<&Population>) {
-        self.polled = population.cloned();
+    /// Takes over what the kernel itself counted when [`Self::totals`] were read.
+    pub fn kernel(&mut self, counters: &[KernelCounters]) {
+        self.kernel.read(counters, |netns| Ours::of(&self.totals, netns));
+    }
+
+    /// Takes over what sock_diag counted, and what has changed since it was
+    /// asked before; `None` if it did not answer.
+    pub fn polled(&mut self, polled: Option<&Polled>, changes: &[(u32, PolledChanges)]) {
+        let counts_births = self.meta.tw_counts_births == Some(true);
+        let kernels = |netns| self.kernel.births(netns).filter(|_| counts_births);
+        self.polls.looked(polled, changes, kernels);
     }
 
     /// Learns whether all sockets that existed could be seeded: if not, those
-    /// left out are missing in `states`.
+    /// left out are missing in `states` and `time_wait`.
     pub fn seeded(&mut self, complete: bool) {
         self.seeds_complete = complete;
     }
 
     /// The state of everything at `time_ns`, when the wall clock said `wall_ns`.
     /// Ends the interval over which rates are taken.
-    pub fn snapshot(
-        &mut self,
-        time_ns: u64,
-        wall_ns: u64,
-        sockets: &tracker::Population,
-        table: TableLosses,
-    ) -> Snapshot {
-        let traced = self.meta.hooks != Hooks::POLLING;
+    pub fn snapshot(&mut self, time_ns: u64, wall_ns: u64, tracker: &Tracker) -> Snapshot {
+        let hooks = self.meta.hooks;
+        let traced = hooks.traces();
         let totals = traced.then_some(&self.totals);
         let withdrawn = self.closers.withdrawn();
-        let fields_known = self.meta.hooks.fields_known;
-        let active = self.totals.active(withdrawn);
-        let rates = self.rates.over_interval(time_ns, totals, active);
-        let row_totals =
-            RowTotals { active, fields_known, wall_at_boot_ns: self.meta.wall_at_boot_ns };
+        let losses = tracker.losses();
+        let rates = self.rates.over_interval(time_ns, self.rate_counts());
         Snapshot {
             schema: snapshot::SCHEMA,
             time: snapshot::rfc3339(wall_ns),
@@ -108,54 +172,133 @@ impl Stats {
                 kernel: self.meta.kernel.clone(),
                 boot_id: self.meta.boot_id.clone(),
             },
-            probes: snapshot::Probes::new(self.meta.hooks, self.states_known(traced)),
+            probes: self.probes(),
             loss: totals.map(|totals| snapshot::Loss {
                 ring_full: totals.ring_full,
                 missed: totals.missed,
-                unmatched: table.unmatched,
-                evicted: table.evicted,
+                unmatched: losses.unmatched,
+                evicted: losses.evicted,
             }),
             rates,
             transitions: totals.map(TotalCounts::transitions),
-            connects: totals.map(|totals| totals.connects(fields_known)),
-            closes: totals.map(|totals| totals.closes(withdrawn, fields_known)),
-            time_wait: self.polled.as_ref().map(snapshot::TimeWait::polled),
-            fin_wait2: None,
-            closers: totals.map(|_| self.closers.rows(self.top, &row_totals)),
-            port_search: None,
+            connects: totals.map(|totals| totals.connects(hooks.fields_known)),
+            closes: totals.map(|totals| totals.closes(withdrawn, hooks.fields_known)),
+            time_wait: self.time_wait(tracker),
+            fin_wait2: self.fin_wait2(tracker),
+            closers: totals.map(|_| self.closers(time_ns)),
+            port_search: self.port_search(),
             destinations: None,
             clients: None,
             close_wait: None,
-            states: self.states(traced, sockets),
-            kernel: None,
-            reconcile: None,
-            hdr: None,
+            states: self.states(traced, tracker),
+            kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
+            reconcile: self.reconcile(tracker),
+            hdr: self.hdr(),
         }
     }
 }
 
 impl Stats {
-    /// How far `states` can be trusted.
-    fn states_known(&self, traced: bool) -> Option<Exactness> {
-        match (traced, &self.polled) {
-            (false, None) => None,
-            (false, Some(polled)) if !polled.complete => Some(Exactness::Inferred),
-            // A socket left out, or one whose end found no room.
-            (true, _) if !self.seeds_complete || self.totals.ring_full > 0 => {
-                Some(Exactness::Inferred)
-            }
-            _ => Some(Exactness::Exact),
+    /// Whether births and ends of mini-sockets are seen.
+    fn follows_minis(&self) -> bool {
+        self.meta.hooks.tier(Capability::EndCause).is_some()
+    }
+
+    fn searches_ports(&self) -> bool {
+        self.meta.hooks.tier(Capability::PortSearch).is_some()
+    }
+
+    fn rate_counts(&self) -> RateCounts {
+        let totals = self.meta.hooks.traces().then_some(&self.totals);
+        let followed = self.follows_minis().then_some(&self.totals);
+        RateCounts {
+            opens: totals.map(TotalCounts::opens),
+            active_closes: totals.map(|totals| totals.active(self.closers.withdrawn())),
+            births: followed.map_or_else(|| self.polls.born(), |totals| Some(totals.born())),
+            ends: followed.map_or_else(
+                || self.polls.ended(),
+                |totals| Some(self.time_wait.all_ended(totals)),
+            ),
         }
     }
 
-    fn states(
-        &self,
-        traced: bool,
-        sockets: &tracker::Population,
-    ) -> BTreeMap<&'static str, Option<u64>> {
-        match &self.polled {
-            Some(polled) => snapshot::polled_states(polled),
-            None if traced => snapshot::tracked_states(|state| sockets.count(state)),
+    fn closers(&self, time_ns: u64) -> Vec<snapshot::Closer> {
+        let refused = |netns| {
+            let without = self.totals.namespace(netns)?.closes_without();
+            self.kernel.refused(netns, without)
+        };
+        let totals = RowTotals {
+            time_ns,
+            active: self.totals.active(self.closers.withdrawn()),
+            fields_known: self.meta.hooks.fields_known,
+            minis_known: self.follows_minis(),
+            refused: &refused,
+            wall_at_boot_ns: self.meta.wall_at_boot_ns,
+        };
+        self.closers.rows(self.top, &self.processes, &totals)
+    }
+
+    fn time_wait(&self, tracker: &Tracker) -> Option<snapshot::TimeWait> {
+        if self.follows_minis() {
+            let seeded = tracker.seeded_minis().map(|(_, count)| count).sum();
+            return Some(self.time_wait.shown(seeded, &self.totals, &self.kernel));
+        }
+        self.polls.time_wait(tracker.polled_minis(), &self.kernel)
+    }
+
+    fn fin_wait2(&self, tracker: &Tracker) -> Option<snapshot::FinWait2> {
+        if self.follows_minis() {
+            return Some(self.time_wait.fin_wait2(&self.totals));
+        }
+        self.polls.fin_wait2(tracker.polled_minis())
+    }
+
+    fn port_search(&self) -> Option<snapshot::PortSearch> {
+        let shown = || self.searches.shown(&self.totals, &self.processes, self.top);
+        self.searches_ports().then(shown)
+    }
+
+    fn reconcile(&self, tracker: &Tracker) -> Option<snapshot::Reconcile> {
+        let home = self.meta.home_netns?;
+        if !self.follows_minis() {
+            let now = self.polls.now_in(home, tracker.polled_minis())?;
+            return self.kernel.reconcile_now(home, now);
+        }
+        let seeded = tracker.seeded_minis().find(|(netns, _)| *netns == home);
+        let seeded = seeded.map_or(0, |(_, count)| count);
+        let now = self.time_wait.now_in(home, seeded, &self.totals);
+        let ours = Ours::of(&self.totals, home);
+        self.kernel.reconcile(home, ours, Some(now), self.meta.tw_counts_births)
+    }
+
+    fn hdr(&self) -> Option<snapshot::Hdr> {
+        if !self.follows_minis() && !self.searches_ports() {
+            return None;
+        }
+        let (port_search_bind, port_search_connect) =
+            if self.searches_ports() { self.searches.encoded() } else { (None, None) };
+        let time_wait_lifetime = self.time_wait.encoded().filter(|_| self.follows_minis());
+        Some(snapshot::Hdr { time_wait_lifetime, port_search_bind, port_search_connect })
+    }
+
+    /// `states`, and what of `time_wait` is seeded, are as exact as what was
+    /// there before us is known.
+    fn probes(&self) -> snapshot::Probes {
+        let hooks = self.meta.hooks;
+        if !hooks.traces() {
+            let (now, seeds) = (self.polls.now_known(), self.polls.seeds_known());
+            return snapshot::Probes::polled(hooks, now, seeds);
+        }
+        let word = |complete| if complete { Exactness::Exact } else { Exactness::Inferred };
+        // A socket whose end found no room stays where it was.
+        let states = word(self.seeds_complete && self.totals.ring_full == 0);
+        snapshot::Probes::traced(hooks, states, word(self.seeds_complete))
+    }
+
+    fn states(&self, traced: bool, tracker: &Tracker) -> BTreeMap<&'static str, Option<u64>> {
+        match self.polls.states() {
+            Some(states) => snapshot::polled_states(states),
+            None if traced => snapshot::tracked_states(|state| tracker.population().count(state)),
             None => snapshot::unknown_states(),
         }
     }

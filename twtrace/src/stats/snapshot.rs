@@ -13,10 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use twtrace_common::TcpState;
 
-use crate::{
-    frame::Population,
-    probes::{Exactness, Hooks, Tier},
-};
+use crate::probes::{Capability, Exactness, Hooks, Tier};
 
 /// The version of this contract: fields may be added within it, meanings stay.
 pub const SCHEMA: u32 = 1;
@@ -46,12 +43,12 @@ pub struct Snapshot {
     pub closes: Option<Closes>,
     /// The kernel's timewait mini-sockets of both substates.
     pub time_wait: Option<TimeWait>,
-    /// Those of them in substate FIN_WAIT2. `null` in this version.
-    pub fin_wait2: Option<()>,
+    /// Those of them in substate FIN_WAIT2.
+    pub fin_wait2: Option<FinWait2>,
     /// Who closes first, by `active_closes`.
     pub closers: Option<Vec<Closer>>,
-    /// What the search for a free local port costs. `null` in this version.
-    pub port_search: Option<()>,
+    /// What the search for a free local port costs.
+    pub port_search: Option<PortSearch>,
     /// Which destination runs out of ports. `null` in this version.
     pub destinations: Option<()>,
     /// Quadruplets in use towards listening ports. `null` in this version.
@@ -60,13 +57,41 @@ pub struct Snapshot {
     pub close_wait: Option<()>,
     /// Sockets by state, now.
     pub states: BTreeMap<&'static str, Option<u64>>,
-    /// The kernel's own counters. `null` in this version.
-    pub kernel: Option<()>,
-    /// The difference to the kernel's own counters. `null` in this version.
-    pub reconcile: Option<()>,
-    /// Histograms as HdrHistogram V2. `null` in this version.
-    pub hdr: Option<()>,
+    /// The kernel's own counters of one namespace.
+    pub kernel: Option<Kernel>,
+    /// Ours minus the kernel's, in that namespace, since attach.
+    pub reconcile: Option<Reconcile>,
+    /// Histograms as HdrHistogram V2, deflated, base64.
+    pub hdr: Option<Hdr>,
 }
+
+/// A distribution: how many values, and where they lie.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Summary<T> {
+    /// Values seen.
+    pub count: u64,
+    /// The smallest.
+    pub min: Option<T>,
+    /// Their mean.
+    pub mean: Option<T>,
+    /// Half of them are no more than this.
+    pub p50: Option<T>,
+    /// 90 % of them are no more than this.
+    pub p90: Option<T>,
+    /// 99 % of them are no more than this.
+    pub p99: Option<T>,
+    /// The largest.
+    pub max: Option<T>,
+}
+
+impl<T> Summary<T> {
+    /// Of no values at all.
+    pub(super) const EMPTY: Self =
+        Self { count: 0, min: None, mean: None, p50: None, p90: None, p99: None, max: None };
+}
+
+/// Lifetimes by the name of what ended them.
+pub type LifetimesByEnd = BTreeMap<&'static str, Summary<f64>>;
 
 /// Where a Snapshot was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -95,20 +120,34 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// What `hooks` deliver; `states` has a word of its own, since it depends
-    /// on what sock_diag answered too.
-    pub fn new(hooks: Hooks, states: Option<Exactness>) -> Self {
-        let polls = hooks.transitions == Tier::None;
-        let mut exactness = hooks.exactness();
-        exactness.insert("states".to_owned(), states);
-        if polls {
-            exactness.insert("time_wait.now".to_owned(), states);
+    /// What `hooks` deliver. `states` and what is `seeded` have words of their
+    /// own, since they depend on what sock_diag answered too.
+    pub fn traced(hooks: Hooks, states: Exactness, seeded: Exactness) -> Self {
+        let mut words = vec![("states", Some(states))];
+        if hooks.tier(Capability::EndCause).is_some() {
+            words.extend(["time_wait.now", "time_wait.seeded"].map(|key| (key, Some(seeded))));
         }
+        Self::new(hooks, &words)
+    }
+
+    /// What polling delivers: `now` is the word of all that the last look
+    /// showed, `seeded` of what was there before.
+    pub fn polled(hooks: Hooks, now: Option<Exactness>, seeded: Option<Exactness>) -> Self {
+        let shown = ["states", "time_wait.now", "time_wait.remaining_s", "fin_wait2.now"];
+        let mut words = shown.map(|key| (key, now)).to_vec();
+        words.push(("time_wait.seeded", seeded));
+        Self::new(hooks, &words)
+    }
+
+    /// What `hooks` deliver, with other words for some keys.
+    fn new(hooks: Hooks, words: &[(&str, Option<Exactness>)]) -> Self {
+        let mut exactness = hooks.exactness();
+        exactness.extend(words.iter().map(|(key, word)| ((*key).to_owned(), *word)));
         Self {
-            transitions: (!polls).then_some(hooks.transitions),
-            time_wait: polls.then_some(Tier::None),
-            end_cause: None,
-            port_search: None,
+            transitions: hooks.tier(Capability::Transitions),
+            time_wait: hooks.tier(Capability::TimeWait),
+            end_cause: hooks.tier(Capability::EndCause),
+            port_search: hooks.tier(Capability::PortSearch),
             exactness,
         }
     }
@@ -135,9 +174,9 @@ pub struct Rates {
     pub opens_per_s: Option<f64>,
     /// Active closes.
     pub active_closes_per_s: Option<f64>,
-    /// TIME_WAIT births. `null` in this version.
+    /// Births of mini-sockets.
     pub births_per_s: Option<f64>,
-    /// TIME_WAIT ends. `null` in this version.
+    /// Ends of mini-sockets.
     pub ends_per_s: Option<f64>,
 }
 
@@ -183,43 +222,200 @@ pub struct Closes {
 }
 
 /// The kernel's timewait mini-sockets of both substates, what sockstat calls `tw`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct TimeWait {
     /// Alive now.
     pub now: Option<u64>,
-    /// Alive when counting began. `null` in this version.
+    /// Alive when counting began.
     pub seeded: Option<u64>,
-    /// Created since. `null` in this version.
+    /// Created since.
     pub born: Option<u64>,
-    /// Wanted by the kernel and not made. `null` in this version.
+    /// Wanted by the kernel and not made.
     pub refused: Option<u64>,
-    /// Timer restarts. `null` in this version.
+    /// Timer restarts; `null` where they are silent.
     pub rearmed: Option<u64>,
-    /// What ended them. `null` in this version.
-    pub ended: Option<()>,
-    /// Birth to end. `null` in this version.
-    pub lifetime_s: Option<()>,
-    /// Lifetimes by what ended them. `null` in this version.
-    pub lifetime_by_end: Option<()>,
-    /// Time in substate TIME_WAIT. `null` in this version.
-    pub time_wait_s: Option<()>,
+    /// What ended them.
+    pub ended: Ended,
+    /// Birth to end, of those born and ended since.
+    pub lifetime_s: Option<Summary<f64>>,
+    /// Lifetimes by what ended them, where anything did.
+    pub lifetime_by_end: Option<LifetimesByEnd>,
+    /// Time in substate TIME_WAIT; `null` where the step is silent.
+    pub time_wait_s: Option<Summary<f64>>,
+    /// Time until the timer of those alive is due. Only where nothing is traced.
+    pub remaining_s: Option<Summary<f64>>,
 }
 
-impl TimeWait {
-    /// What polling tells.
-    pub(super) fn polled(population: &Population) -> Self {
-        Self {
-            now: Some(population.time_wait),
-            seeded: None,
-            born: None,
-            refused: None,
-            rearmed: None,
-            ended: None,
-            lifetime_s: None,
-            lifetime_by_end: None,
-            time_wait_s: None,
-        }
-    }
+/// Mini-sockets ended since, those seeded among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Ended {
+    /// Timer, in substate TIME_WAIT.
+    pub expired: Option<u64>,
+    /// Timer, in substate FIN_WAIT2: the peer never closed.
+    pub fin_wait2_timeout: Option<u64>,
+    /// Taken by an outgoing connect.
+    pub reused: Option<u64>,
+    /// Of these, by one that was bound to the port.
+    pub reused_bound: Option<u64>,
+    /// Made room for an incoming connection.
+    pub replaced: Option<u64>,
+    /// RST received.
+    pub reset: Option<u64>,
+    /// Answered with RST.
+    pub rejected: Option<u64>,
+    /// `ss -K`, BPF.
+    pub aborted: Option<u64>,
+    /// The network namespace went.
+    pub purged: Option<u64>,
+    /// TPROXY, or a cause that could not be told.
+    pub other: Option<u64>,
+    /// No longer there, and nobody saw the end.
+    pub unseen: Option<u64>,
+}
+
+/// Mini-sockets in substate FIN_WAIT2: the peer has not closed yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct FinWait2 {
+    /// Alive now, in that substate.
+    pub now: Option<u64>,
+    /// Created in that substate.
+    pub born: Option<u64>,
+    /// Of these, known to have become TIME_WAIT since; `null` until one is.
+    pub to_time_wait: Option<u64>,
+    /// Time in that substate; `null` where the step is silent.
+    pub time_s: Option<Summary<f64>>,
+}
+
+/// What the search for a free local port costs.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PortSearch {
+    /// By bind to port 0, and by listen without a port.
+    pub bind: PortSearchKind,
+    /// Checks of a port that the process chose.
+    pub bind_explicit: BindExplicit,
+    /// By connect of a socket without a port.
+    pub connect: PortSearchKind,
+    /// By process and kind, by `total_ns`.
+    pub by_process: Vec<SearchingProcess>,
+    /// By the remote end of connects, by `total_ns`.
+    pub by_destination: Vec<SearchedDestination>,
+}
+
+/// Failures by the name of their errno.
+pub type Failures = BTreeMap<&'static str, u64>;
+
+/// Port searches of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PortSearchKind {
+    /// Searches; of bind, those that found a port.
+    pub count: u64,
+    /// By errno; `null` where failures are not seen.
+    pub failed: Option<Failures>,
+    /// How long they took at most, failed ones too.
+    pub latency_ns: Summary<u64>,
+    /// Σ of these.
+    pub total_ns: u64,
+    /// CPU as a share of one core. `null` in this version.
+    pub cpu_core_pct: Option<f64>,
+}
+
+/// Checks of a port that the process chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BindExplicit {
+    /// Those that got it.
+    pub count: u64,
+    /// By errno; `null` where failures are not seen.
+    pub failed: Option<Failures>,
+}
+
+/// Which call searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchOp {
+    /// `bind()`, `listen()`.
+    Bind,
+    /// `connect()`.
+    Connect,
+}
+
+/// The searches of one process.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SearchingProcess {
+    /// Thread group id; `null` if nobody saw who it was.
+    pub pid: Option<u32>,
+    /// Its name; `unknown` if nobody saw who it was.
+    pub comm: Option<String>,
+    /// By which call.
+    pub op: SearchOp,
+    /// Searches.
+    pub count: u64,
+    /// By errno; `null` where failures are not seen.
+    pub failed: Option<Failures>,
+    /// How long they took at most.
+    pub latency_ns: Summary<u64>,
+    /// Σ of these.
+    pub total_ns: u64,
+    /// CPU as a share of one core. `null` in this version.
+    pub cpu_core_pct: Option<f64>,
+}
+
+/// The connect searches towards one remote end.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SearchedDestination {
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+    /// Its address.
+    pub raddr: String,
+    /// Its port.
+    pub rport: u16,
+    /// Searches.
+    pub count: u64,
+    /// By errno.
+    pub failed: Failures,
+    /// How long they took at most.
+    pub latency_ns: Summary<u64>,
+    /// Σ of these.
+    pub total_ns: u64,
+}
+
+/// The kernel's own counters of one namespace, since that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Kernel {
+    /// Its inode.
+    pub netns: u32,
+    /// Mini-sockets now, by sockstat.
+    pub tw_sockstat: Option<u64>,
+    /// The counters of TcpExt and Tcp, by the kernel's names; those that it
+    /// does not have are left out.
+    #[serde(flatten)]
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+/// Ours minus the kernel's, in `kernel.netns`, since attach; `null` where this
+/// kernel counts otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reconcile {
+    /// Against sockstat's `tw`.
+    pub time_wait_now_minus_sockstat: Option<i64>,
+    /// Against TW + TWKilled.
+    #[serde(rename = "births_minus_TW")]
+    pub births_minus_tw: Option<i64>,
+    /// Against TWRecycled.
+    #[serde(rename = "reused_minus_TWRecycled")]
+    pub reused_minus_twrecycled: Option<i64>,
+    /// Against TCPTimeWaitOverflow.
+    pub refused_minus_overflow: Option<i64>,
+}
+
+/// Histograms as HdrHistogram V2, deflated, base64: hosts and files merge exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Hdr {
+    /// Lifetimes of mini-sockets, in microseconds.
+    pub time_wait_lifetime: Option<String>,
+    /// Latencies of searches by bind, in nanoseconds.
+    pub port_search_bind: Option<String>,
+    /// Latencies of searches by connect, in nanoseconds.
+    pub port_search_connect: Option<String>,
 }
 
 /// One process in one namespace and role, or the sum of the rows not shown.
@@ -250,37 +446,16 @@ pub struct Closer {
     pub peer_closes: u64,
     /// Established connections it cut; `null` where the hook cannot tell who did.
     pub resets: Option<u64>,
-    /// Refused TIME_WAIT births of its closes. `null` in this version.
+    /// Refused mini-sockets of its closes; `null` if it is not known which of
+    /// its closes without one were refused it.
     pub refused: Option<u64>,
-    /// TIME_WAIT sockets alive from its closes. `null` in this version.
+    /// Mini-sockets alive from its closes.
     pub time_wait_now: Option<u64>,
-    /// Σ over those of end or now − birth. `null` in this version.
+    /// Σ over those that were ever alive of end or now − birth.
     pub port_seconds: Option<f64>,
-}
-
-/// The numbers of a [`Closer`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CloserCounts {
-    pub(super) active_closes: u64,
-    pub(super) share: Option<f64>,
-    pub(super) peer_closes: u64,
-    pub(super) resets: Option<u64>,
-}
-
-impl Closer {
-    pub(super) fn of(counts: &CloserCounts) -> Self {
-        Self {
-            active_closes: counts.active_closes,
-            share: counts.share,
-            peer_closes: counts.peer_closes,
-            resets: counts.resets,
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn other(counts: &CloserCounts) -> Self {
-        Self { other: true, ..Self::of(counts) }
-    }
+    /// Birth to end, of those that ended; `null` before the first, and where
+    /// there are too many rows.
+    pub lifetime_s: Option<Summary<f64>>,
 }
 
 /// Every state, none of them counted: nothing is traced and sock_diag is silent.
@@ -294,10 +469,10 @@ fn shown_states() -> impl Iterator<Item = TcpState> {
 }
 
 /// What sock_diag counted: every state, as ss shows it.
-pub(super) fn polled_states(population: &Population) -> BTreeMap<&'static str, Option<u64>> {
+pub(super) fn polled_states(states: &[(TcpState, u64)]) -> BTreeMap<&'static str, Option<u64>> {
     shown_states()
         .map(|state| {
-            let count = population.states.iter().find(|(found, _)| *found == state);
+            let count = states.iter().find(|(found, _)| *found == state);
             (state.name(), Some(count.map_or(0, |(_, count)| *count)))
         })
         .collect()

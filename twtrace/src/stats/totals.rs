@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use twtrace_common::{Counters, Outcome, PAIRS, TcpState, pair_index, pair_states};
+use twtrace_common::{
+    Counters, End, Outcome, PAIRS, Search, TcpState, pair_index, pair_states, substate_index,
+};
 
 use super::snapshot;
 use crate::frame::Totals;
@@ -11,13 +13,61 @@ use crate::frame::Totals;
 #[derive(Clone, Debug)]
 pub(super) struct TotalCounts {
     counters: Counters,
+    by_netns: BTreeMap<u32, NetnsCounts>,
     pub(super) ring_full: u64,
     pub(super) missed: Option<u64>,
 }
 
+/// What the totals of one namespace say about mini-sockets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NetnsCounts {
+    births: u64,
+    ends: u64,
+    reused: u64,
+    /// Closes that are followed by a mini-socket as a rule.
+    goodbyes: u64,
+}
+
+impl NetnsCounts {
+    fn new(counters: &Counters) -> Self {
+        use TcpState::{Close, Closing, FinWait1, FinWait2};
+        let pair = |old| counters.pairs[pair_index(old, Close)];
+        Self {
+            births: counters.births.iter().sum(),
+            ends: counters.ends.iter().sum(),
+            reused: reused(counters),
+            goodbyes: pair(FinWait1) + pair(FinWait2) + pair(Closing),
+        }
+    }
+
+    /// Mini-sockets born.
+    pub(super) fn born(&self) -> u64 {
+        self.births
+    }
+
+    /// Mini-sockets ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.ends
+    }
+
+    /// Of these, taken by an outgoing connect.
+    pub(super) fn reused(&self) -> u64 {
+        self.reused
+    }
+
+    /// Closes without a mini-socket.
+    pub(super) fn closes_without(&self) -> u64 {
+        self.goodbyes.saturating_sub(self.births)
+    }
+}
+
+fn reused(counters: &Counters) -> u64 {
+    counters.ends[End::Reused as usize] + counters.ends[End::ReusedBound as usize]
+}
+
 impl Default for TotalCounts {
     fn default() -> Self {
-        Self { counters: Counters::ZERO, ring_full: 0, missed: None }
+        Self { counters: Counters::ZERO, by_netns: BTreeMap::new(), ring_full: 0, missed: None }
     }
 }
 
@@ -25,15 +75,56 @@ impl TotalCounts {
     pub(super) fn new(totals: &Totals) -> Self {
         let mut sum = Counters::ZERO;
         for (_, counters) in &totals.by_netns {
-            for (sum, count) in sum.pairs.iter_mut().zip(counters.pairs) {
-                *sum = sum.saturating_add(count);
-            }
-            for (sum, count) in sum.outcomes.iter_mut().zip(counters.outcomes) {
-                *sum = sum.saturating_add(count);
-            }
+            add(&mut sum.pairs, &counters.pairs);
+            add(&mut sum.outcomes, &counters.outcomes);
+            add(&mut sum.births, &counters.births);
+            add(&mut sum.ends, &counters.ends);
+            add(&mut sum.searches, &counters.searches);
             sum.ring_full = sum.ring_full.saturating_add(counters.ring_full);
         }
-        Self { ring_full: sum.ring_full, counters: sum, missed: totals.missed }
+        let by_netns = totals.by_netns.iter();
+        let known = by_netns.filter_map(|(netns, counters)| Some(((*netns)?, counters)));
+        Self {
+            ring_full: sum.ring_full,
+            counters: sum,
+            by_netns: known.map(|(netns, counters)| (netns, NetnsCounts::new(counters))).collect(),
+            missed: totals.missed,
+        }
+    }
+
+    /// What happened in one namespace; `None` if nothing did.
+    pub(super) fn namespace(&self, netns: u32) -> Option<&NetnsCounts> {
+        self.by_netns.get(&netns)
+    }
+
+    /// Every namespace where something happened.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = (u32, &NetnsCounts)> {
+        self.by_netns.iter().map(|(netns, counts)| (*netns, counts))
+    }
+
+    /// Mini-sockets born in `substate`.
+    pub(super) fn births(&self, substate: TcpState) -> u64 {
+        self.counters.births[substate_index(substate)]
+    }
+
+    /// Mini-sockets born.
+    pub(super) fn born(&self) -> u64 {
+        self.counters.births.iter().sum()
+    }
+
+    /// Mini-sockets ended by `end`; `reused` counts those with a bound port too.
+    pub(super) fn ended_by(&self, end: End) -> u64 {
+        if end == End::Reused { reused(&self.counters) } else { self.counters.ends[end as usize] }
+    }
+
+    /// Mini-sockets ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.counters.ends.iter().sum()
+    }
+
+    /// Port searches and checks.
+    pub(super) fn search(&self, search: Search) -> u64 {
+        self.counters.searches[search as usize]
     }
 
     fn pair(&self, old: TcpState, new: TcpState) -> u64 {
@@ -95,5 +186,11 @@ impl TotalCounts {
             reset_local: explained.then_some(local),
             reset_remote: explained.then_some(remote),
         }
+    }
+}
+
+fn add<const N: usize>(sums: &mut [u64; N], counts: &[u64; N]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum = sum.saturating_add(*count);
     }
 }

@@ -4,19 +4,32 @@
 //! turns events into [`Transition`]s, which say what an event means and whom
 //! to credit for it. It has no clock, reads no file and knows no view.
 
+mod minis;
+mod polled;
 mod population;
+mod searches;
 mod seeds;
 mod sockets;
 
-use twtrace_common::{Outcome, ProcessKey, TcpState};
-
-pub use population::Population;
+use twtrace_common::{Change, Outcome, ProcessKey, TcpState};
 
 use self::{
+    minis::Minis,
+    searches::Searches,
     seeds::Seeds,
     sockets::{Socket, Sockets},
 };
-use crate::{event::TransitionEvent, frame::SeedSocket};
+pub use self::{
+    minis::{Ended, Maker, Mini},
+    polled::{PolledAlive, PolledChanges, PolledMinis},
+    population::Population,
+    searches::{Destination, PortSearch},
+};
+use crate::{
+    event::{ConnectEvent, MiniEvent, TransitionEvent},
+    frame::{Polled, SeedMini, SeedSocket},
+    probes::{Capability, Hooks},
+};
 
 /// How a socket came to be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +78,19 @@ pub struct Transition {
     /// What for, and to whom credit is due; `None` for the process where
     /// nobody saw who it was.
     pub credit: Option<(Credit, Option<ProcessKey>)>,
+    /// What became of the socket's mini-socket, where it was to have one.
+    pub goodbye: Option<Goodbye>,
+    /// The port search that began, or that failed, with this transition.
+    pub search: Option<PortSearch>,
+}
+
+/// How a socket that closed first, or at the same time, left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// It left a mini-socket.
+    Mini(Mini),
+    /// It left none, and nothing tells why: the kernel may have refused one.
+    Nothing(Maker),
 }
 
 /// Losses on this side of the ring.
@@ -80,6 +106,12 @@ pub struct TableLosses {
 #[derive(Debug)]
 pub struct Tracker {
     sockets: Sockets,
+    /// `None` where nobody sees them.
+    minis: Option<Minis>,
+    /// Empty where they are traced.
+    polled: PolledMinis,
+    /// `None` where nobody sees them.
+    searches: Option<Searches>,
     max_connections: usize,
     seeds: Seeds,
     population: Population,
@@ -88,11 +120,17 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker that remembers at most `max_connections` sockets.
-    pub fn new(max_connections: usize) -> Self {
+    /// A tracker of what `hooks` deliver, that remembers at most
+    /// `max_connections` sockets, and as many mini-sockets.
+    pub fn new(hooks: Hooks, max_connections: usize) -> Self {
+        let max_connections = max_connections.max(1);
+        let follows = |capability| hooks.tier(capability).is_some();
         Self {
             sockets: Sockets::default(),
-            max_connections: max_connections.max(1),
+            minis: follows(Capability::EndCause).then(|| Minis::new(max_connections)),
+            polled: PolledMinis::default(),
+            searches: follows(Capability::PortSearch).then(Searches::default),
+            max_connections,
             seeds: Seeds::default(),
             population: Population::default(),
             losses: TableLosses::default(),
@@ -107,7 +145,17 @@ impl Tracker {
 
     /// What this tracker lost.
     pub fn losses(&self) -> TableLosses {
-        self.losses
+        let mut losses = self.losses;
+        if let Some(minis) = &self.minis {
+            losses.unmatched += minis.losses().unmatched;
+            losses.evicted += minis.losses().evicted;
+        }
+        losses
+    }
+
+    /// How many mini-sockets there were when counting began, by namespace.
+    pub fn seeded_minis(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.minis.iter().flat_map(Minis::seeded)
     }
 
     /// Takes in the sockets that existed before the hooks attached.
@@ -129,6 +177,45 @@ impl Tracker {
         }
     }
 
+    /// Takes in the mini-sockets that existed before the hooks attached.
+    pub fn seed_minis(&mut self, seeds: &[SeedMini], until_ns: u64) {
+        if let Some(minis) = &mut self.minis {
+            minis.seed(seeds, until_ns);
+        }
+    }
+
+    /// Follows the birth of a mini-socket; returns one whose end nobody saw,
+    /// but which must be gone, since this one has its memory.
+    pub fn born(&mut self, event: &MiniEvent) -> Option<Mini> {
+        self.minis.as_mut()?.born(event)
+    }
+
+    /// Follows the end of a mini-socket.
+    pub fn ended(&mut self, event: &MiniEvent) -> Option<Ended> {
+        self.minis.as_mut().map(|minis| minis.ended(event))
+    }
+
+    /// Mini-sockets whose socket has not said in time whose they are.
+    pub fn unclaimed(&mut self, now_ns: u64) -> Vec<Mini> {
+        self.minis.as_mut().map(|minis| minis.unclaimed(now_ns)).unwrap_or_default()
+    }
+
+    /// Compares a look at all mini-sockets with the one before: what changed, by
+    /// namespace.
+    pub fn polled(&mut self, look: &Polled) -> Vec<(u32, PolledChanges)> {
+        self.polled.compare(look)
+    }
+
+    /// The mini-sockets by the last look; only where nothing is traced.
+    pub fn polled_minis(&self) -> &PolledMinis {
+        &self.polled
+    }
+
+    /// A connect has its port: the search is over.
+    pub fn connect_found(&mut self, event: &ConnectEvent) -> Option<PortSearch> {
+        self.searches.as_mut()?.found(event)
+    }
+
     /// Follows one transition.
     pub fn apply(&mut self, event: &TransitionEvent) -> Option<Transition> {
         let change = &event.change;
@@ -139,11 +226,33 @@ impl Tracker {
         self.population.leave(socket.state);
         let outcome = change.outcome();
         let credit = credit(&mut socket, event, outcome);
-        let transition = Transition { netns: event.netns, role: socket.role, outcome, credit };
+        let transition = Transition {
+            netns: event.netns,
+            role: socket.role,
+            outcome,
+            credit,
+            goodbye: self.goodbye(&socket, event),
+            search: self.searches.as_mut().and_then(|searches| searches.follow(event, outcome)),
+        };
         if change.new != TcpState::Close {
             self.put(event.sk, Socket { state: Some(change.new), ..socket });
         }
         Some(transition)
+    }
+
+    /// What a socket leaves that goes to CLOSE after it sent a FIN that was, or
+    /// would have been, acknowledged. A socket that failed (`sk_err`) has none.
+    fn goodbye(&mut self, socket: &Socket, event: &TransitionEvent) -> Option<Goodbye> {
+        use TcpState::{Close, Closing, FinWait1, FinWait2};
+        let (Change { old, new, error, .. }, netns) = (event.change, event.netns?);
+        if !matches!((old, new), (FinWait1 | FinWait2 | Closing, Close)) {
+            return None;
+        }
+        let maker = Maker { process: socket.closer.flatten(), netns, role: socket.role };
+        match self.minis.as_mut()?.claim(netns, &event.tuple, maker) {
+            Some(mini) => Some(Goodbye::Mini(mini)),
+            None => (error == 0).then_some(Goodbye::Nothing(maker)),
+        }
     }
 
     /// The socket of `event` as it was before: known, seeded, new, or missed.

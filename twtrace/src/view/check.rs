@@ -12,6 +12,9 @@ use crate::probes::{Capability, Exactness, Tier};
 pub struct Report {
     /// `uname -r`.
     pub kernel: String,
+    /// Nanoseconds that measuring adds to each run, taken off the costs; `null`
+    /// if that could not be measured.
+    pub measuring_ns: Option<f64>,
     /// Every hook that had its turn, in order.
     pub hooks: Vec<HookLine>,
     /// What that gives.
@@ -35,8 +38,20 @@ pub struct HookLine {
     pub why: Option<String>,
     /// What helps.
     pub fix: Option<String>,
-    /// Nanoseconds per run. `null` in this version.
-    pub cost: Option<f64>,
+    /// What it cost within the second it was watched; `null` if that could not
+    /// be measured.
+    pub cost: Option<Cost>,
+}
+
+/// What a hook cost.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cost {
+    /// Runs per second.
+    pub runs_per_s: f64,
+    /// Nanoseconds per run; `null` if it did not run.
+    pub ns_per_run: Option<f64>,
+    /// CPU of that, as a share of one core in percent; `null` if it did not run.
+    pub core_pct: Option<f64>,
 }
 
 /// One capability.
@@ -74,7 +89,8 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
     for hook in &report.hooks {
         let mark = if hook.attached { "attached" } else { "refused" };
         writeln!(out, "  {mark:<9} {} ({})", hook.name, hook.tier.name())?;
-        for (label, text) in [("why", &hook.why), ("fix", &hook.fix)] {
+        let cost = hook.cost.as_ref().map(cost);
+        for (label, text) in [("why", &hook.why), ("fix", &hook.fix), ("cost", &cost)] {
             if let Some(text) = text {
                 writeln!(out, "            {label}: {text}")?;
             }
@@ -82,6 +98,9 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
     }
     if report.hooks.is_empty() {
         writeln!(out, "  none wanted")?;
+    }
+    if let Some(ns) = report.measuring_ns {
+        writeln!(out, "  (costs within one second, without the {ns:.0} ns of measuring a run)")?;
     }
     writeln!(out, "\nCAPABILITIES")?;
     for line in &report.capabilities {
@@ -96,6 +115,15 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         write_keys(out, word, &keys)?;
     }
     Ok(())
+}
+
+fn cost(cost: &Cost) -> String {
+    match (cost.ns_per_run, cost.core_pct) {
+        (Some(ns), Some(pct)) => {
+            format!("{:.0} runs/s × {ns:.0} ns = {pct:.3} % of a core", cost.runs_per_s)
+        }
+        _ => "unknown: it did not run within a second".to_owned(),
+    }
 }
 
 fn by_word(report: &Report) -> BTreeMap<&'static str, Vec<&str>> {

@@ -1,7 +1,7 @@
 //! One line per interval, as the shell monitors of old printed: for a
 //! spreadsheet or gnuplot. Unknown is an empty field.
 
-use crate::stats::snapshot::Snapshot;
+use crate::stats::snapshot::{Ended, Snapshot, TimeWait};
 
 /// A column: its title, and its value in a Snapshot.
 type Column = (&'static str, fn(&Snapshot) -> Option<String>);
@@ -37,6 +37,25 @@ const COLUMNS: &[Column] = &[
     ("missed", |s| count(s.loss.as_ref().and_then(|l| l.missed))),
     ("unmatched", |s| count(s.loss.as_ref().map(|l| l.unmatched))),
     ("evicted", |s| count(s.loss.as_ref().map(|l| l.evicted))),
+    ("tw_born", |s| time_wait(s, |t| t.born)),
+    ("tw_refused", |s| time_wait(s, |t| t.refused)),
+    ("tw_expired", |s| time_wait(s, |t| t.ended.expired)),
+    ("tw_fin_wait2_timeout", |s| time_wait(s, |t| t.ended.fin_wait2_timeout)),
+    ("tw_reused", |s| time_wait(s, |t| t.ended.reused)),
+    ("tw_replaced", |s| time_wait(s, |t| t.ended.replaced)),
+    ("tw_reset", |s| time_wait(s, |t| t.ended.reset)),
+    ("tw_other_ends", |s| time_wait(s, |t| other_ends(&t.ended))),
+    ("tw_lifetime_p50_s", |s| {
+        let lifetimes = s.time_wait.as_ref()?.lifetime_s.as_ref()?;
+        lifetimes.p50.map(|p50| format!("{p50:.3}"))
+    }),
+    ("connect_searches", |s| count(s.port_search.as_ref().map(|p| p.connect.count))),
+    ("connect_search_failed", |s| {
+        let failed = s.port_search.as_ref()?.connect.failed.as_ref()?;
+        count(Some(failed.values().sum()))
+    }),
+    ("connect_search_p99_ns", |s| count(s.port_search.as_ref()?.connect.latency_ns.p99)),
+    ("bind_searches", |s| count(s.port_search.as_ref().map(|p| p.bind.count))),
 ];
 
 /// The titles, with their newline.
@@ -56,6 +75,16 @@ fn join(fields: impl Iterator<Item = String>) -> String {
 
 fn count(count: Option<u64>) -> Option<String> {
     count.map(|count| count.to_string())
+}
+
+fn time_wait(s: &Snapshot, number: fn(&TimeWait) -> Option<u64>) -> Option<String> {
+    count(s.time_wait.as_ref().and_then(number))
+}
+
+/// The ends that have no column; unknown as soon as one of them is.
+fn other_ends(ended: &Ended) -> Option<u64> {
+    let ends = [ended.rejected, ended.aborted, ended.purged, ended.other, ended.unseen];
+    ends.into_iter().sum()
 }
 
 fn rate(rate: Option<f64>) -> Option<String> {

@@ -2,32 +2,45 @@
 //!
 //! A fixture is a JSON file of `tests/fixtures`:
 //! - `about`: what it shows;
-//! - `hook`: `tp_btf` (the default) or `classic`;
+//! - `hook`: `tp_btf` (the default, with the hooks for mini-sockets and port searches) or
+//!   `classic` (without them);
 //! - `top`, `max_connections`: as on the command line;
-//! - `repeat`: how often the transitions happen, one second later each time;
 //! - `processes`: `PID NAME [start=S] [kernel]`; one not listed was never introduced;
 //! - `places`: `PID CGROUP [CONTAINER]`: what /proc said;
-//! - `seeds`: `STATE LADDR:LPORT > RADDR:RPORT [netns=N]`, read at `seeded_s`;
-//! - `transitions`: `SECONDS SOCKET OLD>NEW LADDR:LPORT > RADDR:RPORT` and then any of
-//!   `locked` (a process holds the socket lock), `task=PID` or `task=PID@START` (what runs on
-//!   that CPU), `error=ERRNO`, `shutdown=BITS`, `netns=N`, `ring_full`;
+//! - `namespaces`: `N [later]`: those whose own counters the kernel shows, besides the first;
+//!   `later`, if it was made while we counted;
+//! - `seeds`, read at `seeded_s`: `STATE LADDR:LPORT > RADDR:RPORT [netns=N]`, where the state
+//!   `mini` stands for a timewait mini-socket; `incomplete`, if a namespace could not be read;
+//! - `events`, in the order of the ring: `SECONDS NAME WHAT …` (below);
+//! - `repeat`, `every_s`: how often all of them happen, so much later each time (1 s); a port
+//!   written `1000+` is the next one each time;
 //! - `tick_s`: when the Snapshot is taken;
 //! - `expected`: a part of the Snapshot.
+//!
+//! What happens to the socket NAME, or to the mini-socket that it left:
+//! - `OLD>NEW LADDR:LPORT > RADDR:RPORT` and then any of `locked` (a process holds the socket
+//!   lock), `task=PID` or `task=PID@START` (what runs on that CPU), `error=ERRNO`,
+//!   `shutdown=BITS`, `netns=N`, `ring_full`;
+//! - `birth SUBSTATE LADDR:LPORT > RADDR:RPORT` and `end CAUSE SUBSTATE LADDR:LPORT >
+//!   RADDR:RPORT`, with `netns=N`, `ring_full`, or `missed` (our program did not run);
+//! - `refused [netns=N]`: the kernel makes no mini-socket, since there are too many;
+//! - `connect [ring_full]`: it has the port that its connect searched for;
+//! - `bind PORT LATENCY_NS task=PID [netns=N] [explicit]`: it has a port.
 
 use std::{collections::HashMap, fs, net::IpAddr, path::Path};
 
 use serde::Deserialize;
 use serde_json::Value;
 use twtrace::{
-    event::Tuple,
-    frame::{Frame, ProcessFacts, SeedSocket},
+    event::{BindEvent, ConnectEvent, MiniEvent, Tuple},
+    frame::{Frame, ProcessFacts, SeedMini, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::Snapshot,
 };
-use twtrace_common::{ProcessKey, TcpState};
+use twtrace_common::{End, ProcessKey, Search, TcpState};
 
-use super::kernel::{self, CLASSIC, NETNS, PaperKernel, Seen, TP_BTF, Task};
+use super::kernel::{self, CLASSIC, Fate, NETNS, PaperKernel, Seen, TP_BTF, Task};
 
 /// See the module's documentation.
 #[derive(Debug, Deserialize)]
@@ -41,16 +54,22 @@ pub(crate) struct Fixture {
     #[serde(default = "default_max_connections")]
     max_connections: usize,
     #[serde(default = "once")]
-    repeat: u64,
+    repeat: u16,
+    #[serde(default = "one_second")]
+    every_s: f64,
     #[serde(default)]
     processes: Vec<String>,
     #[serde(default)]
     places: Vec<String>,
     #[serde(default)]
+    namespaces: Vec<String>,
+    #[serde(default)]
     seeds: Vec<String>,
     #[serde(default)]
+    incomplete: bool,
+    #[serde(default)]
     seeded_s: f64,
-    transitions: Vec<String>,
+    events: Vec<String>,
     tick_s: f64,
     pub(crate) expected: Value,
 }
@@ -71,8 +90,12 @@ fn default_max_connections() -> usize {
     1_000
 }
 
-fn once() -> u64 {
+fn once() -> u16 {
     1
+}
+
+fn one_second() -> f64 {
+    1.0
 }
 
 /// All fixtures by name, in order.
@@ -114,63 +137,108 @@ impl Fixture {
 
     fn frames(&self, hooks: Hooks) -> Vec<Frame> {
         let mut kernel = PaperKernel::new(hooks);
-        let mut frames = vec![Frame::Seed {
-            sockets: self.seeds.iter().map(|line| seed(line, hooks)).collect(),
-            until_ns: kernel::at(self.seeded_s),
-            complete: true,
-        }];
-        let mut sockets = HashMap::new();
+        let seed = self.seed(hooks, &mut kernel);
+        let mut frames = vec![seed, kernel.totals(), kernel.own_counters(&self.namespaces(false))];
+        let mut names = Names::default();
         for round in 0..self.repeat {
-            for line in &self.transitions {
-                let mut seen = self.transition(line, &mut sockets);
-                seen.time_ns += round * 1_000_000_000;
-                kernel.transition(&seen);
+            for line in &self.events {
+                self.event(&Line::new(line, round, self.every_s), &mut names, &mut kernel);
             }
         }
         let processes = self.tasks();
         let places = self.places.iter().map(|line| place(line, &processes)).collect();
-        let tick = kernel::tick(self.tick_s);
-        frames.extend([kernel.records(), Frame::Processes(places), kernel.totals(), tick]);
+        frames.extend([
+            kernel.records(),
+            Frame::Processes(places),
+            kernel.totals(),
+            kernel.own_counters(&self.namespaces(true)),
+            kernel::tick(self.tick_s),
+        ]);
         frames
+    }
+
+    fn seed(&self, hooks: Hooks, kernel: &mut PaperKernel) -> Frame {
+        let (mut sockets, mut minis) = (Vec::new(), Vec::new());
+        for line in &self.seeds {
+            match seed(line, hooks) {
+                Seeded::Socket(socket) => sockets.push(socket),
+                Seeded::Mini(mini) => {
+                    kernel.mini_from_before(mini.netns, mini.tuple);
+                    minis.push(mini);
+                }
+            }
+        }
+        let until_ns = kernel::at(self.seeded_s);
+        Frame::Seed { sockets, minis, until_ns, complete: !self.incomplete }
+    }
+
+    /// Those whose counters can be read: `late`, at the end.
+    fn namespaces(&self, late: bool) -> Vec<u32> {
+        let others = self.namespaces.iter().filter_map(|line| match line.split_once(' ') {
+            None => Some(number(line)),
+            Some((netns, "later")) => late.then(|| number(netns)),
+            Some(_) => panic!("no namespace: {line}"),
+        });
+        std::iter::once(NETNS).chain(others).collect()
     }
 
     fn tasks(&self) -> Vec<Task> {
         self.processes.iter().map(|line| task(line)).collect()
     }
 
-    fn transition(&self, line: &str, sockets: &mut HashMap<String, u64>) -> Seen {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [time, socket, pair, local, ">", remote, facts @ ..] = words.as_slice() else {
-            panic!("no transition: {line}");
-        };
-        let (old, new) = pair.split_once('>').unwrap_or_else(|| panic!("no pair: {line}"));
-        let next = 0xffff_8880_0000_0000 + 0x1000 * sockets.len() as u64;
-        let mut seen = Seen {
-            time_ns: kernel::at(time.parse().unwrap_or_else(|e| panic!("{e}: {line}"))),
-            sk: *sockets.entry((*socket).to_owned()).or_insert(next),
-            netns: NETNS,
+    fn event(&self, line: &Line<'_>, names: &mut Names, kernel: &mut PaperKernel) {
+        let netns = line.value("netns").map_or(NETNS, number);
+        match line.words[2..] {
+            ["birth", substate, local, ">", remote] => {
+                kernel.birth(&line.mini(names, netns, substate, local, remote), line.fate());
+            }
+            ["end", cause, substate, local, ">", remote] => {
+                let mini = line.mini(names, netns, substate, local, remote);
+                kernel.end(&mini, end_named(cause), line.fate());
+            }
+            ["refused"] => kernel.refuse(netns),
+            ["connect"] => {
+                let sk = names.socket(line.name());
+                kernel.connect(&ConnectEvent { time_ns: line.time_ns(), sk }, line.fate());
+            }
+            ["bind", port, latency_ns] => {
+                let task = self.running(line.value("task").expect("a process binds"));
+                let explicit = line.has("explicit");
+                let search = if explicit { Search::BindExplicit } else { Search::Bind };
+                let latency_ns = number(latency_ns);
+                let bind = BindEvent { netns, search, latency_ns, owner: task.key };
+                kernel.bind(line.time_ns(), number(port), &bind, &task);
+            }
+            [pair, local, ">", remote] => {
+                kernel.transition(&self.transition(line, names, netns, pair, local, remote));
+            }
+            _ => panic!("no event: {line:?}"),
+        }
+    }
+
+    fn transition(
+        &self,
+        line: &Line<'_>,
+        names: &mut Names,
+        netns: u32,
+        pair: &str,
+        local: &str,
+        remote: &str,
+    ) -> Seen {
+        let (old, new) = pair.split_once('>').unwrap_or_else(|| panic!("no pair: {line:?}"));
+        Seen {
+            time_ns: line.time_ns(),
+            sk: names.socket(line.name()),
+            netns,
             old: state(old),
             new: state(new),
-            tuple: tuple(local, remote),
-            locked: false,
-            error: 0,
-            shutdown: 0,
-            current: None,
-            ring_full: false,
-        };
-        for fact in facts {
-            let (key, value) = fact.split_once('=').unwrap_or((fact, ""));
-            match key {
-                "locked" => seen.locked = true,
-                "ring_full" => seen.ring_full = true,
-                "error" => seen.error = number(value),
-                "shutdown" => seen.shutdown = number(value),
-                "netns" => seen.netns = number(value),
-                "task" => seen.current = Some(self.running(value)),
-                _ => panic!("{key}? {line}"),
-            }
+            tuple: line.tuple(local, remote),
+            locked: line.has("locked"),
+            error: line.value("error").map_or(0, number),
+            shutdown: line.value("shutdown").map_or(0, number),
+            current: line.value("task").map(|task| self.running(task)),
+            ring_full: line.fate() == Fate::RingFull,
         }
-        seen
     }
 
     /// The process `PID` or `PID@START`, introduced or not.
@@ -178,6 +246,102 @@ impl Fixture {
         let (pid, start) = named.split_once('@').unwrap_or((named, "1"));
         let stranger = Task { comm: None, ..Task::new(number(pid), number(start), b"") };
         self.tasks().into_iter().find(|task| task.key == stranger.key).unwrap_or(stranger)
+    }
+}
+
+/// The addresses of what has a name.
+#[derive(Debug, Default)]
+struct Names {
+    sockets: HashMap<String, u64>,
+    minis: HashMap<(String, u16), u64>,
+}
+
+impl Names {
+    fn socket(&mut self, name: &str) -> u64 {
+        let next = 0xffff_8880_0000_0000 + 0x1000 * self.sockets.len() as u64;
+        *self.sockets.entry(name.to_owned()).or_insert(next)
+    }
+
+    fn mini(&mut self, name: &str, round: u16) -> u64 {
+        let next = 0xffff_8881_0000_0000 + 0x100 * self.minis.len() as u64;
+        *self.minis.entry((name.to_owned(), round)).or_insert(next)
+    }
+}
+
+/// One line of `events`, in one of its rounds.
+#[derive(Debug)]
+struct Line<'a> {
+    /// Time, name, and what happened.
+    words: Vec<&'a str>,
+    facts: Vec<&'a str>,
+    round: u16,
+    later_s: f64,
+}
+
+impl<'a> Line<'a> {
+    /// What may be said about an event, besides what it is.
+    const FACTS: [&'static str; 8] =
+        ["locked", "task", "error", "shutdown", "netns", "ring_full", "missed", "explicit"];
+
+    fn new(line: &'a str, round: u16, every_s: f64) -> Self {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        let is_fact = |word: &&&str| {
+            let key = word.split_once('=').map_or(**word, |(key, _)| key);
+            Self::FACTS.contains(&key)
+        };
+        let facts = words.iter().rev().take_while(is_fact).count();
+        let facts = words.split_off(words.len() - facts);
+        assert!(words.len() > 2, "no event: {line}");
+        Self { words, facts, round, later_s: f64::from(round) * every_s }
+    }
+
+    fn name(&self) -> &'a str {
+        self.words[1]
+    }
+
+    fn time_ns(&self) -> u64 {
+        kernel::at(number::<f64>(self.words[0]) + self.later_s)
+    }
+
+    fn has(&self, fact: &str) -> bool {
+        self.facts.contains(&fact)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.facts.iter().find_map(|fact| fact.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn fate(&self) -> Fate {
+        match (self.has("ring_full"), self.has("missed")) {
+            (true, _) => Fate::RingFull,
+            (_, true) => Fate::Missed,
+            _ => Fate::Written,
+        }
+    }
+
+    fn mini(
+        &self,
+        names: &mut Names,
+        netns: u32,
+        substate: &str,
+        local: &str,
+        remote: &str,
+    ) -> MiniEvent {
+        MiniEvent {
+            time_ns: self.time_ns(),
+            tw: names.mini(self.name(), self.round),
+            netns,
+            substate: state(substate),
+            tuple: self.tuple(local, remote),
+        }
+    }
+
+    fn tuple(&self, local: &str, remote: &str) -> Tuple {
+        let port = |text: &str| if text.ends_with('+') { self.round } else { 0 };
+        let mut tuple = tuple(local.trim_end_matches('+'), remote.trim_end_matches('+'));
+        tuple.lport += port(local);
+        tuple.rport += port(remote);
+        tuple
     }
 }
 
@@ -208,17 +372,29 @@ fn place(line: &str, tasks: &[Task]) -> ProcessFacts {
     ProcessFacts { key, cgroup: word(), container: word() }
 }
 
-fn seed(line: &str, hooks: Hooks) -> SeedSocket {
+enum Seeded {
+    Socket(SeedSocket),
+    Mini(SeedMini),
+}
+
+fn seed(line: &str, hooks: Hooks) -> Seeded {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [named, local, ">", remote, facts @ ..] = words.as_slice() else {
         panic!("no seed: {line}");
     };
     let netns = facts.iter().find_map(|fact| fact.strip_prefix("netns=")).map_or(NETNS, number);
-    SeedSocket {
-        netns: hooks.fields_known.then_some(netns),
-        state: state(named),
-        tuple: tuple(local, remote),
+    let tuple = tuple(local, remote);
+    if *named == "mini" {
+        return Seeded::Mini(SeedMini { netns, tuple });
     }
+    let netns = hooks.fields_known.then_some(netns);
+    Seeded::Socket(SeedSocket { netns, state: state(named), tuple })
+}
+
+/// The end of that name.
+pub(crate) fn end_named(name: &str) -> End {
+    let found = End::ALL.into_iter().find(|end| end.name() == name);
+    found.unwrap_or_else(|| panic!("there is no end {name}"))
 }
 
 /// The state of that name.

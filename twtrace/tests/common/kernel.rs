@@ -1,17 +1,18 @@
-//! A kernel made of paper: it counts and records transitions by the rules of
-//! twtrace-common, as the BPF programs do, and delivers frames.
+//! A kernel made of paper: it counts and records by the rules of twtrace-common,
+//! as the BPF programs do, keeps counters of its own, and delivers frames.
 
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use twtrace::{
-    event::Tuple,
-    frame::{Frame, Meta, Totals},
-    probes::{Hooks, Tier},
+    event::{BindEvent, ConnectEvent, MiniEvent, Tuple},
+    frame::{Frame, KernelCounters, Meta, Totals},
+    probes::{Capability, Hooks, Tier},
 };
 use twtrace_common::{
-    COMM_LEN, Change, Counters, ProcessKey, ProcessRecord, RecordKind, TcpState, TransitionRecord,
-    pair_index, process_flags, transition_flags,
+    BindRecord, COMM_LEN, Change, ConnectRecord, Counters, End, ProcessKey, ProcessRecord,
+    RecordKind, Search, TcpState, TimeWaitRecord, TransitionRecord, pair_index, process_flags,
+    substate_index, transition_flags,
 };
 use zerocopy::IntoBytes;
 
@@ -22,10 +23,20 @@ pub(crate) const STARTED_NS: u64 = 1_000_000_000_000;
 /// 2026-01-01 00:00:00 UTC, less the above.
 const WALL_AT_ZERO_NS: u64 = 1_767_225_600_000_000_000 - STARTED_NS;
 
-/// The best hook there is.
-pub(crate) const TP_BTF: Hooks = Hooks { transitions: Tier::Tracepoint, fields_known: true };
-/// The classic tracepoint on a kernel without BTF.
-pub(crate) const CLASSIC: Hooks = Hooks { transitions: Tier::Tracepoint, fields_known: false };
+/// The best hooks there are.
+pub(crate) const TP_BTF: Hooks = Hooks {
+    transitions: Tier::Tracepoint,
+    fields_known: true,
+    time_wait: Some(Tier::Tracepoint),
+    port_search: Some(Tier::Tracepoint),
+};
+/// The classic tracepoint on a kernel without BTF: it is the only hook then.
+pub(crate) const CLASSIC: Hooks = Hooks {
+    transitions: Tier::Tracepoint,
+    fields_known: false,
+    time_wait: None,
+    port_search: None,
+};
 
 /// A run on an invented host.
 pub(crate) fn meta(hooks: Hooks) -> Meta {
@@ -37,6 +48,8 @@ pub(crate) fn meta(hooks: Hooks) -> Meta {
         // This host was suspended for an hour.
         wall_at_boot_ns: WALL_AT_ZERO_NS - 3_600_000_000_000,
         hooks,
+        home_netns: Some(NETNS),
+        tw_counts_births: Some(true),
     }
 }
 
@@ -78,18 +91,115 @@ pub(crate) struct Seen {
     pub(crate) ring_full: bool,
 }
 
+/// What becomes of what our program has to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is counted and recorded.
+    #[default]
+    Written,
+    /// It is counted; the ring is full.
+    RingFull,
+    /// The program does not run: neither.
+    Missed,
+}
+
+/// What the kernel itself keeps of one namespace.
+#[derive(Debug, Default)]
+struct Own {
+    minis: HashSet<Tuple>,
+    born: u64,
+    recycled: u64,
+    overflow: u64,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct PaperKernel {
     hooks: Hooks,
     counters: BTreeMap<Option<u32>, Counters>,
+    missed: u64,
+    own: BTreeMap<u32, Own>,
     introduced: HashSet<ProcessKey>,
     records: Vec<u8>,
 }
 
 impl PaperKernel {
     pub(crate) fn new(hooks: Hooks) -> Self {
-        Self { hooks, counters: BTreeMap::new(), introduced: HashSet::new(), records: Vec::new() }
+        Self {
+            hooks,
+            counters: BTreeMap::new(),
+            missed: 0,
+            own: BTreeMap::new(),
+            introduced: HashSet::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// There is a mini-socket from before our programs.
+    pub(crate) fn mini_from_before(&mut self, netns: u32, tuple: Tuple) {
+        self.own.entry(netns).or_default().minis.insert(tuple);
+    }
+
+    /// A mini-socket is born.
+    pub(crate) fn birth(&mut self, mini: &MiniEvent, fate: Fate) {
+        let own = self.own.entry(mini.netns).or_default();
+        own.minis.insert(mini.tuple);
+        own.born += 1;
+        if self.runs(Capability::EndCause, fate) {
+            self.counters(Some(mini.netns)).births[substate_index(mini.substate)] += 1;
+            self.write(Some(mini.netns), fate, mini_record(mini, None).as_bytes());
+        }
+    }
+
+    /// A mini-socket ends.
+    pub(crate) fn end(&mut self, mini: &MiniEvent, end: End, fate: Fate) {
+        let own = self.own.entry(mini.netns).or_default();
+        own.minis.remove(&mini.tuple);
+        own.recycled += u64::from(matches!(end, End::Reused | End::ReusedBound));
+        if self.runs(Capability::EndCause, fate) {
+            self.counters(Some(mini.netns)).ends[end as usize] += 1;
+            self.write(Some(mini.netns), fate, mini_record(mini, Some(end)).as_bytes());
+        }
+    }
+
+    /// The limit of mini-sockets is reached: one is refused. No program sees it.
+    pub(crate) fn refuse(&mut self, netns: u32) {
+        self.own.entry(netns).or_default().overflow += 1;
+    }
+
+    /// A connect has its port.
+    pub(crate) fn connect(&mut self, connect: &ConnectEvent, fate: Fate) {
+        if self.runs(Capability::PortSearch, fate) {
+            // Counted when it began; a loss of this record has no namespace.
+            self.write(None, fate, connect_record(connect).as_bytes());
+        }
+    }
+
+    /// A bind has its port.
+    pub(crate) fn bind(&mut self, time_ns: u64, lport: u16, bind: &BindEvent, task: &Task) {
+        if self.runs(Capability::PortSearch, Fate::Written) {
+            self.counters(Some(bind.netns)).searches[bind.search as usize] += 1;
+            self.name(task);
+            self.records.extend_from_slice(bind_record(time_ns, lport, bind).as_bytes());
+        }
+    }
+
+    /// Whether our program is there, and runs.
+    fn runs(&mut self, capability: Capability, fate: Fate) -> bool {
+        let attached = self.hooks.tier(capability).is_some();
+        self.missed += u64::from(attached && fate == Fate::Missed);
+        attached && fate != Fate::Missed
+    }
+
+    fn counters(&mut self, netns: Option<u32>) -> &mut Counters {
+        self.counters.entry(netns).or_insert(Counters::ZERO)
+    }
+
+    fn write(&mut self, netns: Option<u32>, fate: Fate, record: &[u8]) {
+        match fate {
+            Fate::RingFull => self.counters(netns).ring_full += 1,
+            _ => self.records.extend_from_slice(record),
+        }
     }
 
     /// What the BPF program does at a transition.
@@ -109,27 +219,24 @@ impl PaperKernel {
             shutdown: if known && closes { seen.shutdown } else { 0 },
             lport: seen.tuple.lport,
         };
-        let counters = self.counters.entry(known.then_some(seen.netns)).or_insert(Counters::ZERO);
+        let netns = known.then_some(seen.netns);
+        let counters = self.counters(netns);
         counters.pairs[pair_index(change.old, change.new)] += 1;
         if let Some(outcome) = change.outcome() {
             counters.outcomes[outcome as usize] += 1;
         }
-        let owner = if change.has_owner() { self.introduce(seen) } else { None };
-        if !change.has_record() {
-            return;
+        if let Some(search) = change.search() {
+            counters.searches[search as usize] += 1;
         }
-        if seen.ring_full {
-            let counters = self.counters.get_mut(&known.then_some(seen.netns));
-            counters.expect("it was counted above").ring_full += 1;
-            return;
+        let owner = seen.current.filter(|_| change.has_owner()).map(|task| self.name(&task));
+        if change.has_record() {
+            let fate = if seen.ring_full { Fate::RingFull } else { Fate::Written };
+            self.write(netns, fate, record(seen, &change, owner).as_bytes());
         }
-        let record = record(seen, &change, owner);
-        self.records.extend_from_slice(record.as_bytes());
     }
 
-    /// The owner; at first sight with its name, as far as it has one.
-    fn introduce(&mut self, seen: &Seen) -> Option<ProcessKey> {
-        let task = seen.current?;
+    /// Names `task` at first sight, as far as it has a name.
+    fn name(&mut self, task: &Task) -> ProcessKey {
         let mut key = task.key;
         if !self.hooks.fields_known {
             key.start_time_ns = 0;
@@ -140,7 +247,7 @@ impl PaperKernel {
             let flags = if task.kernel_thread { process_flags::KERNEL_THREAD } else { 0 };
             self.records.extend_from_slice(process_record(key, comm, flags).as_bytes());
         }
-        Some(key)
+        key
     }
 
     /// The records since the last call.
@@ -151,7 +258,28 @@ impl PaperKernel {
     /// The totals so far.
     pub(crate) fn totals(&self) -> Frame {
         let by_netns = self.counters.iter().map(|(netns, counters)| (*netns, *counters)).collect();
-        Frame::Totals(Totals { by_netns, missed: Some(0) })
+        Frame::Totals(Totals { by_netns, missed: Some(self.missed) })
+    }
+
+    /// The kernel's own counters of `namespaces`, which have been counting since boot.
+    pub(crate) fn own_counters(&self, namespaces: &[u32]) -> Frame {
+        let none = Own::default();
+        let read = namespaces.iter().map(|netns| {
+            let own = self.own.get(netns).unwrap_or(&none);
+            // A namespace made later starts at 0.
+            let before = u64::from(*netns == NETNS) * 1_000;
+            KernelCounters {
+                netns: *netns,
+                tw_sockstat: Some(own.minis.len() as u64),
+                counters: BTreeMap::from([
+                    ("TW", before + own.born),
+                    ("TWKilled", before),
+                    ("TWRecycled", before + own.recycled),
+                    ("TCPTimeWaitOverflow", before + own.overflow),
+                ]),
+            }
+        });
+        Frame::Kernel(read.collect())
     }
 }
 
@@ -175,6 +303,46 @@ pub(crate) fn process_record(key: ProcessKey, comm: [u8; COMM_LEN], flags: u8) -
         start_time_ns: key.start_time_ns,
         cgroup_id: u64::from(key.tgid),
         comm,
+    }
+}
+
+/// The record of a birth, or of an end.
+pub(crate) fn mini_record(mini: &MiniEvent, end: Option<End>) -> TimeWaitRecord {
+    let kind = if end.is_some() { RecordKind::End } else { RecordKind::Birth };
+    TimeWaitRecord {
+        kind: kind as u8,
+        end: end.map_or(0, |end| end as u8),
+        substate: mini.substate as u8,
+        padding: 0,
+        netns: mini.netns,
+        time_ns: mini.time_ns,
+        tw: mini.tw,
+        lport: mini.tuple.lport,
+        rport: mini.tuple.rport,
+        reserved: 0,
+        laddr: mini.tuple.laddr,
+        raddr: mini.tuple.raddr,
+    }
+}
+
+/// The record of a connect that has its port.
+pub(crate) fn connect_record(connect: &ConnectEvent) -> ConnectRecord {
+    let ConnectEvent { time_ns, sk } = *connect;
+    ConnectRecord { kind: RecordKind::Connect as u8, padding: [0; 7], time_ns, sk }
+}
+
+/// The record of a bind that has its port.
+pub(crate) fn bind_record(time_ns: u64, lport: u16, bind: &BindEvent) -> BindRecord {
+    BindRecord {
+        kind: RecordKind::Bind as u8,
+        explicit: u8::from(bind.search == Search::BindExplicit),
+        lport,
+        netns: bind.netns,
+        time_ns,
+        latency_ns: bind.latency_ns,
+        start_time_ns: bind.owner.start_time_ns,
+        tgid: bind.owner.tgid,
+        padding: 0,
     }
 }
 

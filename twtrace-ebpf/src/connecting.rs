@@ -1,0 +1,71 @@
+//! The connect that may be searching a port on this CPU.
+//!
+//! A search that takes the port of a mini-socket ends that in the thread of the
+//! connect. To know which is running is ten times cheaper than to walk the
+//! stack, and on a host that reuses ports it is asked for each connection.
+
+use aya_ebpf::helpers::{self, generated};
+use twtrace_common::{End, TimeWaitRecord};
+
+use crate::{
+    emit::Seen,
+    maps::{CONNECTING, Connecting},
+};
+
+/// A search that takes longer than this many jiffies is not remembered: its
+/// thread may have gone to another CPU, and its end have been told there.
+const LONGEST: u64 = 1;
+
+#[inline(always)]
+fn current() -> Option<&'static mut Connecting> {
+    // SAFETY: this CPU's own element; see `Counting::of`.
+    CONNECTING.get_ptr_mut(0).map(|connecting| unsafe { &mut *connecting })
+}
+
+#[inline(always)]
+fn jiffies() -> u64 {
+    // SAFETY: the helper takes no argument that could be wrong.
+    unsafe { generated::bpf_jiffies64() }
+}
+
+/// A connect is about to look for its port.
+#[inline(always)]
+pub(crate) fn begins(seen: &Seen) {
+    if let Some(connecting) = current() {
+        connecting.sk = seen.sk;
+        connecting.thread = helpers::bpf_get_current_pid_tgid();
+        connecting.jiffies = jiffies();
+        connecting.rport = seen.rport;
+        connecting.bound = u16::from(seen.change.lport != 0);
+        connecting.remote = seen.addresses.remote;
+    }
+}
+
+/// The connect of `sk` has its port.
+#[inline(always)]
+pub(crate) fn ends(sk: u64) {
+    if let Some(connecting) = current() {
+        connecting.is_told = 1;
+        if connecting.sk == sk {
+            connecting.sk = 0;
+        }
+    }
+}
+
+/// How the mini-socket of `record` ended, if by the search of the running
+/// thread towards the same remote end.
+#[inline(always)]
+pub(crate) fn took(record: &TimeWaitRecord, remote: [u64; 2]) -> Option<End> {
+    let connecting = current()?;
+    let searches = connecting.sk != 0
+        && connecting.is_told != 0
+        && connecting.rport == record.rport
+        && connecting.remote[0] == remote[0]
+        && connecting.remote[1] == remote[1]
+        && connecting.thread == helpers::bpf_get_current_pid_tgid()
+        && jiffies().wrapping_sub(connecting.jiffies) <= LONGEST;
+    if !searches {
+        return None;
+    }
+    Some(if connecting.bound != 0 { End::ReusedBound } else { End::Reused })
+}

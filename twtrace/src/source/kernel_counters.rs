@@ -1,0 +1,94 @@
+//! What the kernel itself counts, next to what our programs count.
+
+use std::collections::BTreeSet;
+
+use log::debug;
+use twtrace_common::TcpState;
+
+use crate::{
+    frame::{KernelCounters, Totals},
+    host::{self, Netns, NetnsCounters},
+};
+
+/// Reads the kernel's counters of the namespaces where they are needed. It
+/// holds none of them open: that would keep alive what its owner has deleted.
+#[derive(Debug)]
+pub(super) struct KernelReader {
+    home: Option<u32>,
+    only: Option<u32>,
+}
+
+impl KernelReader {
+    /// `home` is the namespace that is always read, `only` the only one traced.
+    pub(super) fn new(home: Option<u32>, only: Option<u32>) -> Self {
+        Self { home, only }
+    }
+
+    /// Of every namespace that can be entered: what later readings are compared with.
+    pub(super) fn all(&self) -> Vec<KernelCounters> {
+        let found = host::list().map(|list| list.found).unwrap_or_default();
+        let traced = |netns: &&Netns| self.only.is_none_or(|only| netns.inode == only);
+        let mut read: Vec<_> = found.iter().filter(traced).filter_map(counters).collect();
+        if let Some(home) = self.home
+            && !read.iter().any(|counters| counters.netns == home)
+        {
+            read.extend(self.own(home));
+        }
+        read
+    }
+
+    /// Of the home namespace, and of those where closes left no mini-socket:
+    /// the kernel alone knows whether it refused one.
+    pub(super) fn of_interest(&self, totals: &Totals) -> Vec<KernelCounters> {
+        let mut wanted: BTreeSet<u32> = totals
+            .by_netns
+            .iter()
+            .filter(|(_, counters)| closes_without(counters))
+            .filter_map(|(netns, _)| *netns)
+            .chain(self.home)
+            .collect();
+        let own = self.home.and_then(|home| self.own(home));
+        if let Some(own) = &own {
+            wanted.remove(&own.netns);
+        }
+        let others = if wanted.is_empty() { Vec::new() } else { read_each(&wanted) };
+        own.into_iter().chain(others).collect()
+    }
+
+    /// The home namespace, if it is ours: found without a search.
+    fn own(&self, home: u32) -> Option<KernelCounters> {
+        host::own().ok().filter(|own| own.inode == home).as_ref().and_then(counters)
+    }
+}
+
+fn read_each(wanted: &BTreeSet<u32>) -> Vec<KernelCounters> {
+    let found = host::list().map(|list| list.found).unwrap_or_default();
+    found.iter().filter(|netns| wanted.contains(&netns.inode)).filter_map(counters).collect()
+}
+
+/// `None` if it is gone or may not be entered.
+fn counters(netns: &Netns) -> Option<KernelCounters> {
+    match host::tcp_counters(netns) {
+        Ok(read) => Some(kernel_counters(&read)),
+        Err(error) => {
+            debug!("{error:#}");
+            None
+        }
+    }
+}
+
+fn kernel_counters(read: &NetnsCounters) -> KernelCounters {
+    KernelCounters {
+        netns: read.netns,
+        tw_sockstat: read.tw_sockets,
+        counters: read.iter().collect(),
+    }
+}
+
+/// Whether more sockets said goodbye than mini-sockets were born.
+fn closes_without(counters: &twtrace_common::Counters) -> bool {
+    use TcpState::{Close, Closing, FinWait1, FinWait2};
+    let pair = |old| counters.pairs[twtrace_common::pair_index(old, Close)];
+    let goodbyes = pair(FinWait1) + pair(FinWait2) + pair(Closing);
+    goodbyes > counters.births.iter().sum()
+}

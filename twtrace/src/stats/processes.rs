@@ -1,0 +1,79 @@
+//! Names and places of processes.
+
+use foldhash::fast::FixedState;
+use hashlink::LruCache;
+use twtrace_common::ProcessKey;
+
+use crate::{
+    event::{Comm, ProcessEvent},
+    frame::ProcessFacts,
+};
+
+/// Processes remembered: twice as many as rows about them.
+const MAX_PROCESSES: usize = 131_072;
+/// How a process is called that nobody saw.
+pub(super) const UNKNOWN: &str = "unknown";
+
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) comm: Comm,
+    pub(super) kernel_thread: bool,
+    pub(super) cgroup: Option<String>,
+    pub(super) container: Option<String>,
+}
+
+/// The processes that were introduced; those quiet longest are forgotten.
+#[derive(Debug)]
+pub(super) struct Processes {
+    known: LruCache<ProcessKey, Process, FixedState>,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self { known: LruCache::with_hasher(MAX_PROCESSES, FixedState::default()) }
+    }
+}
+
+impl Processes {
+    pub(super) fn name(&mut self, event: &ProcessEvent) {
+        // Introduced again: its place is known already, its name may be new.
+        if let Some(known) = self.known.get_mut(&event.key) {
+            known.comm = event.comm;
+            return;
+        }
+        self.known.insert(
+            event.key,
+            Process {
+                comm: event.comm,
+                kernel_thread: event.kernel_thread,
+                cgroup: None,
+                container: None,
+            },
+        );
+    }
+
+    pub(super) fn place(&mut self, facts: &ProcessFacts) {
+        if let Some(process) = self.known.get_mut(&facts.key) {
+            process.cgroup.clone_from(&facts.cgroup);
+            process.container.clone_from(&facts.container);
+        }
+    }
+
+    /// Whether it is a kernel thread; remembers that it was asked for.
+    pub(super) fn is_kernel_thread(&mut self, key: &ProcessKey) -> bool {
+        self.known.get(key).is_some_and(|process| process.kernel_thread)
+    }
+
+    pub(super) fn get(&self, key: &ProcessKey) -> Option<&Process> {
+        self.known.peek(key)
+    }
+
+    /// What to call it: `unknown` where nobody saw who it was, `None` if its
+    /// name got lost.
+    pub(super) fn comm(&self, process: Option<ProcessKey>) -> Option<String> {
+        match process {
+            Some(key) => self.get(&key).map(|known| known.comm.to_string()),
+            None => Some(UNKNOWN.to_owned()),
+        }
+    }
+}

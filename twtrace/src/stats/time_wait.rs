@@ -1,0 +1,140 @@
+//! What is known of mini-sockets: how many, since when, and what ended them.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use twtrace_common::{End, TcpState};
+
+use super::{
+    kernel::Kernel,
+    lifetimes::Lifetimes,
+    snapshot,
+    totals::{NetnsCounts, TotalCounts},
+};
+use crate::{
+    event::MiniEvent,
+    tracker::{Ended, Mini},
+};
+
+/// Mini-sockets since attach. Totals are the kernel side's; what ended whose,
+/// and after how long, is the records'.
+#[derive(Debug, Default)]
+pub(super) struct TimeWait {
+    lifetimes: Lifetimes,
+    by_netns: HashMap<u32, Records, FixedState>,
+}
+
+/// What records told about the ends of one namespace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Records {
+    /// Ends.
+    ended: u64,
+    /// Mini-sockets whose memory another one got, and no record told their end.
+    vanished: u64,
+}
+
+impl Records {
+    /// Those that vanished although no program counted their end: of the others
+    /// the record alone is lost, and the totals have them.
+    fn unseen(self, totals: &TotalCounts, netns: u32) -> u64 {
+        let counted = totals.namespace(netns).map_or(0, NetnsCounts::ended);
+        self.vanished.saturating_sub(counted.saturating_sub(self.ended))
+    }
+}
+
+impl TimeWait {
+    /// An end; `known` says of what.
+    pub(super) fn ended(&mut self, event: &MiniEvent, end: End, known: &Ended) {
+        self.by_netns.entry(event.netns).or_default().ended += 1;
+        let (Ended::Claimed(mini) | Ended::Unclaimed(mini)) = known else {
+            return;
+        };
+        self.lifetimes.record(event.time_ns.saturating_sub(mini.born_ns), end);
+        if mini.substate == TcpState::FinWait2 && event.substate == TcpState::TimeWait {
+            self.lifetimes.became_time_wait();
+        }
+    }
+
+    /// A mini-socket is no longer there, and no record told its end.
+    pub(super) fn vanished(&mut self, mini: &Mini) {
+        self.by_netns.entry(mini.maker.netns).or_default().vanished += 1;
+    }
+
+    /// How many are alive in one namespace.
+    pub(super) fn now_in(&self, netns: u32, seeded: u64, totals: &TotalCounts) -> u64 {
+        let (born, ended) = totals
+            .namespace(netns)
+            .map_or((0, 0), |namespace| (namespace.born(), namespace.ended()));
+        let unseen = self.by_netns.get(&netns).map_or(0, |records| records.unseen(totals, netns));
+        (seeded + born).saturating_sub(ended + unseen)
+    }
+
+    /// Ends, seen or not.
+    pub(super) fn all_ended(&self, totals: &TotalCounts) -> u64 {
+        totals.ended() + self.all_unseen(totals)
+    }
+
+    fn all_unseen(&self, totals: &TotalCounts) -> u64 {
+        self.by_netns.iter().map(|(netns, records)| records.unseen(totals, *netns)).sum()
+    }
+
+    pub(super) fn shown(
+        &self,
+        seeded: u64,
+        totals: &TotalCounts,
+        kernel: &Kernel,
+    ) -> snapshot::TimeWait {
+        snapshot::TimeWait {
+            now: Some((seeded + totals.born()).saturating_sub(self.all_ended(totals))),
+            seeded: Some(seeded),
+            born: Some(totals.born()),
+            refused: refused(totals, kernel),
+            rearmed: None,
+            ended: self.ends(totals),
+            lifetime_s: Some(self.lifetimes.summary()),
+            lifetime_by_end: Some(self.lifetimes.by_end()),
+            time_wait_s: None,
+            remaining_s: None,
+        }
+    }
+
+    fn ends(&self, totals: &TotalCounts) -> snapshot::Ended {
+        let by = |end| Some(totals.ended_by(end));
+        snapshot::Ended {
+            expired: by(End::Expired),
+            fin_wait2_timeout: by(End::FinWait2Timeout),
+            reused: by(End::Reused),
+            reused_bound: by(End::ReusedBound),
+            replaced: by(End::Replaced),
+            reset: by(End::Reset),
+            rejected: by(End::Rejected),
+            aborted: by(End::Aborted),
+            purged: by(End::Purged),
+            other: by(End::Other),
+            unseen: Some(self.all_unseen(totals)),
+        }
+    }
+
+    pub(super) fn fin_wait2(&self, totals: &TotalCounts) -> snapshot::FinWait2 {
+        snapshot::FinWait2 {
+            now: None,
+            born: Some(totals.births(TcpState::FinWait2)),
+            to_time_wait: self.lifetimes.seen_to_time_wait(),
+            time_s: None,
+        }
+    }
+
+    pub(super) fn encoded(&self) -> Option<String> {
+        self.lifetimes.encoded()
+    }
+}
+
+/// Refused births: of the closes without a mini-socket those that the kernel's
+/// counter admits; unknown as soon as it cannot be read where there are any.
+fn refused(totals: &TotalCounts, kernel: &Kernel) -> Option<u64> {
+    let in_namespace = |(netns, counts): (u32, &NetnsCounts)| match counts.closes_without() {
+        0 => Some(0),
+        without => kernel.refused(netns, without),
+    };
+    totals.namespaces().map(in_namespace).sum()
+}

@@ -1,0 +1,205 @@
+//! Timewait mini-sockets from birth to end, and whose closes made them.
+
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use foldhash::fast::FixedState;
+use twtrace_common::{ProcessKey, TcpState};
+
+use super::{Role, TableLosses};
+use crate::{
+    event::{MiniEvent, Tuple},
+    frame::SeedMini,
+};
+
+/// A birth whose socket does not say goodbye within this time lost it: both
+/// come from one CPU within microseconds.
+const LONGEST_GOODBYE_NS: u64 = 1_000_000_000;
+
+/// Whose close made a mini-socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Maker {
+    /// The process that closed first; `None` if nobody saw who it was.
+    pub process: Option<ProcessKey>,
+    /// The namespace of the socket.
+    pub netns: u32,
+    /// How it came to be connected.
+    pub role: Role,
+}
+
+/// A mini-socket that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mini {
+    /// When it was born, on the clock of records.
+    pub born_ns: u64,
+    /// FIN_WAIT2 or TIME_WAIT, then.
+    pub substate: TcpState,
+    /// Whose it is.
+    pub maker: Maker,
+}
+
+/// What is known of a mini-socket that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its birth was seen, and whose it is.
+    Claimed(Mini),
+    /// Its birth was seen, and it ended before its socket said whose it is.
+    Unclaimed(Mini),
+    /// It was there before us, or its birth was missed.
+    Unknown,
+}
+
+/// Mini-sockets of a host. See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Minis {
+    max: usize,
+    alive: HashMap<u64, Mini, FixedState>,
+    /// Born, and waiting for their socket to say whose they are.
+    newborn: HashMap<(u32, Tuple), Newborn, FixedState>,
+    seeds: HashSet<(u32, Tuple), FixedState>,
+    /// How many there were when counting began, by namespace.
+    seeded: HashMap<u32, u64, FixedState>,
+    seeded_until_ns: u64,
+    losses: TableLosses,
+    /// Births that found no room and whose ends are still to come.
+    strangers: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newborn {
+    tw: u64,
+    born_ns: u64,
+    substate: TcpState,
+}
+
+impl Newborn {
+    fn made_by(self, maker: Maker) -> Mini {
+        Mini { born_ns: self.born_ns, substate: self.substate, maker }
+    }
+}
+
+impl Maker {
+    /// Of a mini-socket whose socket was not seen to close.
+    fn unknown(netns: u32) -> Self {
+        Self { process: None, netns, role: Role::Unknown }
+    }
+}
+
+impl Minis {
+    /// None yet; at most `max` are remembered.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            alive: HashMap::default(),
+            newborn: HashMap::default(),
+            seeds: HashSet::default(),
+            seeded: HashMap::default(),
+            seeded_until_ns: 0,
+            losses: TableLosses::default(),
+            strangers: 0,
+        }
+    }
+
+    pub(super) fn losses(&self) -> TableLosses {
+        self.losses
+    }
+
+    /// How many there were when counting began.
+    pub(super) fn seeded(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.seeded.iter().map(|(netns, count)| (*netns, *count))
+    }
+
+    /// Takes in those that were there before us, as far as sock_diag could tell.
+    pub(super) fn seed(&mut self, seeds: &[SeedMini], until_ns: u64) {
+        self.seeded_until_ns = until_ns;
+        for seed in seeds {
+            let key = (seed.netns, seed.tuple);
+            if self.has_room() {
+                if self.seeds.insert(key) {
+                    *self.seeded.entry(seed.netns).or_default() += 1;
+                }
+            } else if !self.seeds.contains(&key) {
+                *self.seeded.entry(seed.netns).or_default() += 1;
+                self.turn_away();
+            }
+        }
+    }
+
+    /// A birth; returns the mini-socket whose memory this one has, if nobody
+    /// saw that end.
+    pub(super) fn born(&mut self, event: &MiniEvent) -> Option<Mini> {
+        let key = (event.netns, event.tuple);
+        // Told twice: it was born between attaching and seeding.
+        if event.time_ns <= self.seeded_until_ns && self.seeds.remove(&key) {
+            let seeded = self.seeded.entry(event.netns).or_default();
+            *seeded = seeded.saturating_sub(1);
+        }
+        let unseen = self.alive.remove(&event.tw);
+        if self.has_room() {
+            let newborn =
+                Newborn { tw: event.tw, born_ns: event.time_ns, substate: event.substate };
+            self.newborn.insert(key, newborn);
+        } else {
+            self.turn_away();
+        }
+        unseen
+    }
+
+    /// The socket of `tuple` closed for good, and says whose its mini-socket
+    /// is; `None` if it has none.
+    pub(super) fn claim(&mut self, netns: u32, tuple: &Tuple, maker: Maker) -> Option<Mini> {
+        let newborn = self.newborn.remove(&(netns, *tuple))?;
+        let mini = newborn.made_by(maker);
+        self.alive.insert(newborn.tw, mini);
+        Some(mini)
+    }
+
+    /// Gives up waiting for the sockets of the births long before `now_ns`.
+    pub(super) fn unclaimed(&mut self, now_ns: u64) -> Vec<Mini> {
+        let late = |newborn: &Newborn| newborn.born_ns.saturating_add(LONGEST_GOODBYE_NS) < now_ns;
+        let mut unclaimed = Vec::new();
+        for ((netns, _), newborn) in self.newborn.extract_if(|_, newborn| late(newborn)) {
+            let mini = newborn.made_by(Maker::unknown(netns));
+            self.alive.insert(newborn.tw, mini);
+            unclaimed.push(mini);
+        }
+        unclaimed
+    }
+
+    /// An end.
+    pub(super) fn ended(&mut self, event: &MiniEvent) -> Ended {
+        if let Some(mini) = self.alive.remove(&event.tw) {
+            return Ended::Claimed(mini);
+        }
+        let key = (event.netns, event.tuple);
+        if let Entry::Occupied(newborn) = self.newborn.entry(key)
+            && newborn.get().tw == event.tw
+        {
+            return Ended::Unclaimed(newborn.remove().made_by(Maker::unknown(event.netns)));
+        }
+        if !self.seeds.remove(&key) {
+            self.stranger_ended(event);
+        }
+        Ended::Unknown
+    }
+
+    /// One that is neither known nor seeded: was it there when we attached, and
+    /// gone before sock_diag looked? Was there no room for it? Or was it missed?
+    fn stranger_ended(&mut self, event: &MiniEvent) {
+        if event.time_ns <= self.seeded_until_ns {
+            *self.seeded.entry(event.netns).or_default() += 1;
+        } else if self.strangers > 0 {
+            self.strangers -= 1;
+        } else {
+            self.losses.unmatched += 1;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.alive.len() + self.newborn.len() + self.seeds.len() < self.max
+    }
+
+    fn turn_away(&mut self) {
+        self.losses.evicted += 1;
+        self.strangers += 1;
+    }
+}

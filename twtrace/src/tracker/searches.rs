@@ -1,0 +1,113 @@
+//! Port searches under way.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use twtrace_common::{Outcome, ProcessKey, Search, TcpState};
+
+use crate::event::{BindEvent, ConnectEvent, TransitionEvent};
+
+/// The remote end that a connect searches a port for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination {
+    /// The network namespace; `None` where the hook cannot tell.
+    pub netns: Option<u32>,
+    /// The address, IPv4 mapped into IPv6.
+    pub raddr: [u8; 16],
+    /// The port.
+    pub rport: u16,
+}
+
+/// A search for a local port, or the check of one, that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortSearch {
+    /// Which kind.
+    pub search: Search,
+    /// Whose; `None` if nobody saw who it was.
+    pub process: Option<ProcessKey>,
+    /// For which remote end; `None` for a bind.
+    pub destination: Option<Destination>,
+    /// How long it took at most; `None` if nobody saw its end.
+    pub latency_ns: Option<u64>,
+    /// Whether it found none: `EADDRNOTAVAIL`.
+    pub failed: bool,
+}
+
+impl From<&BindEvent> for PortSearch {
+    fn from(event: &BindEvent) -> Self {
+        Self {
+            search: event.search,
+            process: Some(event.owner),
+            destination: None,
+            latency_ns: Some(event.latency_ns),
+            failed: false,
+        }
+    }
+}
+
+/// Connects that search, by socket. See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Searches {
+    connecting: HashMap<u64, Searching, FixedState>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Searching {
+    since_ns: u64,
+    process: Option<ProcessKey>,
+    destination: Destination,
+}
+
+impl Searches {
+    /// Follows a transition; returns the search that is over with it.
+    pub(super) fn follow(
+        &mut self,
+        event: &TransitionEvent,
+        outcome: Option<Outcome>,
+    ) -> Option<PortSearch> {
+        match event.change.search() {
+            Some(Search::Connect) => {
+                self.connecting.insert(event.sk, Searching::new(event));
+                None
+            }
+            Some(search) => Some(PortSearch {
+                search,
+                process: event.owner,
+                destination: None,
+                latency_ns: None,
+                failed: false,
+            }),
+            None if event.change.old == TcpState::SynSent => {
+                let searching = self.connecting.remove(&event.sk)?;
+                // A connect that got further had its port, though nobody saw it.
+                let failed = outcome == Some(Outcome::ConnectNoPort);
+                failed.then(|| searching.over(event.time_ns, failed))
+            }
+            None => None,
+        }
+    }
+
+    /// A connect has its port. `None` for one that had it all along.
+    pub(super) fn found(&mut self, event: &ConnectEvent) -> Option<PortSearch> {
+        let searching = self.connecting.remove(&event.sk)?;
+        Some(searching.over(event.time_ns, false))
+    }
+}
+
+impl Searching {
+    fn new(event: &TransitionEvent) -> Self {
+        let destination =
+            Destination { netns: event.netns, raddr: event.tuple.raddr, rport: event.tuple.rport };
+        Self { since_ns: event.time_ns, process: event.owner, destination }
+    }
+
+    fn over(&self, time_ns: u64, failed: bool) -> PortSearch {
+        PortSearch {
+            search: Search::Connect,
+            process: self.process,
+            destination: Some(self.destination),
+            latency_ns: Some(time_ns.saturating_sub(self.since_ns)),
+            failed,
+        }
+    }
+}
