@@ -1,14 +1,16 @@
-//! The BPF programs and maps that a process has loaded, and whether they still exist.
+//! The BPF programs, maps and links that a process has made, and whether they still exist.
 
 use std::fs;
 
-/// A BPF program or map, by the number the kernel gives to no other.
+/// A BPF program, map or link, by the number the kernel gives to no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BpfObject {
     /// A program.
     Program(u32),
     /// A map.
     Map(u32),
+    /// What attaches a program to its hook, such as a cgroup.
+    Link(u32),
 }
 
 /// Those that process `pid` holds open.
@@ -26,10 +28,20 @@ pub fn held_by(pid: u32) -> Vec<BpfObject> {
         // A link tells the program it runs.
         objects.extend(id("prog_id:").map(BpfObject::Program));
         objects.extend(id("map_id:").map(BpfObject::Map));
+        objects.extend(id("link_id:").map(BpfObject::Link));
     }
     objects.sort_unstable();
     objects.dedup();
     objects
+}
+
+/// How many links to a cgroup it holds open.
+pub fn cgroup_links_of(pid: u32) -> usize {
+    let dir = format!("/proc/{pid}/fdinfo");
+    let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("cannot list {dir}: {error}"));
+    let texts = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    let is_cgroup = |line: &str| line.strip_prefix("link_type:").map(str::trim) == Some("cgroup");
+    texts.filter(|text| text.lines().any(is_cgroup)).count()
 }
 
 impl BpfObject {
@@ -38,6 +50,7 @@ impl BpfObject {
         /// <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/bpf.h#L924-L925>
         const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
         const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
+        const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
 
         /// The member of `union bpf_attr` that these commands use.
         #[repr(C)]
@@ -50,10 +63,11 @@ impl BpfObject {
         let (command, id) = match self {
             Self::Program(id) => (BPF_PROG_GET_FD_BY_ID, id),
             Self::Map(id) => (BPF_MAP_GET_FD_BY_ID, id),
+            Self::Link(id) => (BPF_LINK_GET_FD_BY_ID, id),
         };
         let attr = GetFdById { id, next_id: 0, open_flags: 0 };
         // SAFETY: bpf(2) reads `size` bytes from `attr`, which lives across the call and has
-        // exactly that size; these two commands write nothing back.
+        // exactly that size; these commands write nothing back.
         let fd =
             unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of_val(&attr)) };
         if fd >= 0 {

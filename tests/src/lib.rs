@@ -3,11 +3,13 @@
 //!
 //! Everything here panics with a sentence that says what could not be done:
 //! a live test that cannot run has failed. The tests need root, BPF, and the
-//! commands `ip`, `ss` and `tc` (iproute2), `unshare` and `setpriv`
-//! (util-linux). Each test has its own namespace and its own tool process, so
-//! they run side by side.
+//! commands `ip`, `ss` and `tc` (iproute2), `unshare`, `setpriv`,
+//! `mount` and `umount` (util-linux). Each test has its own namespace and its
+//! own tool process, so they run side by side.
 
 pub mod bpf_objects;
+pub mod cgroup;
+pub mod clock;
 pub mod netns;
 pub mod peer;
 pub mod scenario;

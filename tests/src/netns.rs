@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -131,6 +132,20 @@ impl PrivateNetns {
         let sockstat = self.proc_net("sockstat");
         let mut words = sockstat.split_ascii_whitespace().skip_while(|word| *word != "tw").skip(1);
         words.next().and_then(|n| n.parse().ok()).expect("sockstat has `tw N`")
+    }
+
+    /// Waits until there are `count` of them: the last segment of a connection
+    /// may still be under way when both ends are closed.
+    #[track_caller]
+    pub fn wait_for_tw(&self, count: u64) {
+        crate::wait_for(&format!("{count} mini-sockets"), Duration::from_secs(10), || {
+            (self.sockstat_tw() == count).then_some(())
+        });
+    }
+
+    /// Whether this kernel has a sysctl.
+    pub fn sysctl_exists(&self, key: &str) -> bool {
+        self.run(|| fs::exists(sysctl_path(key)).unwrap_or(false))
     }
 
     /// One counter of this namespace, such as `("TcpExt", "TW")`.

@@ -2,10 +2,11 @@
 //! [`PrivateNetns`]; everything is bounded in time.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::netns::PrivateNetns;
 use crate::traffic::Family;
@@ -27,13 +28,54 @@ impl Pair {
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let client = TcpStream::connect(family.address(1, port)).expect("connecting");
         let (server, _) = listener.accept().expect("accepting");
-        let mut pair = Self { client, server };
-        for end in [&pair.client, &pair.server] {
+        Self { client, server }.talk()
+    }
+
+    /// The same from an address that the client chooses, and may use again.
+    pub fn open_from(address: SocketAddr, listener: &TcpListener, family: Family) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)
+            .expect("a socket to connect");
+        socket.set_reuse_address(true).expect("SO_REUSEADDR");
+        socket.bind(&address.into()).expect("binding the client");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        socket.connect(&family.address(1, port).into()).expect("connecting");
+        let (server, _) = listener.accept().expect("accepting");
+        Self { client: socket.into(), server }.talk()
+    }
+
+    fn talk(mut self) -> Self {
+        for end in [&self.client, &self.server] {
             end.set_read_timeout(Some(STEP)).expect("SO_RCVTIMEO");
         }
-        pass_byte(&mut pair.client, &mut pair.server);
-        pass_byte(&mut pair.server, &mut pair.client);
-        pair
+        pass_byte(&mut self.client, &mut self.server);
+        pass_byte(&mut self.server, &mut self.client);
+        self
+    }
+
+    /// The client closes; the server, which is returned, has seen it and stays
+    /// open. So the client's mini-socket is born, or soon will be, in FIN_WAIT2.
+    pub fn close_client_alone(mut self) -> TcpStream {
+        drop(self.client);
+        expect_end(&mut self.server);
+        self.server
+    }
+
+    /// The client closes first, and would rather send RST than wait for the
+    /// server in FIN_WAIT2: it leaves no mini-socket, by its own choice.
+    pub fn close_client_first_without_waiting(self) {
+        set_tcp_option(&self.client, libc::TCP_LINGER2, -1);
+        close_in_order(self.client, self.server);
+    }
+
+    /// The client closes, then the server; then the server's address sends the
+    /// RST that ends the client's TIME_WAIT, the hazard of RFC 1337.
+    pub fn close_client_first_and_assassinate(self) {
+        // The server's FIN takes one more.
+        let next = sent(&self.server).wrapping_add(1);
+        let [from, to] = [self.server.local_addr(), self.server.peer_addr()]
+            .map(|address| address.expect("a connection has two addresses"));
+        self.close_client_first();
+        send_reset(from, to, next);
     }
 
     /// The client closes, the server reads the end and closes.
@@ -138,6 +180,71 @@ fn expect_end(stream: &mut TcpStream) {
 fn close_in_order(first: TcpStream, mut second: TcpStream) {
     drop(first);
     expect_end(&mut second);
+}
+
+fn set_tcp_option(stream: &TcpStream, option: libc::c_int, value: libc::c_int) {
+    // SAFETY: the kernel reads one integer, which lives across the call.
+    let done = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    assert_eq!(done, 0, "TCP option {option} = {value}: {}", io::Error::last_os_error());
+}
+
+/// The sequence number that the next byte of this end will have, by `TCP_REPAIR`.
+fn sent(stream: &TcpStream) -> u32 {
+    /// <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/tcp.h#L149-L168>
+    const SEND_QUEUE: libc::c_int = 2;
+    const ON: libc::c_int = 1;
+    /// Off, and no probe to the other end.
+    const OFF_QUIETLY: libc::c_int = -1;
+
+    set_tcp_option(stream, libc::TCP_REPAIR, ON);
+    set_tcp_option(stream, libc::TCP_REPAIR_QUEUE, SEND_QUEUE);
+    let mut sequence = 0_u32;
+    let mut size = size_of_val(&sequence) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes to `sequence`.
+    let done = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_QUEUE_SEQ,
+            (&raw mut sequence).cast(),
+            &raw mut size,
+        )
+    };
+    assert_eq!(done, 0, "TCP_QUEUE_SEQ: {}", io::Error::last_os_error());
+    set_tcp_option(stream, libc::TCP_REPAIR, OFF_QUIETLY);
+    sequence
+}
+
+/// Sends a segment that is nothing but RST.
+fn send_reset(from: SocketAddr, to: SocketAddr, sequence: u32) {
+    const RST: u16 = 0x04;
+    const TCP: u16 = 6;
+    let (IpAddr::V4(source), IpAddr::V4(target)) = (from.ip(), to.ip()) else {
+        panic!("only IPv4 segments are made by hand");
+    };
+    let words = |n: u32| [(n >> 16) as u16, n as u16];
+    let mut segment = [0_u16; 10];
+    segment[..2].copy_from_slice(&[from.port(), to.port()]);
+    segment[2..4].copy_from_slice(&words(sequence));
+    // Five words of header, and the flags.
+    segment[6] = (5 << 12) | RST;
+    let pseudo = [words(source.to_bits()), words(target.to_bits()), [TCP, 20]];
+    let sum = pseudo.as_flattened().iter().chain(&segment).map(|word| u32::from(*word)).sum();
+    let [carry, sum] = words(sum);
+    let [carry, sum] = words(u32::from(carry) + u32::from(sum));
+    segment[8] = !(carry + sum);
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).expect("a raw socket");
+    raw.bind(&SocketAddr::new(from.ip(), 0).into()).expect("choosing the sender's address");
+    let bytes = segment.map(u16::to_be_bytes);
+    raw.send_to(bytes.as_flattened(), &SocketAddr::new(to.ip(), 0).into()).expect("sending RST");
 }
 
 /// A listener that no SYN reaches: connects to it get no answer at all.

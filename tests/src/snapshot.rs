@@ -19,6 +19,12 @@ pub fn at<'a>(snapshot: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(snapshot, |value, key| &value[key])
 }
 
+/// The seconds at `path`, such as `time_wait.lifetime_s.min`.
+#[track_caller]
+pub fn seconds(snapshot: &Value, path: &str) -> f64 {
+    at(snapshot, path).as_f64().unwrap_or_else(|| panic!("{path} is {}", at(snapshot, path)))
+}
+
 /// The sockets by state that exist, without the states that [`crate::sockets`] leaves out.
 #[track_caller]
 pub fn states(snapshot: &Value) -> States {
@@ -80,11 +86,11 @@ impl<'a> Exact<'a> {
         self.missed
     }
 
-    /// Checks numbers of one object, all of them given, such as
+    /// Checks numbers of the object at a path, all of them given, such as
     /// `("connects", &[("ok", 1)])`: those not given must be 0.
     #[track_caller]
     pub fn object(&self, part: &str, want: &[(&str, u64)]) {
-        let object = &self.snapshot[part];
+        let object = at(self.snapshot, part);
         let keys = object.as_object().unwrap_or_else(|| panic!("{part} is {object}"));
         for (key, _) in want {
             assert!(keys.contains_key(*key), "{part} has no {key}: {object:#}");
@@ -128,6 +134,86 @@ impl<'a> Exact<'a> {
         }
     }
 
+    /// Checks one number, such as `("port_search.connect.count", 1)`.
+    #[track_caller]
+    pub fn count(&self, path: &str, want: u64) {
+        let seen = number(self.snapshot, path);
+        assert!(
+            seen.abs_diff(want) <= self.missed,
+            "{path} is {seen}, {want} happened, {} were missed: {:#}",
+            self.missed,
+            at(self.snapshot, path.rsplit_once('.').map_or("", |(parent, _)| parent))
+        );
+    }
+
+    /// Checks the mini-sockets: those that came, those that went, and that as
+    /// many are left as that leaves.
+    #[track_caller]
+    pub fn time_wait(&self, want: TimeWait<'_>) {
+        let TimeWait { seeded, born, refused, ended } = want;
+        // Those reused by a bound port are among those reused.
+        let gone: u64 = ended.iter().filter(|(k, _)| *k != "reused_bound").map(|(_, n)| n).sum();
+        for (key, n) in [
+            ("seeded", seeded),
+            ("born", born),
+            ("refused", refused),
+            ("now", seeded + born - gone),
+        ] {
+            self.count(&format!("time_wait.{key}"), n);
+        }
+        self.object("time_wait.ended", ended);
+    }
+
+    /// Checks that we agree with the kernel's own counters, as far as it has them.
+    #[track_caller]
+    pub fn reconciles(&self) {
+        let reconcile = &self.snapshot["reconcile"];
+        for key in [
+            "time_wait_now_minus_sockstat",
+            "births_minus_TW",
+            "reused_minus_TWRecycled",
+            "refused_minus_overflow",
+        ] {
+            let value = &reconcile[key];
+            // Before 5.18 the kernel's TW counts expiries instead.
+            let unknown = value.is_null() && key == "births_minus_TW";
+            let difference = value.as_i64().map(i64::unsigned_abs);
+            assert!(
+                unknown || difference.is_some_and(|difference| difference <= self.missed),
+                "reconcile.{key} is {value}: {reconcile:#}, {:#}, {:#}",
+                self.snapshot["time_wait"],
+                self.snapshot["kernel"]
+            );
+        }
+        assert_eq!(self.snapshot["kernel"]["netns"], self.netns);
+    }
+
+    /// Checks how many mini-sockets of one process and role are alive, and how
+    /// many of them the kernel refused to make.
+    #[track_caller]
+    pub fn minis(&self, pid: u32, role: &str, alive: u64, refused: u64) {
+        let row = closer(self.snapshot, pid, self.netns, role);
+        for (key, want) in [("time_wait_now", alive), ("refused", refused)] {
+            let seen = row.map_or(0, |row| {
+                row[key].as_u64().unwrap_or_else(|| panic!("{key} is {}: {row:#}", row[key]))
+            });
+            assert!(
+                seen.abs_diff(want) <= self.missed,
+                "{key} of pid {pid} as {role} is {seen}, not {want}, {} were missed: {:#}",
+                self.missed,
+                self.snapshot["closers"]
+            );
+        }
+    }
+
+    /// Checks that the rows together have as many mini-sockets as are alive.
+    #[track_caller]
+    pub fn minis_together(&self, alive: u64) {
+        let rows = self.snapshot["closers"].as_array().expect("closers is a list");
+        let sum: u64 = rows.iter().map(|row| row["time_wait_now"].as_u64().unwrap_or(0)).sum();
+        assert!(sum.abs_diff(alive) <= self.missed, "{sum}, not {alive}: {rows:#?}");
+    }
+
     /// Checks that the rows together hold no more than what happened: none is
     /// doubled, none belongs to a stranger.
     #[track_caller]
@@ -147,6 +233,24 @@ impl<'a> Exact<'a> {
             );
         }
     }
+}
+
+/// What happened to mini-sockets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TimeWait<'a> {
+    /// There before the tool.
+    pub seeded: u64,
+    /// Born.
+    pub born: u64,
+    /// Wanted and not made.
+    pub refused: u64,
+    /// Ends by their name; those not given must be 0.
+    pub ended: &'a [(&'a str, u64)],
+}
+
+/// Mini-sockets that were born, and live.
+pub fn born(born: u64) -> TimeWait<'static> {
+    TimeWait { born, ..TimeWait::default() }
 }
 
 /// What a row of `closers` counts.

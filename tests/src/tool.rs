@@ -130,13 +130,24 @@ impl Tool {
     /// Waits for a snapshot that `wanted` accepts; `what` says which.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_long_for(what, READY, wanted)
+    }
+
+    /// Waits longer, or less, for a snapshot that `wanted` accepts.
+    #[track_caller]
+    pub fn wait_long_for(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let start = std::time::Instant::now();
         loop {
             let snapshot = self.snapshot();
             if wanted(&snapshot) {
                 return snapshot;
             }
-            assert!(start.elapsed() < READY, "waited in vain for {what}; last was {snapshot:#}");
+            assert!(start.elapsed() < limit, "waited in vain for {what}; last was {snapshot:#}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use twtrace_tests::cgroup::Cgroup;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::snapshot::closer;
@@ -11,32 +12,6 @@ use twtrace_tests::tool::Tool;
 use twtrace_tests::traffic::{End, Family, Traffic};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-/// A cgroup named as Docker names its own under systemd; gone with this value.
-struct Cgroup {
-    directory: PathBuf,
-}
-
-impl Cgroup {
-    fn new() -> Self {
-        let directory = v2_mount().join(format!("docker-{ID}.scope"));
-        fs::create_dir(&directory).expect("making a cgroup takes root and cgroup v2");
-        Self { directory }
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.directory);
-    }
-}
-
-fn v2_mount() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
-    let v2 = mounts.lines().find(|line| line.contains(" - cgroup2 "));
-    let point = v2.and_then(|line| line.split(' ').nth(4));
-    PathBuf::from(point.expect("cgroup v2 is mounted nowhere: this test cannot run here"))
-}
 
 /// A program that joins `cgroup` and becomes the helper program.
 fn joiner(directory: &Path, cgroup: &Path) -> PathBuf {
@@ -55,7 +30,8 @@ fn joiner(directory: &Path, cgroup: &Path) -> PathBuf {
 #[test]
 fn a_closer_in_a_container_is_shown_with_its_id() {
     let netns = PrivateNetns::new();
-    let cgroup = Cgroup::new();
+    // Named as Docker names its own under systemd.
+    let cgroup = Cgroup::new(&format!("docker-{ID}.scope"));
     let directory = tempfile::tempdir().expect("a directory for the script");
     let tool = Tool::on(&netns, &[]);
     let listener = netns.run(|| Family::V4.listen());
@@ -63,7 +39,7 @@ fn a_closer_in_a_container_is_shown_with_its_id() {
     let traffic = Traffic::closed_by(End::Client, 20);
     let pid = std::thread::scope(|scope| {
         scope.spawn(|| traffic.serve(&listener));
-        let program = joiner(directory.path(), &cgroup.directory);
+        let program = joiner(directory.path(), cgroup.path());
         let client = Peer::client_named(&netns, program, port, &traffic);
         let pid = client.pid();
         assert_eq!(client.finish().closed_first, 20);

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
+use twtrace_tests::cgroup::Cgroup;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::scenario::Pair;
-use twtrace_tests::snapshot::{Closer, Exact, states as reported};
+use twtrace_tests::snapshot::{Closer, Exact, born, states as reported};
 use twtrace_tests::sockets::states;
 use twtrace_tests::tool::{Run, Tool, program};
 use twtrace_tests::traffic::{Family, Traffic};
@@ -157,6 +158,131 @@ fn no_probes_at_all() {
         (0..3).map(|_| netns.run(|| Pair::open(&listener, Family::V4))).collect();
     let tool = Tool::on(&netns, &["--probes", "none"]);
     assert_unknown_but_states(&tool.finish(), &netns);
+}
+
+/// The tool with all rights but these: capabilities as setpriv names them.
+fn without_rights(rights: &[&str]) -> Command {
+    let dropped: String = rights.iter().map(|right| format!(",-{right}")).collect();
+    let mut command = Command::new("setpriv");
+    for caps in ["--inh-caps", "--bounding-set"] {
+        command.args([caps, &dropped[1..]]);
+    }
+    command.arg(program());
+    command
+}
+
+/// The tool after `prepare` in a mount namespace of its own.
+fn after(prepare: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("{prepare}\nexec \"$0\" \"$@\"");
+    command.args(["--mount", "sh", "-ec", &script]).arg(program());
+    command
+}
+
+/// What `check --json` says of one capability: its tier, and why each hook was refused.
+#[track_caller]
+fn checked(mut tool: Command, capability: &str) -> (Value, Vec<String>) {
+    let run = Run::of(tool.args(["check", "--json"]));
+    assert_no_panic(&run);
+    assert!(matches!(run.code, Some(0 | 1)), "{:?}: {}{}", run.code, run.stdout, run.stderr);
+    let report: Value = serde_json::from_str(&run.stdout).expect("check --json prints JSON");
+    let of = |key: &str| {
+        let lines = report[key].as_array().cloned().unwrap_or_default();
+        lines.into_iter().filter(|line| line["capability"] == capability).collect::<Vec<_>>()
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let why = of("hooks").iter().map(|hook| text(&hook["why"]) + &text(&hook["fix"])).collect();
+    (of("capabilities")[0]["tier"].clone(), why)
+}
+
+/// Traces 300 closes by the client without one part, and checks all others.
+#[track_caller]
+fn assert_only_missing(mut tool: Command, missing: &str) {
+    let netns = PrivateNetns::new();
+    tool.args(["top", "--batch", "--json", "-d", "0.2", "--netns", "self"]);
+    let tool = netns.run(|| Tool::launch(&mut tool));
+    netns.run(|| Traffic::closed_by(twtrace_tests::traffic::End::Client, 300).run());
+    netns.wait_for_tw(300);
+    let snapshot = tool.next_snapshot();
+    let ended = tool.stop(rustix::process::Signal::INT);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let exact = Exact::new(&snapshot, netns.inode());
+    exact.object("closes", &[("active", 300), ("passive", 300)]);
+    exact.closer(std::process::id(), "client", Closer { active: 300, ..Closer::default() });
+    assert_eq!(reported(&snapshot), states(&netns), "{:#}", snapshot["states"]);
+    for part in ["time_wait", "port_search"] {
+        let is_missing = part == missing;
+        assert_eq!(snapshot["probes"][part].is_null(), is_missing, "{part}: {snapshot:#}");
+        assert_eq!(snapshot[part].is_null(), is_missing, "{part}: {:#}", snapshot[part]);
+    }
+    if missing == "time_wait" {
+        assert_eq!(snapshot["fin_wait2"], Value::Null);
+    } else {
+        exact.time_wait(born(300));
+        exact.minis(std::process::id(), "client", 300, 0);
+        exact.reconciles();
+    }
+    if missing != "port_search" {
+        exact.count("port_search.connect.count", 300);
+        exact.count("port_search.bind.count", 1);
+    }
+}
+
+#[test]
+fn hidden_kernel_addresses_cost_time_wait_alone() {
+    let tool = || without_rights(&["syslog"]);
+    let shown = Run::of(Command::new("setpriv").args([
+        "--inh-caps",
+        "-syslog",
+        "--bounding-set",
+        "-syslog",
+        "grep",
+        "-qvm1",
+        "^0* ",
+        "/proc/kallsyms",
+    ]));
+    assert_eq!(shown.code, Some(1), "set kernel.perf_event_paranoid to 2 for this test");
+    let (tier, why) = checked(tool(), "time_wait");
+    assert_eq!(tier, Value::Null);
+    assert!(!why.is_empty() && why.iter().all(|why| why.contains("CAP_SYSLOG")), "{why:#?}");
+    assert_only_missing(tool(), "time_wait");
+}
+
+#[test]
+fn without_net_admin_only_port_searches_are_missing() {
+    // The older CAP_SYS_ADMIN has it all.
+    let tool = || without_rights(&["net_admin", "sys_admin"]);
+    let (tier, why) = checked(tool(), "port_search");
+    assert_eq!(tier, Value::Null);
+    assert!(!why.is_empty() && why.iter().all(|why| why.contains("CAP_NET_ADMIN")), "{why:#?}");
+    assert_only_missing(tool(), "port_search");
+}
+
+#[test]
+fn without_cgroup_v2_only_port_searches_are_missing() {
+    let tool = || after("umount --lazy --all --types cgroup2");
+    let (tier, why) = checked(tool(), "port_search");
+    assert_eq!(tier, Value::Null);
+    let named = |why: &String| why.contains("cgroup v2 is not mounted");
+    assert!(!why.is_empty() && why.iter().all(named), "{why:#?}");
+    assert_only_missing(tool(), "port_search");
+}
+
+/// As in a container that has a cgroup namespace of its own.
+#[test]
+fn a_part_of_cgroup_v2_is_not_enough_for_port_searches() {
+    let cgroup = Cgroup::new(&format!("twtrace-test-{}", std::process::id()));
+    let directory = tempfile::tempdir().expect("a directory to mount at");
+    let tool = || {
+        let [part, point, root] =
+            [cgroup.path(), directory.path(), cgroup.root()].map(|path| path.display());
+        after(&format!("mount --bind '{part}' '{point}'\numount --lazy '{root}'"))
+    };
+    let (tier, why) = checked(tool(), "port_search");
+    assert_eq!(tier, Value::Null);
+    let named = |why: &String| why.contains("only a part of cgroup v2 can be seen");
+    assert!(!why.is_empty() && why.iter().all(named), "{why:#?}");
+    assert_only_missing(tool(), "port_search");
 }
 
 /// What is wrong is said in one line, and the exit code is 2.

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use twtrace_tests::bpf_objects::{BpfObject, held_by};
+use twtrace_tests::bpf_objects::{BpfObject, cgroup_links_of, held_by};
 use twtrace_tests::netns::PrivateNetns;
-use twtrace_tests::snapshot::{Exact, number};
+use twtrace_tests::snapshot::{Exact, born, number};
 use twtrace_tests::tool::{Tool, exit_status, program};
 use twtrace_tests::traffic::{End, Traffic};
 use twtrace_tests::wait_for;
@@ -81,7 +81,9 @@ fn no_bpf_object_is_left() {
         let netns = PrivateNetns::new();
         // No snapshot is due, so none is cut in two by SIGKILL.
         let tool = Tool::on(&netns, &["-d", "3"]);
+        assert_eq!(tool.snapshot()["probes"]["port_search"], "tracepoint");
         let objects = held_by(tool.pid());
+        assert!(cgroup_links_of(tool.pid()) > 0, "the tool attaches to no cgroup");
         let programs = objects.iter().filter(|o| matches!(o, BpfObject::Program(_))).count();
         assert!(programs > 0, "the tool holds no program: {objects:?}");
         assert!(objects.iter().all(|object| object.exists()), "{objects:?}");
@@ -102,6 +104,13 @@ fn a_second_tool_at_the_same_time_counts_the_same() {
         let snapshot = tool.finish();
         let exact = Exact::new(&snapshot, netns.inode());
         exact.object("closes", &[("active", 1_000), ("passive", 1_000)]);
+        // Both have programs at the root cgroup, which let each other run.
+        exact.time_wait(born(1_000));
+        exact.count("port_search.connect.count", 1_000);
+        exact.count("port_search.connect.latency_ns.count", 1_000);
+        exact.count("port_search.bind.count", 1);
+        exact.count("port_search.bind.latency_ns.count", 1);
+        exact.reconciles();
         assert!(number(&snapshot, "transitions.total") >= 10_000 - exact.missed());
     }
 }

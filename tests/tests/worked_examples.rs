@@ -1,11 +1,17 @@
-//! The worked examples of the counting rules that are about connects, closes
-//! and closers, and the ways to close that they do not show.
+//! The worked examples of the counting rules, and the ways to close that they
+//! do not show. What takes a minute, as the whole of examples 2 and 5, is in
+//! `time_wait_expiry.rs`.
+
+use std::time::Duration;
 
 use serde_json::Value;
+use twtrace_tests::clock::timer_slack;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::scenario::{DeafListener, Pair, connect_refused, no_port_left};
-use twtrace_tests::snapshot::{Closer, Exact, active, closer, peer, resets};
+use twtrace_tests::snapshot::{
+    Closer, Exact, TimeWait, active, at, born, closer, number, peer, resets, seconds,
+};
 use twtrace_tests::sockets::states;
 use twtrace_tests::tool::Tool;
 use twtrace_tests::traffic::{End, Family, Traffic};
@@ -25,7 +31,8 @@ fn traced_pair(close: impl FnOnce(Pair) + Send) -> (Value, u64) {
     traced(|_| close(Pair::open(&Family::V4.listen(), Family::V4)))
 }
 
-/// Checks the closes, one connect that succeeded, and both rows of this process.
+/// Checks the closes, one connect that succeeded, which is one search for a
+/// port as the listener's bind is another, and both rows of this process.
 #[track_caller]
 fn assert_pair(
     (snapshot, netns): &(Value, u64),
@@ -38,6 +45,21 @@ fn assert_pair(
     exact.object("closes", closes);
     exact.closer(std::process::id(), "client", client);
     exact.closer(std::process::id(), "server", server);
+    // Who closed first has the mini-socket.
+    exact.time_wait(born(client.active + server.active));
+    exact.minis(std::process::id(), "client", client.active, 0);
+    exact.minis(std::process::id(), "server", server.active, 0);
+    assert_searches(&exact, 1, 0);
+    exact.count("port_search.bind.count", 1);
+    exact.reconciles();
+}
+
+/// Checks the searches for a port by connect, and how many of them failed.
+#[track_caller]
+fn assert_searches(exact: &Exact<'_>, searches: u64, failed: u64) {
+    exact.count("port_search.connect.count", searches);
+    exact.count("port_search.connect.latency_ns.count", searches);
+    exact.object("port_search.connect.failed", &[("EADDRNOTAVAIL", failed)]);
 }
 
 const ONE_EACH: &[(&str, u64)] = &[("active", 1), ("passive", 1)];
@@ -50,6 +72,53 @@ fn example_1_the_client_closes_first() {
 #[test]
 fn the_server_closes_first() {
     assert_pair(&traced_pair(Pair::close_server_first), ONE_EACH, peer(1), active(1));
+}
+
+/// The server's part is over when the tool has seen the mini-socket wait for it.
+#[test]
+fn example_2_the_server_closes_later() {
+    let netns = PrivateNetns::new();
+    let tool = Tool::on(&netns, &[]);
+    let listener = netns.run(|| Family::V4.listen());
+    let server = netns.run(|| Pair::open(&listener, Family::V4).close_client_alone());
+    netns.wait_for_tw(1);
+    let waiting = tool.next_snapshot();
+    drop(server);
+    let last = tool.finish();
+    for snapshot in [&waiting, &last] {
+        let exact = Exact::new(snapshot, netns.inode());
+        exact.time_wait(born(1));
+        exact.count("fin_wait2.born", 1);
+        // This tier sees the substate of birth and end, and the end is to come.
+        let fin_wait2 = &snapshot["fin_wait2"];
+        assert_eq!(fin_wait2["to_time_wait"], Value::Null, "{fin_wait2:#}");
+        exact.minis(std::process::id(), "client", 1, 0);
+        exact.reconciles();
+    }
+    let exact = Exact::new(&last, netns.inode());
+    exact.object("closes", ONE_EACH);
+}
+
+#[test]
+fn example_3_the_peer_never_closes() {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    let netns = PrivateNetns::new();
+    netns.sysctl_set("net.ipv4.tcp_fin_timeout", &TIMEOUT.as_secs().to_string());
+    let tool = Tool::on(&netns, &[]);
+    let listener = netns.run(|| Family::V4.listen());
+    let server = netns.run(|| Pair::open(&listener, Family::V4).close_client_alone());
+    netns.wait_for_tw(1);
+    netns.wait_for_tw(0);
+    let last = tool.finish();
+    drop(server);
+    let exact = Exact::new(&last, netns.inode());
+    exact.time_wait(TimeWait { ended: &[("fin_wait2_timeout", 1)], ..born(1) });
+    exact.minis(std::process::id(), "client", 0, 0);
+    exact.reconciles();
+    assert_eq!(number(&last, "time_wait.lifetime_s.count"), 1);
+    let lifetime = seconds(&last, "time_wait.lifetime_s.max");
+    let limit = (TIMEOUT + timer_slack(TIMEOUT)).as_secs_f64() + 0.05;
+    assert!((TIMEOUT.as_secs_f64()..=limit).contains(&lifetime), "{lifetime} s");
 }
 
 #[test]
@@ -72,12 +141,54 @@ fn unread_data_at_close_is_a_reset_too() {
 }
 
 #[test]
+fn example_6_the_only_port_is_reused() {
+    let (snapshot, netns) = traced(|netns| {
+        let listener = Family::V4.listen_on(9_000);
+        netns.sysctl_set("net.ipv4.ip_local_port_range", "9999 9999");
+        netns.sysctl_set("net.ipv4.tcp_tw_reuse", "1");
+        Pair::open(&listener, Family::V4).close_client_first();
+        netns.wait_for_tw(1);
+        // The delay after which a port is given up; only the clock tells.
+        std::thread::sleep(Duration::from_millis(1_100));
+        Pair::open(&listener, Family::V4).close_client_first();
+        netns.wait_for_tw(1);
+        assert_eq!(netns.netstat("TcpExt", "TWRecycled"), 1);
+    });
+    let exact = Exact::new(&snapshot, netns);
+    exact.time_wait(TimeWait { ended: &[("reused", 1)], ..born(2) });
+    exact.minis(std::process::id(), "client", 1, 0);
+    assert_eq!(snapshot["kernel"]["TWRecycled"], 1, "{:#}", snapshot["kernel"]);
+    exact.reconciles();
+    assert_searches(&exact, 2, 0);
+    let lifetime = seconds(&snapshot, "time_wait.lifetime_s.max");
+    assert!((1.1..60.0).contains(&lifetime), "{lifetime} s");
+}
+
+#[test]
+fn example_7_no_mini_socket_allowed() {
+    let (snapshot, netns) = traced(|netns| {
+        netns.sysctl_set("net.ipv4.tcp_max_tw_buckets", "0");
+        Pair::open(&Family::V4.listen(), Family::V4).close_client_first();
+        assert_eq!(netns.netstat("TcpExt", "TCPTimeWaitOverflow"), 1);
+    });
+    let exact = Exact::new(&snapshot, netns);
+    exact.object("closes", ONE_EACH);
+    exact.time_wait(TimeWait { refused: 1, ..born(0) });
+    exact.closer(std::process::id(), "client", active(1));
+    exact.minis(std::process::id(), "client", 0, 1);
+    exact.minis(std::process::id(), "server", 0, 0);
+    exact.reconciles();
+}
+
+#[test]
 fn example_8_a_refused_connect_is_no_close() {
     let (snapshot, netns) = traced(|_| drop(connect_refused()));
     let exact = Exact::new(&snapshot, netns);
     exact.object("connects", &[("refused", 1)]);
     exact.object("closes", &[]);
     exact.closers_together(Closer::default());
+    exact.time_wait(born(0));
+    assert_searches(&exact, 1, 0);
 }
 
 #[test]
@@ -90,6 +201,8 @@ fn example_9_no_port_left() {
     let exact = Exact::new(&traced.0, traced.1);
     exact.object("connects", &[("ok", 1), ("no_port", 1)]);
     exact.object("closes", ONE_EACH);
+    exact.time_wait(born(1));
+    assert_searches(&exact, 2, 1);
 }
 
 /// The socket of a refused connect still has its old port when it tries again.
@@ -112,6 +225,8 @@ fn no_port_left_for_a_socket_that_was_refused_before() {
     let exact = Exact::new(&traced.0, traced.1);
     // One by the helper, with a fresh socket.
     exact.object("connects", &[("ok", 1), ("refused", 1), ("no_port", 2)]);
+    // The socket that was refused before gave its port back.
+    assert_searches(&exact, 4, 2);
 }
 
 /// A listener that closes cuts what nobody accepted: its process does.
@@ -142,6 +257,11 @@ fn example_10_one_process_is_both_ends() {
     exact.closer(std::process::id(), "client", active(10_000));
     exact.closer(std::process::id(), "server", peer(10_000));
     exact.closers_together(Closer { active: 10_000, peer: 10_000, resets: 0 });
+    exact.time_wait(born(10_000));
+    exact.minis(std::process::id(), "client", 10_000, 0);
+    exact.minis(std::process::id(), "server", 0, 0);
+    assert_searches(&exact, 10_000, 0);
+    exact.reconciles();
 }
 
 #[test]
@@ -247,7 +367,22 @@ fn listeners_are_not_closes() {
 #[test]
 fn the_parts_of_later_versions_are_unknown_and_not_zero() {
     let (snapshot, _) = traced_pair(Pair::close_client_first);
-    for part in ["time_wait", "fin_wait2", "port_search"] {
-        assert_eq!(snapshot.get(part), Some(&Value::Null), "{part} must be there, and null");
+    for part in [
+        "destinations",
+        "clients",
+        "close_wait",
+        "time_wait.rearmed",
+        "time_wait.time_wait_s",
+        "time_wait.remaining_s",
+        "fin_wait2.now",
+        "fin_wait2.time_s",
+        "port_search.bind.failed",
+        "port_search.bind.cpu_core_pct",
+        "port_search.bind_explicit.failed",
+        "port_search.connect.cpu_core_pct",
+    ] {
+        let (parent, key) = part.rsplit_once('.').unwrap_or(("", part));
+        let parent = if parent.is_empty() { &snapshot } else { at(&snapshot, parent) };
+        assert_eq!(parent.get(key), Some(&Value::Null), "{part} must be there, and null");
     }
 }

@@ -1,9 +1,12 @@
-//! One end of the tests' connections, as a process of its own.
+//! One end of the tests' connections, or both, as a process of its own.
 //!
 //! `server TRAFFIC` prints its port, serves, and prints what it did;
 //! `client PORT TRAFFIC` connects, and prints what it did;
 //! `hold PORT N` opens N connections, prints `ready`, and closes them when
-//! its input ends.
+//! its input ends;
+//! `churn TRAFFIC` is both ends, prints connections, seconds and connections
+//! per second, and stays until its input ends: with it stays a namespace that
+//! was made for it, and the TIME_WAIT sockets in there.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -23,7 +26,8 @@ fn main() {
             port.parse().expect("a port"),
             connections.parse().expect("a number of connections"),
         ),
-        _ => panic!("server TRAFFIC | client PORT TRAFFIC | hold PORT N"),
+        ["churn", traffic] => return churn(&traffic.parse().expect("a traffic description")),
+        _ => panic!("server TRAFFIC | client PORT TRAFFIC | hold PORT N | churn TRAFFIC"),
     };
     println!("{done}");
 }
@@ -45,7 +49,18 @@ fn hold(port: u16, connections: u64) -> EndDone {
         })
         .collect();
     println!("ready");
-    std::io::stdin().read_to_end(&mut Vec::new()).expect("waiting for the end of input");
+    wait_for_end_of_input();
     drop(streams);
     EndDone { connections, closed_first: connections, ..EndDone::default() }
+}
+
+fn churn(traffic: &Traffic) {
+    let done = traffic.run();
+    let (connections, seconds) = (done.client.connections, done.elapsed.as_secs_f64());
+    println!("{connections} {seconds} {}", connections as f64 / seconds);
+    wait_for_end_of_input();
+}
+
+fn wait_for_end_of_input() {
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("waiting for the end of input");
 }
