@@ -90,8 +90,23 @@ impl Suite {
     }
 }
 
-/// Installs packages that a step cannot do without; as root only.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
+/// Installs what has those commands that are not in PATH, each named with its package; as root
+/// only.
+pub(crate) fn provide(commands: &[(&str, &str)]) -> Result<()> {
+    let mut missing: Vec<&str> = commands
+        .iter()
+        .filter(|(program, _)| command::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("installing {}", missing.join(" "));
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
     let wanted = packages.join(" ");
     if command::find("apt-get").is_none() {
         bail!("there is no apt-get here: install {wanted} with this system's own tool");

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +25,13 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     }
     String::from_utf8(stdout)
         .with_context(|| format!("`{}` printed something that is not text", shown(command)))
+}
+
+/// The cargo that runs this, in the workspace.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root).args(arguments);
+    command
 }
 
 /// The program of that name in PATH.

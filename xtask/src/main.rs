@@ -1,4 +1,4 @@
-//! The only entry for developers and CI: builds the BPF object and runs the tests.
+//! The only entry for developers and CI: builds the BPF object, runs the tests and the bench.
 //!
 //! `cargo xtask bpf` is the one command that needs more than stable Rust, and it fetches what it
 //! needs by itself; users never run it, since the object it makes is committed.
@@ -10,13 +10,15 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod apt;
+mod bench;
 mod bpf;
 mod command;
 mod test;
 mod toolchain;
+mod user;
 mod workspace;
 
-/// Builds the BPF object and runs the tests of twtrace.
+/// Builds the BPF object of twtrace, runs its tests and its bench.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -30,6 +32,8 @@ enum Task {
     Bpf(BpfArgs),
     /// Run everything that CI runs: format, lints, the object, unit tests, live tests
     Test(TestArgs),
+    /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
+    Bench(BenchArgs),
 }
 
 #[derive(Args)]
@@ -63,6 +67,22 @@ struct TestArgs {
     filter: Vec<String>,
 }
 
+#[derive(Args)]
+struct BenchArgs {
+    /// Fewer and shorter runs: for a look, not for a figure to publish
+    #[arg(long)]
+    quick: bool,
+    /// Only these rows; a tracer brings the runs without one that it is compared with
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ROW")]
+    only: Vec<bench::Row>,
+    /// Print one object of JSON
+    #[arg(long)]
+    json: bool,
+    /// Measure this twtrace, instead of a release build of the checkout
+    #[arg(long, value_name = "PATH")]
+    twtrace: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     match dispatch(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,5 +99,6 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Bpf(BpfArgs { check: true, .. }) => bpf::check(&root),
         Task::Bpf(args) => bpf::build(&root, args.features.contains(&Feature::Log), args.output),
         Task::Test(args) => test::run(&root, &args),
+        Task::Bench(args) => bench::run(&root, &args),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::TestArgs;
+use crate::{TestArgs, user};
 use steps::{Outcome, Plan};
 
 /// Runs every step and stops at the first that fails.
@@ -47,7 +47,7 @@ fn summary(steps: usize, left_out: &[String], seconds: u64) -> String {
 
 impl Plan<'_> {
     fn require_root(&self) -> Result<()> {
-        if !steps::is_root() {
+        if !user::is_root() {
             bail!(
                 "the live tests load BPF programs and need root: run `sudo -E cargo xtask test`, \
                  or `cargo xtask test --no-live` to leave them out"

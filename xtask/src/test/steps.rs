@@ -1,8 +1,5 @@
 //! The steps of `cargo xtask test`.
 
-use std::env;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -78,9 +75,7 @@ impl Plan<'_> {
 
     /// The cargo that runs this, in the workspace.
     fn cargo(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-        command.current_dir(self.root).args(arguments);
-        command
+        command::cargo(self.root, arguments)
     }
 
     fn cargo_test(&self, arguments: &[&str]) -> Result<Outcome> {
@@ -88,12 +83,6 @@ impl Plan<'_> {
         command.args(arguments).arg("--").args(self.filter);
         passed(&mut command)
     }
-}
-
-/// Whether the process may load BPF programs and make network namespaces: the owner of its
-/// entry in /proc is the effective user.
-pub(super) fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 fn fmt(plan: &Plan<'_>) -> Result<Outcome> {
@@ -147,16 +136,7 @@ fn bpf_with_log(plan: &Plan<'_>) -> Result<Outcome> {
 }
 
 fn live(plan: &Plan<'_>) -> Result<Outcome> {
-    let mut missing: Vec<&str> = LIVE_COMMANDS
-        .into_iter()
-        .filter(|(program, _)| command::find(program).is_none())
-        .map(|(_, package)| package)
-        .collect();
-    missing.dedup();
-    if !missing.is_empty() {
-        println!("installing {}", missing.join(" "));
-        apt::install(&missing)?;
-    }
+    apt::provide(&LIVE_COMMANDS)?;
     plan.cargo_test(&["--release", "-p", "twtrace-tests"])
 }
 

@@ -1,0 +1,61 @@
+//! `cargo xtask bench`: what tracing costs, beside other tracers, on the running kernel.
+//!
+//! Every run has a network namespace of its own, and one that makes the same connections without a
+//! tracer runs next to it: the ratio of the two decides, the absolute figures inform.
+//!
+//! There are two kinds of runs. Speed and CPU are measured with `kernel.bpf_stats_enabled` off,
+//! since the statistics slow each run of a program themselves; BPF time is measured with it on.
+
+mod binaries;
+mod bpf_stats;
+mod churn;
+mod machine;
+mod measure;
+mod number;
+mod plan;
+mod process;
+mod programs;
+mod report;
+mod snapshot;
+mod summary;
+mod table;
+mod tracer;
+mod verdict;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::{BenchArgs, apt, user};
+use binaries::Binaries;
+use bpf_stats::BpfStats;
+use machine::Machine;
+use measure::Bench;
+use plan::Plan;
+use summary::Summary;
+
+pub(crate) use plan::Row;
+
+/// Commands that every run uses, and the Debian packages that have them.
+const COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("bpftool", "bpftool")];
+
+/// Measures what `args` ask for and prints it; fails only if it could not be measured.
+pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
+    if !user::is_root() {
+        bail!("the bench loads BPF programs and needs root: run `sudo -E cargo xtask bench`");
+    }
+    let plan = Plan::new(args.quick, &args.only);
+    apt::provide(&COMMANDS)?;
+    apt::provide(&plan.commands())?;
+    let binaries = Binaries::provide(root, args.twtrace.as_deref())?;
+    let machine = Machine::look(&binaries)?;
+    let samples = Bench { binaries, stats: BpfStats::hold()? }.run(&plan)?;
+
+    let summary = Summary::of(&samples);
+    if args.json {
+        println!("{}", report::json(&machine, &plan, &summary));
+    } else {
+        print!("{}", report::text(&machine, &plan, &summary));
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! What is run, and in which order.
+
+use clap::ValueEnum;
+
+use super::churn::Churn;
+use super::tracer::Tracer;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Row {
+    /// No tracer
+    Bare,
+    /// twtrace, host-wide, default settings
+    Twtrace,
+    /// tcplife of libbpf-tools
+    Tcplife,
+    /// tcpstates of libbpf-tools
+    Tcpstates,
+    /// A bpftrace script that only counts transitions
+    Bpftrace,
+    /// twtrace with 600,000 TIME_WAIT sockets
+    Memory,
+}
+
+/// What is run.
+pub(super) struct Plan {
+    /// Whether figures are for a look only
+    pub(super) quick: bool,
+    /// How often everything is run
+    pub(super) rounds: usize,
+    /// Connections in each run
+    pub(super) connections: u64,
+    /// The tracers to compare; none leaves the runs without one
+    tracers: Vec<Tracer>,
+    bare: bool,
+    /// TIME_WAIT sockets to make at once
+    pub(super) memory: Option<u64>,
+}
+
+/// A run with a tracer and one without, next to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// The tracer
+    pub(super) tracer: Tracer,
+    /// Whether the run without comes first
+    pub(super) bare_first: bool,
+}
+
+impl Plan {
+    /// Everything, or only the rows named.
+    pub(super) fn new(quick: bool, only: &[Row]) -> Self {
+        let asked = |row| only.is_empty() || only.contains(&row);
+        let tracers: Vec<Tracer> =
+            Tracer::ALL.into_iter().filter(|tracer| asked(tracer.row())).collect();
+        let (rounds, connections) = if quick { (2, 20_000) } else { (5, 60_000) };
+        Self {
+            quick,
+            rounds,
+            connections,
+            bare: asked(Row::Bare),
+            tracers,
+            memory: asked(Row::Memory).then_some(600_000),
+        }
+    }
+
+    /// The commands that the tracers need, and the Debian packages that have them.
+    pub(super) fn commands(&self) -> Vec<(&'static str, &'static str)> {
+        self.tracers.iter().filter_map(|tracer| tracer.package()).collect()
+    }
+
+    /// The tracers in the order of that round: every second is reversed, so that none always
+    /// follows the same other.
+    pub(super) fn tracers(&self, round: usize) -> Vec<Tracer> {
+        let mut tracers = self.tracers.clone();
+        if round % 2 == 1 {
+            tracers.reverse();
+        }
+        tracers
+    }
+
+    /// The runs that compare speed in that round.
+    pub(super) fn pairs(&self, round: usize) -> Vec<Pair> {
+        let bare_first = round.is_multiple_of(2);
+        self.tracers(round).into_iter().map(|tracer| Pair { tracer, bare_first }).collect()
+    }
+
+    /// Whether the runs without a tracer are wanted for themselves.
+    pub(super) fn only_bare(&self) -> bool {
+        self.bare && self.tracers.is_empty()
+    }
+
+    /// The connections of one run: one client thread, so that its rate is that of the path a
+    /// connection takes and not of how two clients share the processors.
+    pub(super) fn churn(&self) -> Churn {
+        Churn { connections: self.connections, threads: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_run_by_default() {
+        let plan = Plan::new(true, &[]);
+        assert_eq!(plan.tracers(0), Tracer::ALL);
+        assert!(plan.memory.is_some() && !plan.only_bare());
+    }
+
+    #[test]
+    fn every_second_round_is_reversed() {
+        let plan = Plan::new(true, &[Row::Twtrace, Row::Tcplife]);
+        let pair = |tracer, bare_first| Pair { tracer, bare_first };
+        assert_eq!(plan.pairs(0), [pair(Tracer::Twtrace, true), pair(Tracer::Tcplife, true)]);
+        assert_eq!(plan.pairs(1), [pair(Tracer::Tcplife, false), pair(Tracer::Twtrace, false)]);
+    }
+
+    #[test]
+    fn only_the_rows_named_are_run() {
+        let bare = Plan::new(false, &[Row::Bare]);
+        assert!(bare.only_bare() && bare.memory.is_none());
+        let memory = Plan::new(false, &[Row::Memory]);
+        assert!(!memory.only_bare() && memory.pairs(0).is_empty() && memory.memory.is_some());
+        assert!(memory.commands().is_empty());
+    }
+}

@@ -1,0 +1,60 @@
+//! What a process has used so far.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Nanoseconds of CPU of all threads, in user and kernel space.
+///
+/// From the scheduler and not from /proc/PID/stat, which counts in ticks of 10 ms: that is as much
+/// as a good tracer takes for a whole run.
+pub(super) fn cpu_ns(pid: u32) -> Result<u64> {
+    let dir = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))?;
+    threads
+        .map(|thread| {
+            let file = thread.with_context(|| format!("cannot read {dir}"))?.path();
+            let file = file.join("schedstat");
+            let text = fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            parse_schedstat(&text).with_context(|| format!("{} is no number", file.display()))
+        })
+        .sum()
+}
+
+/// Bytes of memory of the process that are in RAM.
+pub(super) fn rss(pid: u32) -> Result<u64> {
+    let file = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    parse_rss(&text).with_context(|| format!("{file} has no VmRSS"))
+}
+
+fn parse_schedstat(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+fn parse_rss(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_formats_of_proc_are_read() {
+        assert_eq!(parse_schedstat("123456789 42 7\n"), Some(123_456_789));
+        assert_eq!(parse_schedstat(""), None);
+        assert_eq!(parse_rss("VmHWM:\t  9 kB\nVmRSS:\t    2048 kB\n"), Some(2_097_152));
+        assert_eq!(parse_rss("Name:\tkthreadd\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = std::process::id();
+        assert!(rss(own).expect("this process has memory") > 0);
+        cpu_ns(own).expect("this process has threads");
+    }
+}

@@ -1,0 +1,94 @@
+//! One object with everything, for machines. What is not known is null.
+
+use serde_json::{Map, Value, json};
+
+use super::super::machine::Machine;
+use super::super::measure::Memory;
+use super::super::plan::Plan;
+use super::super::snapshot::Seen;
+use super::super::summary::{Figures, ProgramFigures, Summary};
+use super::super::verdict::{self, Verdict};
+
+/// Everything, unrounded.
+pub(in super::super) fn json(machine: &Machine, plan: &Plan, summary: &Summary) -> Value {
+    json!({
+        "machine": facts(machine),
+        "quick": plan.quick,
+        "rounds": plan.rounds,
+        "connections_per_run": plan.connections,
+        "bare": { "connections_per_s": summary.bare_rate },
+        "tracers": summary.tracers.iter().map(tracer).collect::<Vec<_>>(),
+        "programs": summary.programs.iter().map(program).collect::<Vec<_>>(),
+        "memory": summary.memory.as_ref().map(memory),
+        "verdicts": verdict::all(summary).iter().map(verdict).collect::<Vec<_>>(),
+    })
+}
+
+fn facts(machine: &Machine) -> Value {
+    let versions: Map<String, Value> = machine
+        .versions
+        .iter()
+        .map(|(name, version)| ((*name).to_owned(), json!(version)))
+        .collect();
+    json!({
+        "date": machine.date,
+        "kernel": machine.kernel,
+        "cpu": machine.cpu,
+        "cores": machine.cores,
+        "load": machine.load,
+        "versions": versions,
+    })
+}
+
+fn tracer(figures: &Figures) -> Value {
+    json!({
+        "name": figures.tracer.name(),
+        "bpf_ns_per_run": figures.ns_per_run,
+        "bpf_ns_per_transition": figures.ns_per_transition,
+        "bpf_us_per_connection": figures.bpf_us,
+        "connections_per_s": figures.rate,
+        "churn_with_by_without": figures.ratio,
+        "cpu_us_per_connection": figures.cpu_us,
+        "cpu_us_per_transition": figures.cpu_us_per_transition,
+        "rss_bytes": figures.rss,
+        "seen": figures.seen.map(seen),
+    })
+}
+
+fn seen(seen: Seen) -> Value {
+    json!({
+        "transitions": seen.transitions,
+        "ring_full": seen.ring_full,
+        "missed": seen.missed,
+        "unmatched": seen.unmatched,
+        "evicted": seen.evicted,
+    })
+}
+
+fn program(program: &ProgramFigures) -> Value {
+    json!({
+        "name": program.name,
+        "runs_per_connection": program.runs,
+        "ns_per_run": program.ns,
+        "us_per_connection": program.us,
+    })
+}
+
+fn memory(memory: &Memory) -> Value {
+    json!({
+        "time_wait_wanted": memory.wanted,
+        "time_wait": memory.time_wait,
+        "time_wait_known": memory.known,
+        "rss_bytes": memory.rss,
+        "seen": seen(memory.seen),
+    })
+}
+
+fn verdict(verdict: &Verdict) -> Value {
+    json!({
+        "what": verdict.what.trim(),
+        "figure": verdict.figure,
+        "target": verdict.target,
+        "verdict": verdict.word(),
+    })
+}

@@ -1,0 +1,234 @@
+//! What the runs come to: medians.
+
+use super::churn::Done;
+use super::measure::{Memory, OfTracer, Run, Samples};
+use super::number::median;
+use super::snapshot::Seen;
+use super::tracer::Tracer;
+
+/// How far the runs of the program for transitions may be from the transitions counted: those of
+/// sockets that are not TCP run it and are not counted, nor are those to the same state.
+const NEAR: f64 = 0.02;
+
+/// Everything that is reported.
+pub(super) struct Summary {
+    /// Connections per second without a tracer
+    pub(super) bare_rate: Option<f64>,
+    /// Each tracer
+    pub(super) tracers: Vec<Figures>,
+    /// Each program of twtrace
+    pub(super) programs: Vec<ProgramFigures>,
+    /// The run with many TIME_WAIT sockets
+    pub(super) memory: Option<Memory>,
+}
+
+/// One tracer.
+pub(super) struct Figures {
+    /// Which
+    pub(super) tracer: Tracer,
+    /// Connections per second with it
+    pub(super) rate: Option<f64>,
+    /// That by the rate without it, pair by pair
+    pub(super) ratio: Option<f64>,
+    /// BPF time of a run of a program
+    pub(super) ns_per_run: Option<f64>,
+    /// BPF time of a connection
+    pub(super) bpf_us: Option<f64>,
+    /// BPF time of a run of the one program that runs once per transition
+    pub(super) ns_per_transition: Option<f64>,
+    /// CPU time of its process for a connection
+    pub(super) cpu_us: Option<f64>,
+    /// The same for a transition, if it counts them
+    pub(super) cpu_us_per_transition: Option<f64>,
+    /// Its memory after a run, in bytes
+    pub(super) rss: Option<f64>,
+    /// What it saw and lost in all runs, if it tells
+    pub(super) seen: Option<Seen>,
+}
+
+/// One BPF program.
+pub(super) struct ProgramFigures {
+    /// Its name in the object
+    pub(super) name: String,
+    /// How often it runs for a connection
+    pub(super) runs: Option<f64>,
+    /// How long each time; nothing if it never ran
+    pub(super) ns: Option<f64>,
+    /// How long for a connection
+    pub(super) us: Option<f64>,
+}
+
+impl Summary {
+    /// Of all samples.
+    pub(super) fn of(samples: &Samples) -> Self {
+        let ours = samples.tracers.iter().find(|of| of.tracer == Tracer::Twtrace);
+        Self {
+            bare_rate: median(samples.bare.iter().map(|done| done.rate())),
+            tracers: samples.tracers.iter().map(Figures::of).collect(),
+            programs: ours.map(|of| program_figures(&of.cost)).unwrap_or_default(),
+            memory: samples.memory.clone(),
+        }
+    }
+
+    /// What twtrace saw and lost in all its runs, if there was one.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let compared = self.tracer(Tracer::Twtrace).and_then(|ours| ours.seen);
+        let all: Vec<Seen> =
+            compared.into_iter().chain(self.memory.as_ref().map(|memory| memory.seen)).collect();
+        (!all.is_empty()).then(|| all.into_iter().sum())
+    }
+
+    /// The figures of that tracer, if it was run.
+    pub(super) fn tracer(&self, tracer: Tracer) -> Option<&Figures> {
+        self.tracers.iter().find(|figures| figures.tracer == tracer)
+    }
+}
+
+impl Figures {
+    fn of(of: &OfTracer) -> Self {
+        let speed = |value: fn(&Run) -> f64| median(of.speed.iter().map(value));
+        let runs = of.speed.iter().chain(&of.cost);
+        Self {
+            tracer: of.tracer,
+            rate: speed(|run| run.done.rate()),
+            ratio: median(of.ratios.iter().copied()),
+            ns_per_run: median(of.cost.iter().filter_map(Run::ns_per_run)),
+            bpf_us: median(of.cost.iter().map(|run| us_per(run.ns(), run.done))),
+            ns_per_transition: median(of.cost.iter().filter_map(Run::ns_per_transition)),
+            cpu_us: speed(|run| us_per(run.cpu_ns, run.done)),
+            cpu_us_per_transition: median(of.speed.iter().filter_map(Run::cpu_us_per_transition)),
+            rss: speed(|run| run.rss as f64),
+            seen: runs.map(|run| run.seen).sum(),
+        }
+    }
+}
+
+impl Run {
+    fn ns(&self) -> u64 {
+        self.programs.iter().map(|program| program.ns).sum()
+    }
+
+    fn ns_per_run(&self) -> Option<f64> {
+        per(self.ns(), self.programs.iter().map(|program| program.runs).sum())
+    }
+
+    /// A tracer with one program has it on transitions. Of several it is the one that ran as
+    /// often as twtrace counted transitions: no name is needed, and a mean over programs for
+    /// timers and transitions would say nothing about either.
+    fn ns_per_transition(&self) -> Option<f64> {
+        let program = match (&self.programs[..], self.seen) {
+            ([only], _) => only,
+            (programs, Some(seen)) => {
+                let away = |runs: u64| runs.abs_diff(seen.transitions);
+                let nearest = programs.iter().min_by_key(|program| away(program.runs))?;
+                let limit = seen.transitions as f64 * NEAR;
+                (away(nearest.runs) as f64 <= limit).then_some(nearest)?
+            }
+            (_, None) => return None,
+        };
+        per(program.ns, program.runs)
+    }
+
+    fn cpu_us_per_transition(&self) -> Option<f64> {
+        Some(per(self.cpu_ns, self.seen?.transitions)? / 1e3)
+    }
+}
+
+/// Programs have other ids in every run, so they are told apart by name.
+fn program_figures(runs: &[Run]) -> Vec<ProgramFigures> {
+    let mut names: Vec<&str> = Vec::new();
+    for program in runs.iter().flat_map(|run| &run.programs) {
+        if !names.contains(&program.name.as_str()) {
+            names.push(&program.name);
+        }
+    }
+    names.into_iter().map(|name| program_figure(name, runs)).collect()
+}
+
+fn program_figure(name: &str, runs: &[Run]) -> ProgramFigures {
+    let of_name: Vec<_> = runs
+        .iter()
+        .flat_map(|run| run.programs.iter().map(move |program| (run.done, program)))
+        .filter(|(_, program)| program.name == name)
+        .collect();
+    ProgramFigures {
+        name: name.to_owned(),
+        runs: median(of_name.iter().map(|(done, p)| p.runs as f64 / done.connections as f64)),
+        ns: median(of_name.iter().filter_map(|(_, p)| per(p.ns, p.runs))),
+        us: median(of_name.iter().map(|(done, p)| us_per(p.ns, *done))),
+    }
+}
+
+fn us_per(ns: u64, done: Done) -> f64 {
+    ns as f64 / 1e3 / done.connections as f64
+}
+
+fn per(sum: u64, count: u64) -> Option<f64> {
+    (count > 0).then(|| sum as f64 / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::programs::Program;
+    use super::*;
+
+    fn run(programs: &[(&str, u64, u64)], transitions: Option<u64>) -> Run {
+        Run {
+            done: Done { connections: 100, seconds: 0.01 },
+            cpu_ns: 50_000,
+            rss: 1_000_000,
+            programs: programs
+                .iter()
+                .map(|&(name, runs, ns)| Program::of(name, runs, ns))
+                .collect(),
+            seen: transitions.map(|transitions| Seen { transitions, ..Seen::default() }),
+        }
+    }
+
+    fn of(cost: Vec<Run>) -> Figures {
+        let speed = cost.clone();
+        Figures::of(&OfTracer { tracer: Tracer::Twtrace, ratios: vec![0.9, 1.0, 0.8], speed, cost })
+    }
+
+    fn near(value: Option<f64>, wanted: f64) -> bool {
+        value.is_some_and(|value| (value - wanted).abs() < 1e-9)
+    }
+
+    #[test]
+    fn figures_are_medians_per_connection() {
+        let cost = [100_000, 300_000, 200_000]
+            .map(|ns| run(&[("state", 1_000, ns)], Some(1_000)))
+            .to_vec();
+        let figures = of(cost);
+        assert!(near(figures.ratio, 0.9));
+        assert!(near(figures.ns_per_run, 200.0));
+        assert!(near(figures.bpf_us, 2.0));
+        assert!(near(figures.cpu_us, 0.5));
+        assert!(near(figures.cpu_us_per_transition, 0.05));
+        assert_eq!(figures.seen.map(|seen| seen.transitions), Some(6_000));
+    }
+
+    #[test]
+    fn the_program_for_transitions_is_found_by_its_runs() {
+        let programs = [("timer", 1_300, 26_000), ("state", 1_003, 210_630), ("ops", 900, 9_000)];
+        let figures = of(vec![run(&programs, Some(1_000))]);
+        assert!(near(figures.ns_per_transition, 210.0));
+        let unlike = of(vec![run(&programs[..1], Some(1_000)), run(&programs, Some(500))]);
+        assert!(near(unlike.ns_per_transition, 20.0), "one program is on transitions by itself");
+        assert!(of(vec![run(&programs, None)]).ns_per_transition.is_none());
+    }
+
+    #[test]
+    fn each_program_has_its_own_figures() {
+        let runs = [run(&[("state", 1_000, 200_000), ("idle", 0, 0)], None)];
+        let figures = program_figures(&runs);
+        assert_eq!(figures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["state", "idle"]);
+        assert!(near(figures[0].runs, 10.0) && near(figures[0].us, 2.0));
+        assert!(near(figures[1].runs, 0.0) && figures[1].ns.is_none());
+    }
+
+    #[test]
+    fn a_tracer_that_does_not_tell_has_no_losses() {
+        assert!(of(vec![run(&[("state", 1, 1)], None)]).seen.is_none());
+    }
+}
