@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
         BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError,
         ProgramFd, RawTracePoint, SockOps, TracePoint,
@@ -276,7 +276,7 @@ impl Loaded {
             .map_max_entries("SLOTS", settings.netns_slots)
             .map_max_entries("FREE_SLOTS", settings.netns_slots)
             .load(object)
-            .context("cannot load the BPF object; a smaller --ring-size needs less memory")?;
+            .map_err(not_loaded)?;
         Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
         let cgroup = settings.cgroup.clone();
         Ok(Self { ebpf, btf, no_offsets, tw_counts_births, cgroup })
@@ -380,6 +380,18 @@ fn attach_sock_addr(
 ) -> Result<(), ProgramError> {
     program.load()?;
     program.attach(root, mode).map(drop)
+}
+
+/// An object that another version was built for, or one without the memory it needs.
+fn not_loaded(error: EbpfError) -> anyhow::Error {
+    let why = match error {
+        EbpfError::ParseError(_) => {
+            "the BPF object does not fit this twtrace: leave out --bpf-object, or build one with \
+             `cargo xtask bpf -o FILE` from the same source"
+        }
+        _ => "cannot load the BPF object; a smaller --ring-size needs less memory",
+    };
+    anyhow::Error::new(error).context(why)
 }
 
 /// Whether the kernel refused a system call for want of rights. Capabilities

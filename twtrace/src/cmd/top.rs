@@ -16,10 +16,13 @@ use tokio::{
 };
 
 use crate::{
-    bpf::{attach::Attached, plan::Wanted},
+    bpf::{
+        attach::{Attached, HookReport},
+        plan::Wanted,
+    },
     config::{Format, Top},
     pipeline::Pipeline,
-    probes::Tier,
+    probes::{Capability, Tier},
     source::{Source, Stop, live, netlink},
     stats::snapshot::Snapshot,
     view::{csv, json, text},
@@ -52,7 +55,8 @@ fn source(config: &Top) -> Result<Source> {
     if let Some(session) = session {
         return live::start(session, netns, config.interval);
     }
-    let refusal = reports.iter().find_map(|report| report.refusal.as_ref());
+    let of_transitions = |report: &&HookReport| report.capability == Capability::Transitions;
+    let refusal = reports.iter().filter(of_transitions).find_map(|report| report.refusal.as_ref());
     match (trace.wanted, refusal) {
         (Wanted::Auto, Some(refusal)) => {
             warn!(

@@ -52,6 +52,18 @@ impl Distribution {
         }
     }
 
+    /// Takes in all values of another one.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        if let (Some(ours), Some(theirs)) = (&mut self.histogram, &other.histogram) {
+            // It fails only for values that do not fit, and it grows as needed.
+            let _ = ours.add(theirs);
+        }
+    }
+
     /// Sum of all values.
     pub(super) fn sum(&self) -> u128 {
         self.sum

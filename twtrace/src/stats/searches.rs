@@ -1,5 +1,7 @@
 //! What the search for a local port costs, and whom.
 
+use std::{cmp::Reverse, hash::Hash};
+
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
 use twtrace_common::{ProcessKey, Search};
@@ -42,6 +44,12 @@ impl Cost {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.failed += other.failed;
+        self.latency.add(&other.latency);
+    }
+
     fn total_ns(&self) -> u64 {
         u64::try_from(self.latency.sum()).unwrap_or(u64::MAX)
     }
@@ -52,8 +60,15 @@ impl Cost {
 pub(super) struct PortSearches {
     connect: Cost,
     bind: Cost,
-    by_process: LruCache<(Option<ProcessKey>, SearchOp), Cost, FixedState>,
-    by_destination: LruCache<Destination, Cost, FixedState>,
+    by_process: Costs<(Option<ProcessKey>, SearchOp)>,
+    by_destination: Costs<Destination>,
+}
+
+/// Searches by `K`; the sum of those that had to make room.
+#[derive(Debug)]
+struct Costs<K: Eq + Hash> {
+    rows: LruCache<K, Cost, FixedState>,
+    folded: Cost,
 }
 
 impl Default for PortSearches {
@@ -61,8 +76,8 @@ impl Default for PortSearches {
         Self {
             connect: Cost::new(Distribution::fine()),
             bind: Cost::new(Distribution::fine()),
-            by_process: LruCache::with_hasher(MAX_ROWS, FixedState::default()),
-            by_destination: LruCache::with_hasher(MAX_ROWS, FixedState::default()),
+            by_process: Costs::new(),
+            by_destination: Costs::new(),
         }
     }
 }
@@ -79,9 +94,9 @@ impl PortSearches {
             SearchOp::Connect => self.connect.add(search),
             SearchOp::Bind => self.bind.add(search),
         }
-        row(&mut self.by_process, (search.process, op)).add(search);
+        self.by_process.row((search.process, op)).add(search);
         if let Some(destination) = search.destination {
-            row(&mut self.by_destination, destination).add(search);
+            self.by_destination.row(destination).add(search);
         }
     }
 
@@ -95,7 +110,7 @@ impl PortSearches {
         let listen = totals.search(Search::Listen);
         snapshot::PortSearch {
             connect: PortSearchKind {
-                failed: Some([(NO_PORT, self.connect.failed)].into()),
+                failed: Some(failures(&self.connect)),
                 ..kind(&self.connect, totals.search(Search::Connect))
             },
             bind: kind(&self.bind, totals.search(Search::Bind) + listen),
@@ -109,36 +124,30 @@ impl PortSearches {
     }
 
     fn processes(&self, processes: &Processes, top: usize) -> Vec<snapshot::SearchingProcess> {
-        let mut rows: Vec<_> = self.by_process.iter().collect();
-        rows.sort_unstable_by_key(|(key, cost)| (std::cmp::Reverse(cost.total_ns()), **key));
-        let shown = |((process, op), cost): &(&(Option<ProcessKey>, SearchOp), &Cost)| {
+        let (rows, rest) = self.by_process.ranked(top);
+        let shown = |((process, op), cost): (&(Option<ProcessKey>, SearchOp), &Cost)| {
             snapshot::SearchingProcess {
+                other: false,
                 pid: process.map(|process| process.tgid),
                 comm: processes.comm(*process),
-                op: *op,
-                count: cost.count,
-                failed: (*op == SearchOp::Connect).then(|| [(NO_PORT, cost.failed)].into()),
-                latency_ns: cost.latency.summary(nanoseconds),
-                total_ns: cost.total_ns(),
-                cpu_core_pct: None,
+                op: Some(*op),
+                failed: (*op == SearchOp::Connect).then(|| failures(cost)),
+                ..searching(cost)
             }
         };
-        rows.iter().take(top).map(shown).collect()
+        rows.into_iter().map(shown).chain(rest.as_ref().map(searching)).collect()
     }
 
     fn destinations(&self, top: usize) -> Vec<snapshot::SearchedDestination> {
-        let mut rows: Vec<_> = self.by_destination.iter().collect();
-        rows.sort_unstable_by_key(|(key, cost)| (std::cmp::Reverse(cost.total_ns()), **key));
-        let shown = |(destination, cost): &(&Destination, &Cost)| snapshot::SearchedDestination {
+        let (rows, rest) = self.by_destination.ranked(top);
+        let shown = |(destination, cost): (&Destination, &Cost)| snapshot::SearchedDestination {
+            other: false,
             netns: destination.netns,
-            raddr: Tuple::shown(destination.raddr),
-            rport: destination.rport,
-            count: cost.count,
-            failed: [(NO_PORT, cost.failed)].into(),
-            latency_ns: cost.latency.summary(nanoseconds),
-            total_ns: cost.total_ns(),
+            raddr: Some(Tuple::shown(destination.raddr)),
+            rport: Some(destination.rport),
+            ..searched(cost)
         };
-        rows.iter().take(top).map(shown).collect()
+        rows.into_iter().map(shown).chain(rest.as_ref().map(searched)).collect()
     }
 
     pub(super) fn encoded(&self) -> (Option<String>, Option<String>) {
@@ -146,14 +155,66 @@ impl PortSearches {
     }
 }
 
-fn row<K: Copy + Eq + std::hash::Hash>(
-    rows: &mut LruCache<K, Cost, FixedState>,
-    key: K,
-) -> &mut Cost {
-    if rows.len() >= MAX_ROWS && !rows.contains_key(&key) {
-        rows.remove_lru();
+impl<K: Copy + Ord + Hash> Costs<K> {
+    fn new() -> Self {
+        Self {
+            rows: LruCache::with_hasher(MAX_ROWS, FixedState::default()),
+            folded: Cost::new(Distribution::coarse()),
+        }
     }
-    rows.entry(key).or_insert_with(|| Cost::new(Distribution::coarse()))
+
+    fn row(&mut self, key: K) -> &mut Cost {
+        if self.rows.len() >= MAX_ROWS
+            && !self.rows.contains_key(&key)
+            && let Some((_, quiet)) = self.rows.remove_lru()
+        {
+            self.folded.merge(&quiet);
+        }
+        self.rows.entry(key).or_insert_with(|| Cost::new(Distribution::coarse()))
+    }
+
+    /// The `top` rows by total time, and the sum of the rest if there is any.
+    fn ranked(&self, top: usize) -> (Vec<(&K, &Cost)>, Option<Cost>) {
+        let mut rows: Vec<_> = self.rows.iter().collect();
+        rows.sort_unstable_by_key(|(key, cost)| (Reverse(cost.total_ns()), **key));
+        let mut rest = self.folded.clone();
+        rows.iter().skip(top).for_each(|(_, cost)| rest.merge(cost));
+        rows.truncate(top);
+        (rows, Some(rest).filter(|rest| rest.count > 0))
+    }
+}
+
+/// The row of nobody in particular: as it is, that of all others.
+fn searching(cost: &Cost) -> snapshot::SearchingProcess {
+    snapshot::SearchingProcess {
+        other: true,
+        pid: None,
+        comm: None,
+        op: None,
+        count: cost.count,
+        failed: Some(failures(cost)),
+        latency_ns: cost.latency.summary(nanoseconds),
+        total_ns: cost.total_ns(),
+        cpu_core_pct: None,
+    }
+}
+
+/// The row of no remote end in particular: as it is, that of all others.
+fn searched(cost: &Cost) -> snapshot::SearchedDestination {
+    snapshot::SearchedDestination {
+        other: true,
+        netns: None,
+        raddr: None,
+        rport: None,
+        count: cost.count,
+        failed: failures(cost),
+        latency_ns: cost.latency.summary(nanoseconds),
+        total_ns: cost.total_ns(),
+    }
+}
+
+fn failures(cost: &Cost) -> snapshot::Failures {
+    [(NO_PORT, cost.failed)].into()
 }
 
 fn kind(cost: &Cost, count: u64) -> PortSearchKind {

@@ -341,12 +341,15 @@ pub enum SearchOp {
 /// The searches of one process.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct SearchingProcess {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
     /// Thread group id; `null` if nobody saw who it was.
     pub pid: Option<u32>,
     /// Its name; `unknown` if nobody saw who it was.
     pub comm: Option<String>,
-    /// By which call.
-    pub op: SearchOp,
+    /// By which call; `null` in the row that sums the rest.
+    pub op: Option<SearchOp>,
     /// Searches.
     pub count: u64,
     /// By errno; `null` where failures are not seen.
@@ -362,12 +365,15 @@ pub struct SearchingProcess {
 /// The connect searches towards one remote end.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct SearchedDestination {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
     /// Inode of the network namespace.
     pub netns: Option<u32>,
-    /// Its address.
-    pub raddr: String,
-    /// Its port.
-    pub rport: u16,
+    /// Its address; `null` in the row that sums the rest.
+    pub raddr: Option<String>,
+    /// Its port; `null` in the row that sums the rest.
+    pub rport: Option<u16>,
     /// Searches.
     pub count: u64,
     /// By errno.

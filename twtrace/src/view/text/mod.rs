@@ -135,6 +135,9 @@ fn time_wait(out: &mut String, s: &Snapshot) -> fmt::Result {
     if let Some(lifetimes) = time_wait.lifetime_s.as_ref().filter(|lived| lived.count > 0) {
         wrapped(out, "  lifetime", &quantiles(lifetimes, mark(s, "time_wait.lifetime_s"), span))?;
     }
+    if let Some(remaining) = time_wait.remaining_s.as_ref().filter(|left| left.count > 0) {
+        wrapped(out, "  to live", &quantiles(remaining, mark(s, "time_wait.remaining_s"), span))?;
+    }
     fin_wait2(out, s)
 }
 

@@ -93,8 +93,14 @@ pub(super) fn searchers(out: &mut String, s: &Snapshot) -> fmt::Result {
 fn searcher(out: &mut String, row: &SearchingProcess) -> fmt::Result {
     let failed = row.failed.as_ref().map(|failed| failed.values().sum());
     let by = match row.op {
-        SearchOp::Bind => "bind",
-        SearchOp::Connect => "connect",
+        Some(SearchOp::Bind) => "bind",
+        Some(SearchOp::Connect) => "connect",
+        None => "any",
+    };
+    let comm = match (&row.comm, row.other) {
+        (_, true) => "all others",
+        (Some(comm), _) => comm,
+        (None, _) => "(name unknown)",
     };
     let latency = &row.latency_ns;
     // Of a search whose end nobody saw, no time is known.
@@ -103,7 +109,7 @@ fn searcher(out: &mut String, row: &SearchingProcess) -> fmt::Result {
         out,
         [
             &row.pid.map_or(UNKNOWN.to_owned(), |pid| pid.to_string()),
-            &shortened(row.comm.as_deref().unwrap_or("(name unknown)"), 16),
+            &shortened(comm, 16),
             by,
             &compact(row.count, 9),
             &maybe_compact(failed, 7),
