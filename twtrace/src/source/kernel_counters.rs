@@ -1,9 +1,9 @@
 //! What the kernel itself counts, next to what our programs count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log::debug;
-use twtrace_common::TcpState;
+use twtrace_common::{Counters, TcpState, pair_index};
 
 use crate::{
     frame::{KernelCounters, Totals},
@@ -16,12 +16,14 @@ use crate::{
 pub(super) struct KernelReader {
     home: Option<u32>,
     only: Option<u32>,
+    /// Closes without a mini-socket, by namespace, at the last reading.
+    without: BTreeMap<u32, u64>,
 }
 
 impl KernelReader {
     /// `home` is the namespace that is always read, `only` the only one traced.
     pub(super) fn new(home: Option<u32>, only: Option<u32>) -> Self {
-        Self { home, only }
+        Self { home, only, without: BTreeMap::new() }
     }
 
     /// Of every namespace that can be entered: what later readings are compared with.
@@ -37,16 +39,16 @@ impl KernelReader {
         read
     }
 
-    /// Of the home namespace, and of those where closes left no mini-socket:
-    /// the kernel alone knows whether it refused one.
-    pub(super) fn of_interest(&self, totals: &Totals) -> Vec<KernelCounters> {
-        let mut wanted: BTreeSet<u32> = totals
-            .by_netns
-            .iter()
-            .filter(|(_, counters)| closes_without(counters))
-            .filter_map(|(netns, _)| *netns)
-            .chain(self.home)
-            .collect();
+    /// Of the home namespace, and of those where closes left no mini-socket
+    /// since the last reading: the kernel alone knows whether it refused one.
+    pub(super) fn of_interest(&mut self, totals: &Totals) -> Vec<KernelCounters> {
+        let mut wanted: BTreeSet<u32> = self.home.into_iter().collect();
+        for (netns, counters) in &totals.by_netns {
+            let (Some(netns), without) = (*netns, closes_without(counters)) else { continue };
+            if self.without.insert(netns, without).unwrap_or(0) != without {
+                wanted.insert(netns);
+            }
+        }
         let own = self.home.and_then(|home| self.own(home));
         if let Some(own) = &own {
             wanted.remove(&own.netns);
@@ -85,10 +87,10 @@ fn kernel_counters(read: &NetnsCounters) -> KernelCounters {
     }
 }
 
-/// Whether more sockets said goodbye than mini-sockets were born.
-fn closes_without(counters: &twtrace_common::Counters) -> bool {
+/// How many more sockets said goodbye than mini-sockets were born.
+fn closes_without(counters: &Counters) -> u64 {
     use TcpState::{Close, Closing, FinWait1, FinWait2};
-    let pair = |old| counters.pairs[twtrace_common::pair_index(old, Close)];
+    let pair = |old| counters.pairs[pair_index(old, Close)];
     let goodbyes = pair(FinWait1) + pair(FinWait2) + pair(Closing);
-    goodbyes > counters.births.iter().sum()
+    goodbyes.saturating_sub(counters.births.iter().sum())
 }

@@ -193,11 +193,11 @@ impl Reader {
 
     /// Our totals and the kernel's, of one moment if there is a quiet one.
     fn counters(
-        &self,
-        kernel: impl Fn(&KernelReader, &Totals) -> Vec<KernelCounters>,
+        &mut self,
+        kernel: impl Fn(&mut KernelReader, &Totals) -> Vec<KernelCounters>,
     ) -> Result<(Totals, Vec<KernelCounters>)> {
         let mut totals = self.session.counters.read()?;
-        let mut read = kernel(&self.kernel, &totals);
+        let mut read = kernel(&mut self.kernel, &totals);
         for _ in 1..TRIES_TO_AGREE {
             let after = self.session.counters.read()?;
             let is_quiet = minis(&totals).eq(minis(&after));
@@ -205,7 +205,8 @@ impl Reader {
             if is_quiet {
                 break;
             }
-            read = kernel(&self.kernel, &totals);
+            let again = kernel(&mut self.kernel, &totals);
+            merge(&mut read, again);
         }
         Ok((totals, read))
     }
@@ -219,6 +220,12 @@ impl Reader {
             None => self.sender.blocking_send(frame).map_err(|_| Gone),
         }
     }
+}
+
+/// Takes over what was read again.
+fn merge(read: &mut Vec<KernelCounters>, again: Vec<KernelCounters>) {
+    read.retain(|counters| !again.iter().any(|newer| newer.netns == counters.netns));
+    read.extend(again);
 }
 
 /// The counts that the kernel's are compared with.

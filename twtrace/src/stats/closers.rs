@@ -200,6 +200,11 @@ impl Closers {
         ranked.iter().take(top).map(shown).chain(other).collect()
     }
 
+    /// Closes in `netns` that left no mini-socket, and nothing tells why.
+    pub(super) fn without_in(&self, netns: u32) -> u64 {
+        self.without.get(&netns).copied().unwrap_or(0)
+    }
+
     /// Refused births of one row: closes without a mini-socket, if all of these
     /// in the namespace were refused one, or none was.
     fn refused(&self, key: &RowKey, counts: &Counts, totals: &RowTotals<'_>) -> Option<u64> {
@@ -207,7 +212,7 @@ impl Closers {
             return None;
         }
         let netns = key.netns?;
-        let without = self.without.get(&netns).copied().unwrap_or(0);
+        let without = self.without_in(netns);
         match (counts.without, (totals.refused)(netns)) {
             (0, _) | (_, Some(0)) => Some(0),
             (_, Some(refused)) if refused >= without => Some(counts.without),

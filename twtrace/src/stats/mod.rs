@@ -241,7 +241,9 @@ impl Stats {
     fn time_wait(&self, tracker: &Tracker) -> Option<snapshot::TimeWait> {
         if self.follows_minis() {
             let seeded = tracker.seeded_minis().map(|(_, count)| count).sum();
-            return Some(self.time_wait.shown(seeded, &self.totals, &self.kernel));
+            return Some(self.time_wait.shown(seeded, &self.totals, &self.kernel, |netns| {
+                self.closers.without_in(netns)
+            }));
         }
         self.polls.time_wait(tracker.polled_minis(), &self.kernel)
     }

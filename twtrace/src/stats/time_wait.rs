@@ -83,12 +83,13 @@ impl TimeWait {
         seeded: u64,
         totals: &TotalCounts,
         kernel: &Kernel,
+        unexplained: impl Fn(u32) -> u64,
     ) -> snapshot::TimeWait {
         snapshot::TimeWait {
             now: Some((seeded + totals.born()).saturating_sub(self.all_ended(totals))),
             seeded: Some(seeded),
             born: Some(totals.born()),
-            refused: refused(totals, kernel),
+            refused: refused(totals, kernel, unexplained),
             rearmed: None,
             ended: self.ends(totals),
             lifetime_s: Some(self.lifetimes.summary()),
@@ -131,10 +132,14 @@ impl TimeWait {
 
 /// Refused births: of the closes without a mini-socket those that the kernel's
 /// counter admits; unknown as soon as it cannot be read where there are any.
-fn refused(totals: &TotalCounts, kernel: &Kernel) -> Option<u64> {
+///
+/// Where its counters cannot be read, a namespace that is gone for instance,
+/// nothing was refused all the same if all closes are explained.
+fn refused(totals: &TotalCounts, kernel: &Kernel, unexplained: impl Fn(u32) -> u64) -> Option<u64> {
+    let is_explained = |netns| totals.ring_full == 0 && unexplained(netns) == 0;
     let in_namespace = |(netns, counts): (u32, &NetnsCounts)| match counts.closes_without() {
         0 => Some(0),
-        without => kernel.refused(netns, without),
+        without => kernel.refused(netns, without).or(is_explained(netns).then_some(0)),
     };
     totals.namespaces().map(in_namespace).sum()
 }
