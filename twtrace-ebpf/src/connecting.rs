@@ -8,8 +8,9 @@ use aya_ebpf::helpers::{self, generated};
 use twtrace_common::{End, TimeWaitRecord};
 
 use crate::{
-    emit::Seen,
     maps::{CONNECTING, Connecting},
+    memory::Memory,
+    sock::Sock,
 };
 
 /// A search that takes longer than this many jiffies is not remembered: its
@@ -28,16 +29,16 @@ fn jiffies() -> u64 {
     unsafe { generated::bpf_jiffies64() }
 }
 
-/// A connect is about to look for its port.
+/// The connect of `sock` is about to look for its port, unless it has `lport`.
 #[inline(always)]
-pub(crate) fn begins(seen: &Seen) {
+pub(crate) fn begins<M: Memory>(sock: &Sock<M>, lport: u16) {
     if let Some(connecting) = current() {
-        connecting.sk = seen.sk;
+        connecting.sk = sock.address();
         connecting.thread = helpers::bpf_get_current_pid_tgid();
         connecting.jiffies = jiffies();
-        connecting.rport = seen.rport;
-        connecting.bound = u16::from(seen.change.lport != 0);
-        connecting.remote = seen.addresses.remote;
+        connecting.rport = sock.remote_port();
+        connecting.bound = u16::from(lport != 0);
+        connecting.remote = sock.addresses().remote;
     }
 }
 

@@ -91,7 +91,10 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
     );
     let has_owner = change.has_owner();
     let owner = if has_owner { process::current::<M>() } else { process::NOBODY };
-    let seen = Seen {
+    if matches!(new, TcpState::SynSent) {
+        connecting::begins(sock, change.lport);
+    }
+    emit::transition(&Seen {
         change,
         sk: sock.address(),
         netns,
@@ -99,11 +102,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         addresses: sock.addresses(),
         has_owner,
         owner,
-    };
-    if matches!(new, TcpState::SynSent) {
-        connecting::begins(&seen);
-    }
-    emit::transition(&seen);
+    });
 }
 
 /// The record's layout, the same on all kernels since 5.6; user space compares
