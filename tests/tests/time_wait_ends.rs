@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use socket2::SockRef;
 use twtrace_tests::netns::PrivateNetns;
@@ -101,6 +103,55 @@ fn fifty_ports_are_reused_again_and_again() {
     assert_eq!(by_end["count"], reused, "{by_end:#}");
     let shortest = by_end["min"].as_f64().expect("a number");
     assert!(shortest > 0.0 && shortest < 60.0, "{by_end:#}");
+}
+
+/// FINs that interrupt a search for a port re-arm others of the same destination:
+/// nothing ends, and nothing is born twice.
+#[test]
+fn segments_that_interrupt_a_search_end_nothing() {
+    const PORTS: u64 = 400;
+    let scene = Scene::new();
+    let netns = &scene.netns;
+    netns.sysctl_set("net.ipv4.ip_local_port_range", "20000 20399");
+    // Other than 60 s: each FIN moves a timer to another slot of the wheel.
+    netns.sysctl_set("net.ipv4.tcp_fin_timeout", "10");
+    // What arrives is worked off by the second CPU, over the client's search.
+    let rps = "mount -t sysfs none /sys && echo 2 > /sys/class/net/lo/queues/rx-0/rps_cpus";
+    netns.output("unshare", &["--mount", "sh", "-ec", rps]);
+    let servers: Vec<_> = (0..PORTS).map(|_| scene.open().close_client_alone()).collect();
+    netns.wait_for_tw(PORTS);
+    let closed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            run_on_cpu(1);
+            let address = scene.family.address(1, LISTENER);
+            netns.run(|| {
+                while !closed.load(Ordering::Relaxed) {
+                    TcpStream::connect(address).expect_err("all ports are in use");
+                }
+            });
+        });
+        run_on_cpu(0);
+        for server in servers {
+            drop(server);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        closed.store(true, Ordering::Relaxed);
+    });
+    let last = scene.tool.finish();
+    let exact = Exact::new(&last, scene.netns.inode());
+    // Searches that fail all the time are interrupted, and some transitions missed;
+    // births and ends are not.
+    assert_eq!(number(&last, "time_wait.born"), PORTS, "{:#}", last["time_wait"]);
+    assert_eq!(number(&last, "time_wait.now"), PORTS, "{:#}", last["time_wait"]);
+    exact.reconciles();
+}
+
+/// Keeps the calling thread on one CPU.
+fn run_on_cpu(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).expect("this test needs two CPUs");
 }
 
 /// The port of one's own choice is free at once, whatever tcp_tw_reuse says.

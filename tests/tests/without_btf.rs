@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::snapshot::number;
@@ -32,7 +33,12 @@ fn the_classic_tracepoint_counts_and_says_what_it_cannot_know() {
         Traffic::closed_by(End::Client, 300).run();
         Traffic::aborted(100).run();
     });
-    let snapshot = tool.finish();
+    let ended = tool.stop(Signal::INT);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    // What it cannot follow is said once, each in a line.
+    assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("no BTF").count(), 2, "{}", ended.stderr);
+    let snapshot = ended.last.expect("there was a first snapshot");
     assert_eq!(snapshot["probes"]["transitions"], "tracepoint");
     assert!(number(&snapshot, "closes.active") >= 300, "{:#}", snapshot["closes"]);
     assert!(number(&snapshot, "closes.reset") >= 200, "{:#}", snapshot["closes"]);

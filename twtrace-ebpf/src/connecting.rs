@@ -9,7 +9,7 @@ use twtrace_common::{End, TimeWaitRecord};
 
 use crate::{
     maps::{CONNECTING, Connecting},
-    memory::Memory,
+    memory::{Memory, Probed},
     sock::Sock,
 };
 
@@ -47,9 +47,17 @@ pub(crate) fn begins<M: Memory>(sock: &Sock<M>, lport: u16) {
 pub(crate) fn ends(sk: u64) {
     if let Some(connecting) = current() {
         connecting.is_told = 1;
-        if connecting.sk == sk {
-            connecting.sk = 0;
-        }
+    }
+    forgets(sk);
+}
+
+/// The connect of `sk` searches no more.
+#[inline(always)]
+pub(crate) fn forgets(sk: u64) {
+    if let Some(connecting) = current()
+        && connecting.sk == sk
+    {
+        connecting.sk = 0;
     }
 }
 
@@ -65,8 +73,18 @@ pub(crate) fn took(record: &TimeWaitRecord, remote: [u64; 2]) -> Option<End> {
         && connecting.remote[1] == remote[1]
         && connecting.thread == helpers::bpf_get_current_pid_tgid()
         && jiffies().wrapping_sub(connecting.jiffies) <= LONGEST;
-    if !searches {
+    if !searches || bound_port(connecting.sk) != record.lport {
         return None;
     }
     Some(if connecting.bound != 0 { End::ReusedBound } else { End::Reused })
+}
+
+/// The port that the search has given its socket, before it ends the
+/// mini-socket that had it: a segment that interrupts the search ends or re-arms
+/// others towards the same remote end.
+/// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_hashtables.c#L576-L606>
+#[inline(always)]
+fn bound_port(sk: u64) -> u16 {
+    // SAFETY: read by the helper, which copes with any address.
+    unsafe { Sock::<Probed>::new(sk as *const u8) }.bound_port()
 }

@@ -7,10 +7,7 @@ use twtrace_common::{
     Change, Counters, End, OTHER_SLOT, Search, TcpState, pair_index, substate_index,
 };
 
-use crate::{
-    globals,
-    maps::{COUNTERS, FREE_SLOTS, RECENT, SLOTS},
-};
+use crate::maps::{COUNTERS, FREE_SLOTS, RECENT, SLOTS};
 
 /// The totals of one namespace on this CPU.
 pub(crate) struct Counting(&'static mut Counters);
@@ -33,58 +30,72 @@ impl Counting {
     #[expect(clippy::unnecessary_wraps, reason = "its callers return it")]
     fn at(counters: *mut Counters) -> Option<Self> {
         // SAFETY: the element is this CPU's own and lives as long as the map; the
-        // program cannot migrate. What interrupts it on this CPU is kept out by the
-        // kernel's recursion guard and counted as missed; on kernels that have none
-        // (5.10) it runs, and may cost a count, but nothing out of bounds.
+        // program cannot migrate. The same program does not interrupt itself: the
+        // kernel's recursion guard keeps it out and counts it as missed; on kernels
+        // that have none (5.10) it runs, and may cost a count, but nothing out of
+        // bounds. Others may, so what several count is incremented atomically.
         Some(Self(unsafe { &mut *counters }))
     }
 
-    /// Counts a transition; like the others, returns whether its record wakes
-    /// the reader.
+    /// Counts a transition.
     ///
     /// Indexing with `get`: a bounds check that panics would survive as a call
     /// that the verifier refuses.
     #[inline(always)]
-    pub(crate) fn transition(&mut self, change: &Change) -> bool {
+    pub(crate) fn transition(&mut self, change: &Change) {
         if let Some(outcome) = change.outcome() {
             increment(self.0.outcomes.get_mut(unproven(outcome as usize)));
         }
         if let Some(search) = change.search() {
             self.search(search);
         }
-        increment(self.0.pairs.get_mut(unproven(pair_index(change.old, change.new))))
+        increment(self.0.pairs.get_mut(unproven(pair_index(change.old, change.new))));
     }
 
     #[inline(always)]
-    pub(crate) fn birth(&mut self, substate: TcpState) -> bool {
-        increment(self.0.births.get_mut(unproven(substate_index(substate))))
+    pub(crate) fn birth(&mut self, substate: TcpState) {
+        increment(self.0.births.get_mut(unproven(substate_index(substate))));
     }
 
     #[inline(always)]
-    pub(crate) fn end(&mut self, end: End) -> bool {
-        increment(self.0.ends.get_mut(unproven(end as usize)))
+    pub(crate) fn end(&mut self, end: End) {
+        increment(self.0.ends.get_mut(unproven(end as usize)));
     }
 
     #[inline(always)]
-    pub(crate) fn search(&mut self, search: Search) -> bool {
-        increment(self.0.searches.get_mut(unproven(search as usize)))
+    pub(crate) fn search(&mut self, search: Search) {
+        increment_shared(self.0.searches.get_mut(unproven(search as usize)));
     }
 
     #[inline(always)]
     pub(crate) fn ring_full(&mut self) {
-        self.0.ring_full += 1;
+        increment_shared(Some(&mut self.0.ring_full));
     }
 }
 
-/// Adds one; returns whether this one wakes the reader.
+/// Of what one program counts, which does not interrupt itself.
 #[inline(always)]
-fn increment(count: Option<&mut u64>) -> bool {
-    match count {
-        Some(count) => {
-            *count += 1;
-            *count & globals::wake_mask() == 0
+fn increment(count: Option<&mut u64>) {
+    if let Some(count) = count {
+        *count += 1;
+    }
+}
+
+/// Of what several programs count, of which one may interrupt another, or a
+/// program that may be preempted.
+#[inline(always)]
+fn increment_shared(count: Option<&mut u64>) {
+    if let Some(count) = count {
+        // SAFETY: one instruction on a valid, aligned number; Rust's atomics are not
+        // made for this target.
+        unsafe {
+            asm!(
+                "lock *(u64 *)({count} + 0) += {one}",
+                count = in(reg) core::ptr::from_mut(count),
+                one = in(reg) 1u64,
+                options(nostack, preserves_flags),
+            );
         }
-        None => false,
     }
 }
 

@@ -8,8 +8,10 @@ use twtrace_common::{
 
 use crate::{counting::Counting, maps::RECORDS, sock::Addresses};
 
+/// The reader looks by its own clock. To wake it is to raise an interrupt on this
+/// CPU, after which softirqs run while this program still counts as running:
+/// what it should have seen of them is missed.
 const BPF_RB_NO_WAKEUP: u64 = 1;
-const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
 /// A transition, with everything that is written about it.
 pub(crate) struct Seen {
@@ -30,13 +32,13 @@ pub(crate) fn transition(seen: &Seen) {
     let Some(mut counting) = Counting::of(seen.netns) else {
         return;
     };
-    let wakes = counting.transition(&seen.change);
+    counting.transition(&seen.change);
     if !seen.change.has_record() {
         return;
     }
     if let Some(mut entry) = reserve::<TransitionRecord>(&mut counting) {
         write_transition(entry.as_mut_ptr(), seen);
-        entry.submit(wakeup(wakes));
+        entry.submit(BPF_RB_NO_WAKEUP);
     }
 }
 
@@ -47,19 +49,18 @@ pub(crate) fn time_wait(record: &TimeWaitRecord) {
         return;
     };
     let is_birth = record.kind == RecordKind::Birth as u8;
-    let wakes = if is_birth {
-        counting.birth(TcpState::from_raw(record.substate).unwrap_or(TcpState::TimeWait))
+    if is_birth {
+        counting.birth(TcpState::from_raw(record.substate).unwrap_or(TcpState::TimeWait));
     } else {
-        counting.end(End::from_raw(record.end).unwrap_or(End::Other))
-    };
+        counting.end(End::from_raw(record.end).unwrap_or(End::Other));
+    }
     if let Some(mut entry) = reserve::<TimeWaitRecord>(&mut counting) {
         entry.write(*record);
-        entry.submit(wakeup(wakes));
+        entry.submit(BPF_RB_NO_WAKEUP);
     }
 }
 
-/// Writes that the connect of `sk` has its port. It wakes nobody: the
-/// transitions around it do.
+/// Writes that the connect of `sk` has its port.
 #[inline(always)]
 pub(crate) fn connect(sk: u64) {
     // It was counted when it began; only the loss of this record is counted here.
@@ -84,10 +85,10 @@ pub(crate) fn bind(record: &BindRecord) {
         return;
     };
     let search = if record.explicit != 0 { Search::BindExplicit } else { Search::Bind };
-    let wakes = counting.search(search);
+    counting.search(search);
     if let Some(mut entry) = reserve::<BindRecord>(&mut counting) {
         entry.write(*record);
-        entry.submit(wakeup(wakes));
+        entry.submit(BPF_RB_NO_WAKEUP);
     }
 }
 
@@ -96,11 +97,6 @@ pub(crate) fn bind(record: &BindRecord) {
 pub(crate) fn now_ns() -> u64 {
     // SAFETY: the helper takes no argument that could be wrong.
     unsafe { generated::bpf_ktime_get_ns() }
-}
-
-#[inline(always)]
-fn wakeup(wakes: bool) -> u64 {
-    if wakes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }
 
 #[inline(always)]

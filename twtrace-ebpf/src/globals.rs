@@ -12,12 +12,6 @@ static OFFSETS: Offsets = Offsets::UNRESOLVED;
 #[unsafe(no_mangle)]
 static NETNS_FILTER: Global<u32> = Global::new(0);
 
-/// Wake the reader when a per-CPU counter reaches a multiple of this mask plus
-/// one; between these the reader wakes by its own clock. See
-/// `docs/decisions/0002-cost-of-a-transition.md`.
-#[unsafe(no_mangle)]
-static WAKE_MASK: Global<u64> = Global::new(0);
-
 /// Address of the kernel's `tw_timer_handler`: the function of every
 /// mini-socket's timer, and of no other.
 #[unsafe(no_mangle)]
@@ -46,11 +40,6 @@ pub(crate) fn load_offset(field: impl FnOnce(&Offsets) -> &u64) -> u64 {
 #[inline(always)]
 pub(crate) fn netns_filter() -> u32 {
     NETNS_FILTER.load()
-}
-
-#[inline(always)]
-pub(crate) fn wake_mask() -> u64 {
-    WAKE_MASK.load()
 }
 
 #[inline(always)]

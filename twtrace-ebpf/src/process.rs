@@ -15,7 +15,7 @@ use crate::{
 /// `PF_KTHREAD`.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/linux/sched.h#L1708>
 const PF_KTHREAD: u32 = 0x0020_0000;
-/// A process record wakes nobody: the transition after it does.
+/// As all records; see [`crate::emit`].
 const BPF_RB_NO_WAKEUP: u64 = 1;
 
 /// Of a transition that no process is credited with.

@@ -197,6 +197,7 @@ fn what_check_found() {
     let report = |hooks, exact: Hooks, first| check::Report {
         kernel: "5.10.0-30-amd64".to_owned(),
         measuring_ns: Some(63.4),
+        sockets_left_out: None,
         hooks,
         capabilities: [first].into_iter().chain(rest.clone()).collect(),
         exactness: exact.exactness(),

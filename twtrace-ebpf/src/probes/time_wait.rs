@@ -101,23 +101,15 @@ fn started(ctx: &BtfTracePointContext, timer: Timer, pending: &mut Pending) {
 fn stopped(ctx: &BtfTracePointContext, timer: Timer, pending: &mut Pending) {
     settle(pending);
     pending.record = timer.record(RecordKind::End);
-    if timer.is_due() {
+    if let Some(end) = connecting::took(&pending.record, mini::words(pending.record.raddr)) {
+        emit_end(&mut pending.record, end);
+    } else if timer.is_due() {
         pending.what = Pending::DUE;
-        return;
-    }
-    match why(ctx, &pending.record) {
-        Some(end) => emit_end(&mut pending.record, end),
-        None => pending.what = Pending::REARMED,
-    }
-}
-
-/// What ended a mini-socket whose timer was stopped before its time; `None` if
-/// nothing did, and the timer will be started again.
-#[inline(always)]
-fn why(ctx: &BtfTracePointContext, record: &TimeWaitRecord) -> Option<End> {
-    match connecting::took(record, mini::words(record.raddr)) {
-        Some(end) => Some(end),
-        None => caller(ctx, Kills::Nothing).end(mini::substate(record)),
+    } else {
+        match caller(ctx, Kills::Nothing).end(mini::substate(&pending.record)) {
+            Some(end) => emit_end(&mut pending.record, end),
+            None => pending.what = Pending::REARMED,
+        }
     }
 }
 

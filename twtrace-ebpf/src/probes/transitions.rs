@@ -91,8 +91,10 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
     );
     let has_owner = change.has_owner();
     let owner = if has_owner { process::current::<M>() } else { process::NOBODY };
-    if matches!(new, TcpState::SynSent) {
-        connecting::begins(sock, change.lport);
+    match (old, new) {
+        (_, TcpState::SynSent) => connecting::begins(sock, change.lport),
+        (TcpState::SynSent, TcpState::Close) => connecting::forgets(sock.address()),
+        _ => {}
     }
     emit::transition(&Seen {
         change,

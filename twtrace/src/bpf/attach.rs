@@ -236,7 +236,8 @@ impl Attempt {
         let hooks = Hooks {
             transitions: transitions.tier,
             fields_known: transitions.hook.fields_known,
-            time_wait: tier(Capability::TimeWait),
+            // sock_diag tells some of it without any hook.
+            time_wait: tier(Capability::TimeWait).or(Some(Tier::None)),
             port_search: tier(Capability::PortSearch),
         };
         let programs = self.working.into_values().flatten().map(|(report, fd)| Counted {
@@ -261,14 +262,11 @@ impl Loaded {
             Some(symbols) => (symbols.handler, symbols.callers),
             None => (0, [Caller::UNUSED; CALLERS]),
         };
-        // A counter that wakes at multiples of 2^64 never does.
-        let wake_mask = Ring::wake_mask(settings.ring_bytes).unwrap_or(u64::MAX);
         let netns = settings.netns.unwrap_or(0);
         let mut ebpf = EbpfLoader::new()
             .btf(btf.as_ref())
             .override_global("OFFSETS", offsets.as_bytes(), true)
             .override_global("NETNS_FILTER", &netns, true)
-            .override_global("WAKE_MASK", &wake_mask, true)
             .override_global("TW_TIMER_HANDLER", &handler, true)
             .override_global("TW_CALLERS", callers.as_bytes(), true)
             .map_max_entries("RECORDS", settings.ring_bytes)

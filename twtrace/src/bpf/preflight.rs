@@ -67,7 +67,14 @@ fn cgroup(rights: Capabilities) -> Result<PathBuf, Refusal> {
             "run as root, or give cap_net_admin to the binary too",
         ));
     }
-    host::cgroup_v2_root().map_err(|error| Refusal::for_good(format!("{error:#}")))
+    host::cgroup_v2_root().map_err(|error| {
+        // These errors end in what helps.
+        let sentence = format!("{error:#}");
+        match sentence.split_once(": ") {
+            Some((why, fix)) => Refusal::new(why, fix),
+            None => Refusal::for_good(sentence),
+        }
+    })
 }
 
 /// Where tracefs is mounted.

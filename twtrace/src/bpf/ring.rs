@@ -1,9 +1,6 @@
 //! The ring buffer: raw records, copied out in batches.
 
-use std::{
-    os::fd::{AsFd, BorrowedFd},
-    thread,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::{
@@ -11,44 +8,31 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use bytes::BytesMut;
-use twtrace_common::TransitionRecord;
 
-/// A ring of this size is emptied by the reader's clock alone; a smaller one
-/// could fill between two looks, so the programs wake the reader.
-/// `docs/decisions/0002-cost-of-a-transition.md` has the figures.
-const QUIET_RING_BYTES: u32 = 8 << 20;
-/// Records between two wake-ups of a small ring fill at most this part of it.
-const WAKE_AT_PART: usize = 4;
-/// Pairs of states that a busy CPU counts side by side; each wakes on its own.
-const BUSY_PAIRS: usize = 16;
+/// How long the reader of a ring of this size may look away: it takes longer to
+/// fill at 1.9 million records per second.
+const LARGE_RING: (u32, Duration) = (8 << 20, Duration::from_millis(50));
+/// More looks than this would be a load of their own.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// Reader of the ring buffer.
+///
+/// The programs wake nobody, since that costs them transitions;
+/// `docs/decisions/0002-cost-of-a-transition.md` has the figures.
 pub struct Ring {
     buffer: RingBuf<MapData>,
-    wakes: bool,
+    longest_sleep: Duration,
 }
 
 impl Ring {
     pub(super) fn take(ebpf: &mut Ebpf, ring_bytes: u32) -> Result<Self> {
         let map = ebpf.take_map("RECORDS").context("the BPF object has no map RECORDS")?;
-        Ok(Self { buffer: map.try_into()?, wakes: Self::wake_mask(ring_bytes).is_some() })
+        Ok(Self { buffer: map.try_into()?, longest_sleep: longest_sleep(ring_bytes) })
     }
 
-    /// How often the programs wake the reader: each time a per-CPU counter
-    /// reaches a multiple of this plus one. `None`: never.
-    pub(super) fn wake_mask(ring_bytes: u32) -> Option<u64> {
-        if ring_bytes >= QUIET_RING_BYTES {
-            return None;
-        }
-        let records = ring_bytes as usize / size_of::<TransitionRecord>();
-        let cpus = thread::available_parallelism().map_or(1, usize::from);
-        let between = records / WAKE_AT_PART / BUSY_PAIRS / cpus;
-        Some(between.checked_ilog2().map_or(0, |log| (1 << log) - 1))
-    }
-
-    /// What the reader waits for besides its clock.
-    pub fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        self.wakes.then(|| self.buffer.as_fd())
+    /// How long the reader may look away.
+    pub fn longest_sleep(&self) -> Duration {
+        self.longest_sleep
     }
 
     /// Copies records to `batch` until it holds `limit` bytes or the ring is
@@ -64,16 +48,24 @@ impl Ring {
     }
 }
 
+/// The smaller the ring the shorter.
+fn longest_sleep(ring_bytes: u32) -> Duration {
+    let (large, longest) = LARGE_RING;
+    let part = f64::from(ring_bytes) / f64::from(large);
+    longest.mul_f64(part.min(1.0)).max(SHORTEST_SLEEP)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_smaller_the_ring_the_more_often_it_wakes() {
-        assert_eq!(Ring::wake_mask(4096), Some(0), "for every record");
-        let masks: Vec<u64> = (12..23).filter_map(|log| Ring::wake_mask(1 << log)).collect();
-        assert_eq!(masks.len(), 11);
-        assert!(masks.is_sorted() && masks.iter().all(|mask| (mask + 1).is_power_of_two()));
-        assert_eq!(Ring::wake_mask(8 << 20), None);
+    fn a_smaller_ring_is_looked_at_more_often() {
+        let sleeps: Vec<Duration> = (12..31).map(|log| longest_sleep(1 << log)).collect();
+        assert!(sleeps.is_sorted());
+        assert_eq!(sleeps.first(), Some(&Duration::from_millis(1)), "a page");
+        assert_eq!(longest_sleep(4 << 20), Duration::from_millis(25));
+        assert_eq!(longest_sleep(8 << 20), Duration::from_millis(50));
+        assert_eq!(sleeps.last(), Some(&Duration::from_millis(50)), "a gigabyte");
     }
 }

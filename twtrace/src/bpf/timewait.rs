@@ -1,10 +1,9 @@
 //! Which kernel functions have to do with the end of mini-sockets, and where.
 
-use anyhow::Context;
 use twtrace_common::{CALLERS, Caller, Kills};
 
 use super::refusal::Refusal;
-use crate::host::{CodeRange, Symbols};
+use crate::host::{CodeRange, Symbols, SymbolsError};
 
 /// The function of every mini-socket's timer.
 const HANDLER: &str = "tw_timer_handler";
@@ -17,7 +16,11 @@ const HANDLER: &str = "tw_timer_handler";
 /// What a function calls last it may jump to, and leaves no frame: so does
 /// `__inet_twsk_schedule` when it re-arms, and the timer code has to tell
 /// ([`mod_timer_pending`](https://github.com/torvalds/linux/blob/v6.12/kernel/time/timer.c)).
-const FUNCTIONS: [(&str, Kills); 11] = [
+///
+/// A CPU that goes offline hands its timers on, stopping and starting each
+/// ([`timers_dead_cpu`](https://github.com/torvalds/linux/blob/v6.12/kernel/time/timer.c)).
+const FUNCTIONS: [(&str, Kills); 12] = [
+    ("timers_dead_cpu", Kills::Rearm),
     ("__mod_timer", Kills::Rearm),
     ("mod_timer_pending", Kills::Rearm),
     ("__inet_twsk_schedule", Kills::Rearm),
@@ -44,13 +47,21 @@ impl TimeWaitSymbols {
     /// Looks them up in /proc/kallsyms.
     pub(super) fn find() -> Result<Self, Refusal> {
         let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).chain([HANDLER]).collect();
-        let symbols = Symbols::read(&names)
-            .context("mini-sockets cannot be told from other timers")
-            .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
+        let symbols = Symbols::read(&names).map_err(refusal)?;
         let handler = symbols.address(HANDLER).ok_or_else(|| {
             Refusal::for_good(format!("this kernel has no function {HANDLER}, or several"))
         })?;
         Ok(Self { handler, callers: callers(|name| symbols.code(name).unwrap_or_default()) })
+    }
+}
+
+fn refusal(error: SymbolsError) -> Refusal {
+    match error {
+        SymbolsError::Hidden { fix } => Refusal::new(
+            "the kernel hides its addresses, by which mini-sockets' timers are told from others",
+            fix,
+        ),
+        other => Refusal::for_good(format!("{:#}", anyhow::Error::new(other))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `twtrace check`.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
     time::Duration,
@@ -16,7 +17,9 @@ use crate::{
     },
     config::Check,
     host,
-    probes::{Capability, Hooks, Tier},
+    probes::{Capability, Exactness, Hooks, Tier},
+    source,
+    stats::snapshot::Probes,
     view::check::{self, CapabilityLine, Cost, HookLine, Report},
 };
 
@@ -32,11 +35,13 @@ const WATCHED: Duration = Duration::from_secs(1);
 pub fn run(config: &Check) -> Result<ExitCode> {
     let mut attached = super::attach(&config.trace)?;
     let costs = costs(&mut attached);
-    let report = report(&attached, costs.as_ref());
+    let left_out = source::sockets_left_out(config.trace.netns);
+    let report = report(&attached, costs.as_ref(), left_out);
     drop(attached);
     let text = if config.json { check::json(&report)? } else { check::text(&report) };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
-    let complete = report.capabilities.iter().all(|line| line.lost.is_none());
+    let complete = report.capabilities.iter().all(|line| line.lost.is_none())
+        && report.sockets_left_out.is_none();
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
@@ -46,15 +51,27 @@ fn costs(attached: &mut Attached) -> Option<Costs> {
     measured.map_err(|error| warn!("costs are unavailable: {error:#}")).ok()
 }
 
-fn report(attached: &Attached, costs: Option<&Costs>) -> Report {
+fn report(attached: &Attached, costs: Option<&Costs>, left_out: Option<String>) -> Report {
     let hooks = attached.session.as_ref().map_or(Hooks::POLLING, |session| session.hooks);
     Report {
         kernel: host::read().kernel,
         measuring_ns: costs.and_then(|costs| costs.measuring_ns),
         hooks: attached.reports.iter().map(|report| hook(report, costs)).collect(),
         capabilities: Capability::ALL.map(|capability| self::capability(capability, hooks)).into(),
-        exactness: hooks.exactness(),
+        exactness: exactness(hooks, left_out.is_none()),
+        sockets_left_out: left_out,
     }
+}
+
+/// As `top` will say it at first.
+fn exactness(hooks: Hooks, sees_all: bool) -> BTreeMap<String, Option<Exactness>> {
+    let seen = if sees_all { Exactness::Exact } else { Exactness::Inferred };
+    let probes = if hooks.tier(Capability::EndCause).is_some() {
+        Probes::followed(hooks, Some(seen), seen)
+    } else {
+        Probes::polled(hooks, Some(seen), Some(seen), Some(seen))
+    };
+    probes.exactness
 }
 
 fn hook(report: &HookReport, costs: Option<&Costs>) -> HookLine {

@@ -42,19 +42,28 @@ impl KernelReader {
     /// Of the home namespace, and of those where closes left no mini-socket
     /// since the last reading: the kernel alone knows whether it refused one.
     pub(super) fn of_interest(&mut self, totals: &Totals) -> Vec<KernelCounters> {
-        let mut wanted: BTreeSet<u32> = self.home.into_iter().collect();
-        for (netns, counters) in &totals.by_netns {
-            let (Some(netns), without) = (*netns, closes_without(counters)) else { continue };
-            if self.without.insert(netns, without).unwrap_or(0) != without {
-                wanted.insert(netns);
-            }
-        }
+        let without: BTreeMap<u32, u64> = totals
+            .by_netns
+            .iter()
+            .filter_map(|(netns, counters)| Some(((*netns)?, closes_without(counters))))
+            .collect();
+        let is_new = |(netns, count): &(&u32, &u64)| {
+            self.without.get(netns).copied().unwrap_or(0) != **count
+        };
+        let mut wanted: BTreeSet<u32> =
+            without.iter().filter(is_new).map(|(netns, _)| *netns).chain(self.home).collect();
         let own = self.home.and_then(|home| self.own(home));
         if let Some(own) = &own {
             wanted.remove(&own.netns);
         }
         let others = if wanted.is_empty() { Vec::new() } else { read_each(&wanted) };
-        own.into_iter().chain(others).collect()
+        let read: Vec<KernelCounters> = own.into_iter().chain(others).collect();
+        for counters in &read {
+            if let Some(count) = without.get(&counters.netns) {
+                self.without.insert(counters.netns, *count);
+            }
+        }
+        read
     }
 
     /// The home namespace, if it is ours: found without a search.

@@ -11,6 +11,7 @@ use twtrace_common::{Counters, TransitionRecord};
 use super::{
     Pace, Source, Stop,
     kernel_counters::KernelReader,
+    netlink::Poller,
     processes::ProcessFinder,
     seeding::{self, Wanted},
 };
@@ -18,7 +19,7 @@ use crate::{
     bpf::attach::Session,
     frame::{Frame, KernelCounters, Totals},
     host,
-    probes::Capability,
+    probes::{Capability, Tier},
 };
 
 /// Records are handed on in batches of about this many bytes, the size of a
@@ -26,9 +27,6 @@ use crate::{
 const BATCH_BYTES: usize = 64 << 10;
 /// The last record of a batch may begin just below the limit.
 const BATCH_ROOM: usize = BATCH_BYTES + size_of::<TransitionRecord>();
-/// The ring is emptied at least this often: 8 MiB take longer than this to fill
-/// at 1.9 million records per second, and an idle host wakes 20 times a second.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// While the seeds are read the ring is looked at this often.
 const SEEDING_SLEEP: Duration = Duration::from_millis(5);
 
@@ -40,13 +38,14 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
     let hooks = session.hooks;
     let meta = super::meta(hooks, netns, hooks.fields_known.then_some(session.tw_counts_births));
     let kernel = KernelReader::new(meta.home_netns, netns);
+    let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(netns));
     let wanted = Wanted {
         netns,
         netns_known: hooks.fields_known,
         minis: hooks.tier(Capability::EndCause).is_some(),
     };
     Source::start("ring-reader", meta, move |sender, stop| {
-        Reader::new(session, kernel, sender, interval).run(wanted, &stop)
+        Reader::new(session, kernel, poller, sender, interval).run(wanted, &stop)
     })
 }
 
@@ -58,6 +57,8 @@ const TRIES_TO_AGREE: u32 = 3;
 struct Reader {
     session: Session,
     kernel: KernelReader,
+    /// Where no hook follows mini-sockets.
+    poller: Option<Poller>,
     sender: mpsc::Sender<Frame>,
     /// Frames that wait for the seeds, which must come before them.
     held: Option<Vec<Frame>>,
@@ -73,12 +74,14 @@ impl Reader {
     fn new(
         session: Session,
         kernel: KernelReader,
+        poller: Option<Poller>,
         sender: mpsc::Sender<Frame>,
         interval: Duration,
     ) -> Self {
         Self {
             session,
             kernel,
+            poller,
             sender,
             held: Some(Vec::new()),
             pace: Pace::new(interval),
@@ -101,8 +104,8 @@ impl Reader {
             if stopping {
                 return Ok(());
             }
-            let sleep = self.pace.until_next(now_ns).min(LONGEST_SLEEP);
-            stopping = stop.wait(self.session.ring.wakes(), sleep)?;
+            let sleep = self.pace.until_next(now_ns).min(self.session.ring.longest_sleep());
+            stopping = stop.wait(sleep)?;
         }
     }
 
@@ -118,7 +121,7 @@ impl Reader {
         while !seeding.is_finished() && !stopping {
             // Held frames have no reader that could be gone.
             let _ = self.drain();
-            stopping = stop.wait(None, SEEDING_SLEEP)?;
+            stopping = stop.wait(SEEDING_SLEEP.min(self.session.ring.longest_sleep()))?;
         }
         let seeds =
             if stopping { seeding::Seeds::default() } else { seeding.join().unwrap_or_default() };
@@ -172,13 +175,20 @@ impl Reader {
     /// Totals are read after the ring was emptied, so that rows never sum to
     /// more than the totals above them.
     fn tick(&mut self, now_ns: u64) -> Result<Result<(), Gone>> {
-        let (totals, kernel) = self.counters(KernelReader::of_interest)?;
+        let polls = self.poller.is_some();
+        let (totals, kernel) =
+            self.counters(
+                |reader, totals| {
+                    if polls { reader.all() } else { reader.of_interest(totals) }
+                },
+            )?;
+        let mut frames = vec![Frame::Totals(totals), Frame::Kernel(kernel)];
+        frames.extend(self.poller.as_mut().map(Poller::look));
+        frames.push(super::tick(now_ns));
         let facts = self.processes.second_look(now_ns);
         Ok(self
             .facts(facts)
-            .and_then(|()| self.send(Frame::Totals(totals)))
-            .and_then(|()| self.send(Frame::Kernel(kernel)))
-            .and_then(|()| self.send(super::tick(now_ns))))
+            .and_then(|()| frames.into_iter().try_for_each(|frame| self.send(frame))))
     }
 
     /// What the kernel's own counters are compared with from now on.

@@ -92,6 +92,11 @@ fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta
     }
 }
 
+/// Why some of the sockets that exist cannot be seen; `None` if all can.
+pub fn sockets_left_out(only: Option<u32>) -> Option<String> {
+    seeding::look(only, |netns| host::within(netns, || ())).first
+}
+
 /// The tick of the moment `time_ns`.
 fn tick(time_ns: u64) -> Frame {
     Frame::Tick { time_ns, wall_ns: host::ClockAnchor::read().wall_ns }

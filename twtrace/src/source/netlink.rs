@@ -41,7 +41,7 @@ pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
             if stopping {
                 return Ok(());
             }
-            stopping = stop.wait(None, pace.until_next(host::monotonic_ns()))?;
+            stopping = stop.wait(pace.until_next(host::monotonic_ns()))?;
         }
     })
 }
@@ -54,27 +54,28 @@ fn tw_counts_births() -> Option<bool> {
 
 /// Asks sock_diag, and says once what it did not answer.
 #[derive(Debug)]
-struct Poller {
+pub(super) struct Poller {
     only: Option<u32>,
     warned: bool,
 }
 
 impl Poller {
-    fn new(only: Option<u32>) -> Self {
+    pub(super) fn new(only: Option<u32>) -> Self {
         Self { only, warned: false }
     }
 
     /// All sockets of the host, or of one namespace; `None` if no namespace
-    /// could be looked at.
-    fn look(&mut self) -> Frame {
+    /// could be looked at. One that is gone has no sockets.
+    pub(super) fn look(&mut self) -> Frame {
         let mut look = Look::default();
         let time_ns = host::monotonic_ns();
         let looked = seeding::look(self.only, |netns| look.at(netns));
         let complete = looked.first.is_none();
+        let answered = looked.looked_at > 0 || complete;
         if let Some(first) = looked.first.filter(|_| !std::mem::replace(&mut self.warned, true)) {
             warn!("some sockets are left out: {first}");
         }
-        Frame::Polled((looked.looked_at > 0).then(|| Polled {
+        Frame::Polled(answered.then(|| Polled {
             time_ns,
             until_ns: host::monotonic_ns(),
             states: look.states.into_iter().collect(),

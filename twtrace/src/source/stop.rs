@@ -1,7 +1,7 @@
 //! A flag that a thread in poll(2) notices.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -31,11 +31,10 @@ impl Stop {
         let _ = write(&*self.raised, &1u64.to_ne_bytes());
     }
 
-    /// Sleeps until the end is asked for, `other` is readable or `timeout` has
-    /// passed; returns whether the end is asked for.
-    pub(super) fn wait(&self, other: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<bool> {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.raised.as_fd(), PollFlags::IN)];
-        fds.extend(other.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    /// Sleeps until the end is asked for or `timeout` has passed; returns
+    /// whether the end is asked for.
+    pub(super) fn wait(&self, timeout: Duration) -> Result<bool> {
+        let mut fds = [PollFd::from_borrowed_fd(self.raised.as_fd(), PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(fds[0].revents().contains(PollFlags::IN)),

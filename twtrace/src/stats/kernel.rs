@@ -1,6 +1,6 @@
 //! What the kernel itself counts, and how far we agree with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 
@@ -8,17 +8,23 @@ use super::{snapshot, totals::TotalCounts};
 use crate::frame::KernelCounters;
 
 const OVERFLOW: &str = "TCPTimeWaitOverflow";
+/// The one that may fall.
+const CURRENTLY_ESTABLISHED: &str = "CurrEstab";
 
 /// The kernel's counters of each namespace that was read, and where we stood
 /// when each was read first.
 #[derive(Debug, Default)]
 pub(super) struct Kernel {
     has_read: bool,
+    /// Those that were read the last time.
+    latest: Vec<u32>,
     namespaces: HashMap<u32, Namespace, FixedState>,
 }
 
 #[derive(Debug)]
 struct Namespace {
+    /// Growth in namespaces that had this inode before.
+    banked: BTreeMap<&'static str, u64>,
     first: KernelCounters,
     /// Our counts at that moment.
     ours_first: Ours,
@@ -39,10 +45,11 @@ impl Kernel {
     /// since: its counters began at 0, as ours of it did.
     pub(super) fn read(&mut self, counters: &[KernelCounters], ours: impl Fn(u32) -> Ours) {
         let is_later = std::mem::replace(&mut self.has_read, true);
+        self.latest = counters.iter().map(|read| read.netns).collect();
         for read in counters {
             self.namespaces
                 .entry(read.netns)
-                .and_modify(|namespace| namespace.last.clone_from(read))
+                .and_modify(|namespace| namespace.read(read))
                 .or_insert_with(|| {
                     if is_later {
                         Namespace::made_since(read)
@@ -76,9 +83,14 @@ impl Kernel {
         if self.namespaces.is_empty() { None } else { overflows.sum() }
     }
 
+    /// The namespace `netns`, unless it is gone or could not be read this time.
+    fn readable(&self, netns: u32) -> Option<&Namespace> {
+        self.namespaces.get(&netns).filter(|_| self.latest.contains(&netns))
+    }
+
     /// The kernel's counters of `home`, as they are.
     pub(super) fn shown(&self, home: u32) -> Option<snapshot::Kernel> {
-        let last = &self.namespaces.get(&home)?.last;
+        let last = &self.readable(home)?.last;
         Some(snapshot::Kernel {
             netns: home,
             tw_sockstat: last.tw_sockstat,
@@ -94,7 +106,7 @@ impl Kernel {
         now: Option<u64>,
         tw_counts_births: Option<bool>,
     ) -> Option<snapshot::Reconcile> {
-        let namespace = self.namespaces.get(&home)?;
+        let namespace = self.readable(home)?;
         let since = |ours: u64, first: u64| ours.saturating_sub(first);
         let first = namespace.ours_first;
         let births = (tw_counts_births == Some(true)).then(|| namespace.births()).flatten();
@@ -113,7 +125,7 @@ impl Kernel {
     /// Ours minus the kernel's, in `home`, where nothing is traced: only how
     /// many there are now was not taken from the kernel's counters.
     pub(super) fn reconcile_now(&self, home: u32, now: u64) -> Option<snapshot::Reconcile> {
-        let sockstat = self.namespaces.get(&home)?.last.tw_sockstat;
+        let sockstat = self.readable(home)?.last.tw_sockstat;
         Some(snapshot::Reconcile {
             time_wait_now_minus_sockstat: difference(Some(now), sockstat),
             births_minus_tw: None,
@@ -130,20 +142,43 @@ impl Namespace {
     }
 
     fn from_before(read: &KernelCounters, ours_first: Ours) -> Self {
-        Self { first: read.clone(), ours_first, last: read.clone() }
+        Self { banked: BTreeMap::new(), first: read.clone(), ours_first, last: read.clone() }
     }
 
     fn made_since(read: &KernelCounters) -> Self {
-        let mut first = read.clone();
-        first.counters.values_mut().for_each(|counter| *counter = 0);
-        Self { first, ours_first: Ours::default(), last: read.clone() }
+        let first = from_zero(read);
+        Self { banked: BTreeMap::new(), first, ours_first: Ours::default(), last: read.clone() }
+    }
+
+    /// A counter that has fallen is another namespace's: the kernel gives the
+    /// inode of one that is gone to a new one.
+    fn read(&mut self, read: &KernelCounters) {
+        let fell = |(name, count): (&&'static str, &u64)| {
+            *name != CURRENTLY_ESTABLISHED && self.last.counters.get(name) > Some(count)
+        };
+        if read.counters.iter().any(fell) {
+            for (name, last) in &self.last.counters {
+                let first = self.first.counters.get(name).copied().unwrap_or(0);
+                *self.banked.entry(name).or_default() += last.saturating_sub(first);
+            }
+            self.first = from_zero(read);
+        }
+        self.last.clone_from(read);
     }
 
     /// How much a counter has grown since it was read first.
     fn counted(&self, name: &str) -> Option<u64> {
         let first = self.first.counters.get(name)?;
-        Some(self.last.counters.get(name)?.saturating_sub(*first))
+        let banked = self.banked.get(name).copied().unwrap_or(0);
+        Some(banked + self.last.counters.get(name)?.saturating_sub(*first))
     }
+}
+
+/// What a namespace counted at its beginning.
+fn from_zero(read: &KernelCounters) -> KernelCounters {
+    let mut first = read.clone();
+    first.counters.values_mut().for_each(|counter| *counter = 0);
+    first
 }
 
 fn difference(ours: Option<u64>, kernels: Option<u64>) -> Option<i64> {
@@ -159,5 +194,38 @@ impl Ours {
             reused: namespace.reused(),
             without: namespace.closes_without(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kernel: &mut Kernel, netns: u32, overflow: u64) {
+        let counters = [(OVERFLOW, overflow), (CURRENTLY_ESTABLISHED, 7)].into();
+        let ours = |_| Ours::default();
+        kernel.read(&[KernelCounters { netns, tw_sockstat: Some(0), counters }], ours);
+    }
+
+    #[test]
+    fn an_inode_given_again_does_not_take_back_what_was_counted() {
+        let mut kernel = Kernel::default();
+        read(&mut kernel, 1, 0);
+        read(&mut kernel, 2, 50);
+        assert_eq!(kernel.refused(2, 100), Some(50));
+        read(&mut kernel, 2, 5);
+        assert_eq!(kernel.refused(2, 100), Some(55), "50 by the one that is gone");
+        read(&mut kernel, 2, 6);
+        assert_eq!(kernel.refused(2, 100), Some(56));
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_not_shown_as_it_was() {
+        let mut kernel = Kernel::default();
+        read(&mut kernel, 1, 3);
+        assert!(kernel.shown(1).is_some());
+        kernel.read(&[], |_| Ours::default());
+        assert_eq!(kernel.shown(1), None);
+        assert_eq!(kernel.reconcile(1, Ours::default(), Some(0), Some(true)), None);
     }
 }

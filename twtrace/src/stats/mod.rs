@@ -287,20 +287,22 @@ impl Stats {
     /// there before us is known.
     fn probes(&self) -> snapshot::Probes {
         let hooks = self.meta.hooks;
-        if !hooks.traces() {
-            let (now, seeds) = (self.polls.now_known(), self.polls.seeds_known());
-            return snapshot::Probes::polled(hooks, now, seeds);
-        }
         let word = |complete| if complete { Exactness::Exact } else { Exactness::Inferred };
         // A socket whose end found no room stays where it was.
-        let states = word(self.seeds_complete && self.totals.ring_full == 0);
-        snapshot::Probes::traced(hooks, states, word(self.seeds_complete))
+        let tracked = word(self.seeds_complete && self.totals.ring_full == 0);
+        let polled = self.polls.now_known();
+        let states = if hooks.traces() { Some(tracked) } else { polled };
+        if self.follows_minis() {
+            snapshot::Probes::followed(hooks, states, word(self.seeds_complete))
+        } else {
+            snapshot::Probes::polled(hooks, states, polled, self.polls.seeds_known())
+        }
     }
 
     fn states(&self, traced: bool, tracker: &Tracker) -> BTreeMap<&'static str, Option<u64>> {
         match self.polls.states() {
+            _ if traced => snapshot::tracked_states(|state| tracker.population().count(state)),
             Some(states) => snapshot::polled_states(states),
-            None if traced => snapshot::tracked_states(|state| tracker.population().count(state)),
             None => snapshot::unknown_states(),
         }
     }

@@ -120,22 +120,29 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// What `hooks` deliver. `states` and what is `seeded` have words of their
-    /// own, since they depend on what sock_diag answered too.
-    pub fn traced(hooks: Hooks, states: Exactness, seeded: Exactness) -> Self {
-        let mut words = vec![("states", Some(states))];
-        if hooks.tier(Capability::EndCause).is_some() {
-            words.extend(["time_wait.now", "time_wait.seeded"].map(|key| (key, Some(seeded))));
-        }
-        Self::new(hooks, &words)
+    /// What `hooks` deliver that follow mini-sockets. `states` and what is
+    /// `seeded` have words of their own, since they depend on what sock_diag
+    /// answered too.
+    pub fn followed(hooks: Hooks, states: Option<Exactness>, seeded: Exactness) -> Self {
+        let seeded = ["time_wait.now", "time_wait.seeded"].map(|key| (key, Some(seeded)));
+        Self::new(hooks, &[&[("states", states)], &seeded[..]].concat())
     }
 
-    /// What polling delivers: `now` is the word of all that the last look
-    /// showed, `seeded` of what was there before.
-    pub fn polled(hooks: Hooks, now: Option<Exactness>, seeded: Option<Exactness>) -> Self {
-        let shown = ["states", "time_wait.now", "time_wait.remaining_s", "fin_wait2.now"];
-        let mut words = shown.map(|key| (key, now)).to_vec();
-        words.push(("time_wait.seeded", seeded));
+    /// What `hooks` deliver where sock_diag is polled for mini-sockets, or for
+    /// all: `now` is the word of what the last look showed, `seeded` of what was
+    /// there before.
+    pub fn polled(
+        hooks: Hooks,
+        states: Option<Exactness>,
+        now: Option<Exactness>,
+        seeded: Option<Exactness>,
+    ) -> Self {
+        let mut words = vec![("states", states)];
+        if hooks.time_wait.is_some() {
+            let shown = ["time_wait.now", "time_wait.remaining_s", "fin_wait2.now"];
+            words.extend(shown.map(|key| (key, now)));
+            words.push(("time_wait.seeded", seeded));
+        }
         Self::new(hooks, &words)
     }
 

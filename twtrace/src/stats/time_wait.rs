@@ -141,5 +141,7 @@ fn refused(totals: &TotalCounts, kernel: &Kernel, unexplained: impl Fn(u32) -> u
         0 => Some(0),
         without => kernel.refused(netns, without).or(is_explained(netns).then_some(0)),
     };
-    totals.namespaces().map(in_namespace).sum()
+    // Whose counters to read is not known there.
+    let rest = totals.rest().map(|rest| (rest.closes_without() == 0).then_some(0));
+    totals.namespaces().map(in_namespace).chain(rest).sum()
 }

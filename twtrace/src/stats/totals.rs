@@ -14,6 +14,8 @@ use crate::frame::Totals;
 pub(super) struct TotalCounts {
     counters: Counters,
     by_netns: BTreeMap<u32, NetnsCounts>,
+    /// Of the namespaces that found no slot of their own.
+    rest: Option<NetnsCounts>,
     pub(super) ring_full: u64,
     pub(super) missed: Option<u64>,
 }
@@ -67,7 +69,13 @@ fn reused(counters: &Counters) -> u64 {
 
 impl Default for TotalCounts {
     fn default() -> Self {
-        Self { counters: Counters::ZERO, by_netns: BTreeMap::new(), ring_full: 0, missed: None }
+        Self {
+            counters: Counters::ZERO,
+            by_netns: BTreeMap::new(),
+            rest: None,
+            ring_full: 0,
+            missed: None,
+        }
     }
 }
 
@@ -84,12 +92,19 @@ impl TotalCounts {
         }
         let by_netns = totals.by_netns.iter();
         let known = by_netns.filter_map(|(netns, counters)| Some(((*netns)?, counters)));
+        let rest = totals.by_netns.iter().find(|(netns, _)| netns.is_none());
         Self {
             ring_full: sum.ring_full,
             counters: sum,
             by_netns: known.map(|(netns, counters)| (netns, NetnsCounts::new(counters))).collect(),
+            rest: rest.map(|(_, counters)| NetnsCounts::new(counters)),
             missed: totals.missed,
         }
+    }
+
+    /// What happened in the namespaces that found no slot of their own.
+    pub(super) fn rest(&self) -> Option<&NetnsCounts> {
+        self.rest.as_ref()
     }
 
     /// What happened in one namespace; `None` if nothing did.

@@ -165,8 +165,17 @@ impl Minis {
         unclaimed
     }
 
-    /// An end.
-    pub(super) fn ended(&mut self, event: &MiniEvent) -> Ended {
+    /// An end; `None` if it is told so late that another one was born in that
+    /// memory, and [`Self::born`] gave up waiting for it.
+    pub(super) fn ended(&mut self, event: &MiniEvent) -> Option<Ended> {
+        let is_younger = |mini: &Mini| mini.born_ns > event.time_ns;
+        if self.alive.get(&event.tw).is_some_and(is_younger) {
+            return None;
+        }
+        Some(self.ended_in_time(event))
+    }
+
+    fn ended_in_time(&mut self, event: &MiniEvent) -> Ended {
         if let Some(mini) = self.alive.remove(&event.tw) {
             return Ended::Claimed(mini);
         }

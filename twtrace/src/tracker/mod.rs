@@ -192,7 +192,7 @@ impl Tracker {
 
     /// Follows the end of a mini-socket.
     pub fn ended(&mut self, event: &MiniEvent) -> Option<Ended> {
-        self.minis.as_mut().map(|minis| minis.ended(event))
+        self.minis.as_mut()?.ended(event)
     }
 
     /// Mini-sockets whose socket has not said in time whose they are.

@@ -77,6 +77,11 @@ impl Searches {
                 latency_ns: None,
                 failed: false,
             }),
+            None if event.change.new == TcpState::SynSent => {
+                // It has its port; whoever was there before is gone.
+                self.connecting.remove(&event.sk);
+                None
+            }
             None if event.change.old == TcpState::SynSent => {
                 let searching = self.connecting.remove(&event.sk)?;
                 // A connect that got further had its port, though nobody saw it.

@@ -19,6 +19,8 @@ pub struct Report {
     pub hooks: Vec<HookLine>,
     /// What that gives.
     pub capabilities: Vec<CapabilityLine>,
+    /// Why some of the sockets that exist cannot be seen; `None` if all can.
+    pub sockets_left_out: Option<String>,
     /// How exact each key of the Snapshot is.
     pub exactness: BTreeMap<String, Option<Exactness>>,
 }
@@ -109,6 +111,9 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         if let Some(lost) = &line.lost {
             writeln!(out, "               missing: {lost}")?;
         }
+    }
+    if let Some(why) = &report.sockets_left_out {
+        writeln!(out, "  some sockets are left out: {why}")?;
     }
     writeln!(out, "\nEXACTNESS")?;
     for (word, keys) in by_word(report) {

@@ -253,6 +253,9 @@ fn reconcile(out: &mut String, s: &Snapshot) -> fmt::Result {
 
 /// States that some socket is in, the fullest first; then those nobody counts.
 fn states(out: &mut String, s: &Snapshot) -> fmt::Result {
+    if s.states.values().all(Option::is_none) {
+        return line(out, "states     unavailable: sock_diag does not answer");
+    }
     let mut known: Vec<(&str, u64)> = s
         .states
         .iter()
