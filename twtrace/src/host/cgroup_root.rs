@@ -39,7 +39,10 @@ fn choose(
     is_root: impl Fn(&Path) -> rustix::io::Result<bool>,
 ) -> Result<PathBuf> {
     let Some(first) = mounts.first().map(|mount| mount.point.clone()) else {
-        bail!("cgroup v2 is not mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified`");
+        bail!(
+            "cgroup v2 is not mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified`; under \
+             `ip netns exec`, which hides it, run outside with --netns NAME instead"
+        );
     };
     let mut forbidden = None;
     for Mount { point, .. } in mounts {

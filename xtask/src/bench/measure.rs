@@ -16,8 +16,9 @@ use super::snapshot::Seen;
 use super::tracer::Tracer;
 
 /// Quiet time before the connections and after them. Before, a kernel worker may still take apart
-/// the namespace of the last run; after, it does so with this one's, and the tracer works off
-/// what it has not read yet, which both belong to its cost.
+/// the namespace of the last run; after, the tracer works off what it has not read yet, which
+/// belongs to its cost. This run's namespace stays until then: that its TIME_WAIT sockets all end
+/// at once is the bench's doing, not a connection's.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// What runs need.
@@ -146,10 +147,11 @@ impl Bench {
         let running = tracer.start(&self.binaries.twtrace)?;
         thread::sleep(SETTLE);
         let before = Reading::of(running.pid())?;
-        let done = churn.run(&self.binaries.peer)?.release()?;
+        let held = churn.run(&self.binaries.peer)?;
         thread::sleep(SETTLE);
         let after = Reading::of(running.pid())?;
         let rss = process::rss(running.pid())?;
+        let done = held.release()?;
         if after.programs.is_empty() {
             bail!("{} holds no BPF program: it traces nothing", tracer.name());
         }

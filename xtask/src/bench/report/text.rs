@@ -55,7 +55,8 @@ fn method(plan: &Plan) -> String {
         "{kind}medians of {} rounds of {} loopback connections: one client thread, a byte each\n\
          way, the client closes first, both ends on this host, every run in a fresh network namespace.\n\
          churn, own CPU and RSS are from runs with kernel.bpf_stats_enabled=0; BPF time is from other\n\
-         runs with it at 1, which adds some 60 ns to each run of a program. Losses: of both kinds.\n",
+         runs with it at 1, which adds some 60 ns to each run of a program. Losses: of both kinds.\n\
+         What a TIME_WAIT costs when it ends, a minute later, is in none of them.\n",
         plan.rounds,
         grouped(plan.connections)
     )
