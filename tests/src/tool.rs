@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{profile_dir, wait_for};
+use crate::{bpf_objects, profile_dir, wait_for};
 
 /// The first snapshot says that everything is attached and seeded.
 const READY: Duration = Duration::from_secs(20);
@@ -175,8 +175,15 @@ impl Tool {
     /// Sends a signal and waits for the end.
     #[track_caller]
     pub fn stop(mut self, signal: Signal) -> Ended {
+        let held = bpf_objects::held_by(self.pid());
         kill_process(Pid::from_child(&self.child), signal).expect("signalling the tool");
-        self.wait()
+        let ended = self.wait();
+        // The kernel detaches in the background, and a tracer that comes or goes costs
+        // others events (docs/kernel-support.md): the next test must not begin before.
+        wait_for("the kernel to let go of the tool's programs", STOP, || {
+            held.iter().all(|object| !object.exists()).then_some(())
+        });
+        ended
     }
 
     #[track_caller]

@@ -140,10 +140,10 @@ fn segments_that_interrupt_a_search_end_nothing() {
     });
     let last = scene.tool.finish();
     let exact = Exact::new(&last, scene.netns.inode());
-    // Searches that fail all the time are interrupted, and some transitions missed;
-    // births and ends are not.
-    assert_eq!(number(&last, "time_wait.born"), PORTS, "{:#}", last["time_wait"]);
-    assert_eq!(number(&last, "time_wait.now"), PORTS, "{:#}", last["time_wait"]);
+    // Programs that are interrupted all the time miss some, and every number is exact
+    // up to these: fewer than the ends and births that there would be otherwise.
+    assert!(exact.missed() < PORTS, "{:#}", last["loss"]);
+    exact.time_wait(born(PORTS));
     exact.reconciles();
 }
 
