@@ -178,8 +178,8 @@ impl Tool {
         let held = bpf_objects::held_by(self.pid());
         kill_process(Pid::from_child(&self.child), signal).expect("signalling the tool");
         let ended = self.wait();
-        // The kernel detaches in the background, and a tracer that comes or goes costs
-        // others events (docs/kernel-support.md): the next test must not begin before.
+        // The kernel detaches in the background, which may cost others events
+        // (docs/kernel-support.md): the next test must not begin before.
         wait_for("the kernel to let go of the tool's programs", STOP, || {
             held.iter().all(|object| !object.exists()).then_some(())
         });

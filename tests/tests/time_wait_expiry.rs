@@ -46,7 +46,7 @@ impl Scene {
 
     /// Checks what became of all.
     ///
-    /// Not before the last scene is over: a tracer that goes costs others events.
+    /// Not before the last scene is over: a tracer that goes may cost others events.
     #[track_caller]
     fn ends_with(self, want: TimeWait<'_>) -> Value {
         let last = self.tool.finish();
