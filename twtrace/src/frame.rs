@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use twtrace_common::{Counters, ProcessKey, TcpState};
+use twtrace_common::{Counters, ProcessKey, TcpState, pair_index};
 
 use crate::{event::Tuple, probes::Hooks};
 
@@ -114,6 +114,15 @@ pub struct Totals {
     /// Times a program did not run because it was running on that CPU; `None`
     /// where the kernel does not count this.
     pub missed: Option<u64>,
+}
+
+/// How many more sockets said goodbye than mini-sockets were born: closes that
+/// are followed by a mini-socket as a rule, and were not.
+pub fn closes_without_mini(counters: &Counters) -> u64 {
+    use TcpState::{Close, Closing, FinWait1, FinWait2};
+    let pair = |old| counters.pairs[pair_index(old, Close)];
+    let goodbyes = pair(FinWait1) + pair(FinWait2) + pair(Closing);
+    goodbyes.saturating_sub(counters.births.iter().sum())
 }
 
 /// What the kernel itself counts in one network namespace, since that was made.

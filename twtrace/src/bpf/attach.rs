@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSock, CgroupSockAddr, Program, ProgramError,
-        ProgramFd, RawTracePoint, SockOps, TracePoint,
+        BtfTracePoint, CgroupAttachMode, Program, ProgramError, ProgramFd, RawTracePoint,
+        TracePoint,
     },
     sys::SyscallError,
 };
@@ -346,38 +346,20 @@ fn attach_to_cgroup(program: &mut Program, root: &File) -> Result<(), ProgramErr
     // take no other flag.
     let mode = CgroupAttachMode::Single;
     match program {
-        Program::SockOps(program) => attach_sock_ops(program, root, mode),
-        Program::CgroupSock(program) => attach_sock(program, root, mode),
-        Program::CgroupSockAddr(program) => attach_sock_addr(program, root, mode),
+        Program::SockOps(program) => {
+            program.load()?;
+            program.attach(root, mode).map(drop)
+        }
+        Program::CgroupSock(program) => {
+            program.load()?;
+            program.attach(root, mode).map(drop)
+        }
+        Program::CgroupSockAddr(program) => {
+            program.load()?;
+            program.attach(root, mode).map(drop)
+        }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
-}
-
-fn attach_sock_ops(
-    program: &mut SockOps,
-    root: &File,
-    mode: CgroupAttachMode,
-) -> Result<(), ProgramError> {
-    program.load()?;
-    program.attach(root, mode).map(drop)
-}
-
-fn attach_sock(
-    program: &mut CgroupSock,
-    root: &File,
-    mode: CgroupAttachMode,
-) -> Result<(), ProgramError> {
-    program.load()?;
-    program.attach(root, mode).map(drop)
-}
-
-fn attach_sock_addr(
-    program: &mut CgroupSockAddr,
-    root: &File,
-    mode: CgroupAttachMode,
-) -> Result<(), ProgramError> {
-    program.load()?;
-    program.attach(root, mode).map(drop)
 }
 
 /// An object that another version was built for, or one without the memory it needs.

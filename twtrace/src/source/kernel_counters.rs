@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use log::debug;
-use twtrace_common::{Counters, TcpState, pair_index};
 
 use crate::{
-    frame::{KernelCounters, Totals},
+    frame::{self, KernelCounters, Totals},
     host::{self, Netns, NetnsCounters},
 };
 
@@ -45,7 +44,7 @@ impl KernelReader {
         let without: BTreeMap<u32, u64> = totals
             .by_netns
             .iter()
-            .filter_map(|(netns, counters)| Some(((*netns)?, closes_without(counters))))
+            .filter_map(|(netns, counters)| Some(((*netns)?, frame::closes_without_mini(counters))))
             .collect();
         let is_new = |(netns, count): &(&u32, &u64)| {
             self.without.get(netns).copied().unwrap_or(0) != **count
@@ -94,12 +93,4 @@ fn kernel_counters(read: &NetnsCounters) -> KernelCounters {
         tw_sockstat: read.tw_sockets,
         counters: read.iter().collect(),
     }
-}
-
-/// How many more sockets said goodbye than mini-sockets were born.
-fn closes_without(counters: &Counters) -> u64 {
-    use TcpState::{Close, Closing, FinWait1, FinWait2};
-    let pair = |old| counters.pairs[pair_index(old, Close)];
-    let goodbyes = pair(FinWait1) + pair(FinWait2) + pair(Closing);
-    goodbyes.saturating_sub(counters.births.iter().sum())
 }

@@ -7,7 +7,7 @@ use twtrace_common::{
 };
 
 use super::snapshot;
-use crate::frame::Totals;
+use crate::frame::{self, Totals};
 
 /// Totals since attach.
 #[derive(Clone, Debug)]
@@ -26,19 +26,17 @@ pub(super) struct NetnsCounts {
     births: u64,
     ends: u64,
     reused: u64,
-    /// Closes that are followed by a mini-socket as a rule.
-    goodbyes: u64,
+    /// Closes that should have left a mini-socket, and did not.
+    without: u64,
 }
 
 impl NetnsCounts {
     fn new(counters: &Counters) -> Self {
-        use TcpState::{Close, Closing, FinWait1, FinWait2};
-        let pair = |old| counters.pairs[pair_index(old, Close)];
         Self {
             births: counters.births.iter().sum(),
             ends: counters.ends.iter().sum(),
             reused: reused(counters),
-            goodbyes: pair(FinWait1) + pair(FinWait2) + pair(Closing),
+            without: frame::closes_without_mini(counters),
         }
     }
 
@@ -59,7 +57,7 @@ impl NetnsCounts {
 
     /// Closes without a mini-socket.
     pub(super) fn closes_without(&self) -> u64 {
-        self.goodbyes.saturating_sub(self.births)
+        self.without
     }
 }
 
