@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{bpf_objects, profile_dir, wait_for};
+use crate::{bpf_objects, netns::PrivateNetns, profile_dir, wait_for};
 
 /// The first snapshot says that everything is attached and seeded.
 const READY: Duration = Duration::from_secs(20);
@@ -77,7 +77,7 @@ impl Tool {
 
     /// Starts it on one namespace, with `args` besides.
     #[track_caller]
-    pub fn on(netns: &crate::netns::PrivateNetns, args: &[&str]) -> Self {
+    pub fn on(netns: &PrivateNetns, args: &[&str]) -> Self {
         Self::start(&[&["--netns", &netns.selector()], args].concat())
     }
 
@@ -279,4 +279,13 @@ impl Run {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         self.stdout.lines().map(parse).collect()
     }
+}
+
+/// What the tool says of `scene`, played in a namespace of its own, and that namespace.
+#[track_caller]
+pub fn traced(scene: impl FnOnce(&PrivateNetns) + Send) -> (Value, u64) {
+    let netns = PrivateNetns::new();
+    let tool = Tool::on(&netns, &[]);
+    netns.run(|| scene(&netns));
+    (tool.finish(), netns.inode())
 }

@@ -10,7 +10,7 @@ use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::scenario::{Pair, connect_refused, no_port_left};
 use twtrace_tests::snapshot::{Exact, at, number};
-use twtrace_tests::tool::Tool;
+use twtrace_tests::tool::{Tool, traced};
 use twtrace_tests::traffic::{End, Family, Traffic};
 
 /// What is searched and checked.
@@ -85,15 +85,6 @@ fn by_destination(snapshot: &Value) -> Vec<(String, u64, u64)> {
     let mut found: Vec<_> = rows(snapshot, "by_destination").iter().map(shown).collect();
     found.sort_unstable();
     found
-}
-
-/// What the tool says of `scene`, played in a namespace of its own.
-#[track_caller]
-fn traced(scene: impl FnOnce(&PrivateNetns) + Send) -> (Value, u64) {
-    let netns = PrivateNetns::new();
-    let tool = Tool::on(&netns, &[]);
-    netns.run(|| scene(&netns));
-    (tool.finish(), netns.inode())
 }
 
 fn socket(domain: Domain) -> Socket {

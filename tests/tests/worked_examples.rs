@@ -13,17 +13,8 @@ use twtrace_tests::snapshot::{
     Closer, Exact, TimeWait, active, at, born, closer, number, peer, resets, seconds,
 };
 use twtrace_tests::sockets::states;
-use twtrace_tests::tool::Tool;
+use twtrace_tests::tool::{Tool, traced};
 use twtrace_tests::traffic::{End, Family, Traffic};
-
-/// What the tool says of `scene`, played in a namespace of its own.
-#[track_caller]
-fn traced(scene: impl FnOnce(&PrivateNetns) + Send) -> (Value, u64) {
-    let netns = PrivateNetns::new();
-    let tool = Tool::on(&netns, &[]);
-    netns.run(|| scene(&netns));
-    (tool.finish(), netns.inode())
-}
 
 /// Plays one IPv4 connection that ends by `close`, in this process.
 #[track_caller]
