@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod sockets;
 pub mod tool;
 pub mod traffic;
+pub mod withheld;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

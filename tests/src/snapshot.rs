@@ -4,6 +4,17 @@ use serde_json::Value;
 
 use crate::sockets::States;
 
+/// The key under which [`crate::tool`] adds how many events were withheld.
+pub const WITHHELD: &str = "withheld from BPF";
+
+/// How many events the tool cannot have seen: those it says its programs
+/// missed, and those that the kernel kept from them.
+pub fn missed(snapshot: &Value) -> u64 {
+    // A kernel that does not count misses has null here; then nothing is forgiven.
+    let missed = snapshot["loss"]["missed"].as_u64().unwrap_or(0);
+    missed + snapshot[WITHHELD].as_u64().unwrap_or(0)
+}
+
 /// The number at `path`, such as `closes.active`; panics where it is missing or null.
 #[track_caller]
 pub fn number(snapshot: &Value, path: &str) -> u64 {
@@ -60,7 +71,7 @@ pub fn closer<'a>(snapshot: &'a Value, pid: u32, netns: u64, role: &str) -> Opti
     row
 }
 
-/// A snapshot of known traffic in one namespace, compared within what it says it missed.
+/// A snapshot of known traffic in one namespace, compared within what was [`missed`].
 pub struct Exact<'a> {
     snapshot: &'a Value,
     netns: u64,
@@ -73,15 +84,21 @@ impl<'a> Exact<'a> {
     #[track_caller]
     pub fn new(snapshot: &'a Value, netns: u64) -> Self {
         let loss = &snapshot["loss"];
-        // A kernel that does not count misses has null here; then nothing is forgiven.
-        let missed = loss["missed"].as_u64().unwrap_or(0);
+        let missed = missed(snapshot);
         assert_eq!(loss["ring_full"], 0, "the ring overflowed: {loss:#}");
         assert_eq!(loss["evicted"], 0, "a table overflowed: {loss:#}");
-        assert!(number(snapshot, "loss.unmatched") <= missed, "unmatched: {loss:#}");
+        assert!(
+            number(snapshot, "loss.unmatched") <= missed,
+            "unmatched: {loss:#}, {:#}, {:#}, {:#}, {:#}",
+            snapshot["transitions"],
+            snapshot["time_wait"],
+            snapshot["kernel"],
+            snapshot["reconcile"]
+        );
         Self { snapshot, netns, missed }
     }
 
-    /// How many events the tool says its programs did not see.
+    /// How many events the tool's programs did not see.
     pub fn missed(&self) -> u64 {
         self.missed
     }

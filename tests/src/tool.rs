@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{bpf_objects, netns::PrivateNetns, profile_dir, wait_for};
+use crate::withheld::Witness;
+use crate::{bpf_objects, netns::PrivateNetns, profile_dir, snapshot::WITHHELD, wait_for};
 
 /// The first snapshot says that everything is attached and seeded.
 const READY: Duration = Duration::from_secs(20);
@@ -84,6 +85,7 @@ impl Tool {
     /// Starts any command that prints snapshots, and waits for the first.
     #[track_caller]
     pub fn launch(command: &mut Command) -> Self {
+        let witness = Witness::new().ok();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -95,7 +97,7 @@ impl Tool {
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let sink = Arc::clone(&seen);
         let readers = (
-            std::thread::spawn(move || read_snapshots(BufReader::new(stdout), &sink)),
+            std::thread::spawn(move || read_snapshots(BufReader::new(stdout), &sink, witness)),
             std::thread::spawn(move || {
                 let mut text = Vec::new();
                 stderr.read_to_end(&mut text).expect("reading the tool's stderr");
@@ -178,8 +180,7 @@ impl Tool {
         let held = bpf_objects::held_by(self.pid());
         kill_process(Pid::from_child(&self.child), signal).expect("signalling the tool");
         let ended = self.wait();
-        // The kernel detaches in the background, which may cost others events
-        // (docs/kernel-support.md): the next test must not begin before.
+        // The kernel detaches in the background; the next test begins when all is gone.
         wait_for("the kernel to let go of the tool's programs", STOP, || {
             held.iter().all(|object| !object.exists()).then_some(())
         });
@@ -206,12 +207,16 @@ impl Drop for Tool {
     }
 }
 
-fn read_snapshots(stdout: impl BufRead, seen: &Mutex<Seen>) {
+/// Adds to each snapshot how many events were withheld until then.
+fn read_snapshots(stdout: impl BufRead, seen: &Mutex<Seen>, mut witness: Option<Witness>) {
     for line in stdout.lines() {
         let line = line.expect("reading the tool's stdout");
+        let parsed = serde_json::from_str::<Value>(&line);
+        let withheld = witness.as_mut().map_or(0, Witness::count);
         let mut seen = seen.lock().expect("no holder of this lock panics");
-        match serde_json::from_str(&line) {
-            Ok(snapshot) => {
+        match parsed {
+            Ok(mut snapshot) => {
+                snapshot[WITHHELD] = withheld.into();
                 seen.snapshots += 1;
                 seen.latest = Some(snapshot);
             }

@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use twtrace_tests::netns::PrivateNetns;
-use twtrace_tests::snapshot::number;
+use twtrace_tests::snapshot::{missed, number};
 use twtrace_tests::tool::Tool;
 use twtrace_tests::traffic::{End, Traffic};
 
@@ -21,7 +21,7 @@ fn a_full_ring_costs_detail_and_no_totals() {
     netns.run(|| Traffic::closed_by(End::Client, CONNECTIONS).run());
     kill_process(pid, Signal::CONT).expect("continuing the tool");
     let snapshot = tool.finish();
-    let missed = number(&snapshot, "loss.missed");
+    let missed = missed(&snapshot);
     for total in [
         "closes.active",
         "closes.passive",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use twtrace_tests::netns::PrivateNetns;
-use twtrace_tests::snapshot::{Closer, Exact, active, closer, number, peer};
+use twtrace_tests::snapshot::{Closer, Exact, active, closer, missed, number, peer};
 use twtrace_tests::tool::Tool;
 use twtrace_tests::traffic::{End, Traffic};
 
@@ -48,7 +48,7 @@ fn all_namespaces_keep_their_rows_apart() {
     }
     let snapshot = tool.finish();
     for (netns, connections) in netns.iter().zip([200, 700]) {
-        let missed = snapshot["loss"]["missed"].as_u64().unwrap_or(0);
+        let missed = missed(&snapshot);
         for (role, key) in [("client", "active_closes"), ("server", "peer_closes")] {
             let row = closer(&snapshot, std::process::id(), netns.inode(), role);
             let row = row.unwrap_or_else(|| panic!("no {role} row: {:#}", snapshot["closers"]));
@@ -71,7 +71,7 @@ fn a_namespace_deleted_while_it_is_traced() {
         for snapshot in [&after, &last] {
             let row = closer(snapshot, std::process::id(), inode, "client");
             let row = row.unwrap_or_else(|| panic!("the row has gone: {:#}", snapshot["closers"]));
-            let missed = snapshot["loss"]["missed"].as_u64().unwrap_or(0);
+            let missed = missed(snapshot);
             assert!(number(row, "active_closes").abs_diff(100) <= missed, "{row:#}");
         }
         assert_ne!(last["closes"], Value::Null);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use twtrace_tests::clock::timer_slack;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::scenario::Pair;
-use twtrace_tests::snapshot::{Exact, TimeWait, born, number, seconds};
+use twtrace_tests::snapshot::{Exact, TimeWait, born, missed, number, seconds};
 use twtrace_tests::tool::Tool;
 use twtrace_tests::traffic::{End, Family, Traffic};
 
@@ -40,13 +40,12 @@ impl Scene {
     #[track_caller]
     fn wait_for_the_end(&self) {
         let limit = TIME_WAIT + timer_slack(TIME_WAIT) + Duration::from_secs(5);
-        self.tool.wait_long_for("the last end", limit, |s| number(s, "time_wait.now") == 0);
-        assert_eq!(self.netns.sockstat_tw(), 0, "the kernel still has some");
+        self.tool.wait_long_for("the last end", limit, |s| {
+            number(s, "time_wait.now") <= missed(s) && self.netns.sockstat_tw() == 0
+        });
     }
 
     /// Checks what became of all.
-    ///
-    /// Not before the last scene is over: a tracer that goes may cost others events.
     #[track_caller]
     fn ends_with(self, want: TimeWait<'_>) -> Value {
         let last = self.tool.finish();
@@ -73,8 +72,8 @@ fn deserted(netns: &PrivateNetns, connections: u64) -> Vec<TcpStream> {
 /// timer wheel may take on top of `max`.
 #[track_caller]
 fn assert_lifetimes(snapshot: &Value, count: u64, min: Duration, max: Duration) {
+    Exact::new(snapshot, 0).count("time_wait.lifetime_s.count", count);
     let lifetimes = &snapshot["time_wait"]["lifetime_s"];
-    assert_eq!(lifetimes["count"], count, "{lifetimes:#}");
     let [shortest, longest] =
         ["min", "max"].map(|key| seconds(snapshot, &format!("time_wait.lifetime_s.{key}")));
     let limit = (max + timer_slack(TIME_WAIT)).as_secs_f64() + BUSY;
@@ -136,8 +135,7 @@ fn examples_2_3_and_5_each_end_has_its_cause_and_its_time() {
     let last = never.ends_with(TimeWait { ended: &[("fin_wait2_timeout", NEVER)], ..born(NEVER) });
     Exact::new(&last, 0).count("fin_wait2.born", NEVER);
     assert_lifetimes(&last, NEVER, FIN_TIMEOUT, FIN_TIMEOUT);
-    let by_end = &last["time_wait"]["lifetime_by_end"];
-    assert_eq!(by_end["fin_wait2_timeout"]["count"], NEVER, "{by_end:#}");
+    Exact::new(&last, 0).count("time_wait.lifetime_by_end.fin_wait2_timeout.count", NEVER);
 
     let expired = |n| [("expired", n)];
     let last = alone.ends_with(TimeWait { ended: &expired(ALONE), ..born(ALONE) });

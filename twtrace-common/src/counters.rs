@@ -25,8 +25,20 @@ pub struct Counters {
     pub births: [u64; SUBSTATES],
     /// Timewait mini-sockets ended, by [`crate::End`].
     pub ends: [u64; ENDS],
-    /// Port searches and checks, by [`crate::Search`].
+    /// Port searches and checks as seen from outside, by [`crate::Search`].
     pub searches: [u64; SEARCHES],
+    /// Port searches and checks as the functions that do them were called.
+    pub probed_searches: [u64; SEARCHES],
+    /// Of these, those that got no port.
+    pub failed_searches: [u64; SEARCHES],
+    /// Ends of mini-sockets in substate FIN_WAIT2.
+    pub ends_in_fin_wait2: u64,
+    /// Mini-sockets that went from FIN_WAIT2 to TIME_WAIT; function probes alone tell.
+    pub steps: u64,
+    /// Timers of mini-sockets that were set back; function probes alone tell.
+    pub rearmed: u64,
+    /// Mini-sockets that the kernel was to make and did not; function probes alone tell.
+    pub refused: u64,
     /// Records that found no room in the ring buffer.
     pub ring_full: u64,
 }
@@ -39,12 +51,18 @@ impl Counters {
         births: [0; SUBSTATES],
         ends: [0; ENDS],
         searches: [0; SEARCHES],
+        probed_searches: [0; SEARCHES],
+        failed_searches: [0; SEARCHES],
+        ends_in_fin_wait2: 0,
+        steps: 0,
+        rearmed: 0,
+        refused: 0,
         ring_full: 0,
     };
 }
 
 /// [`Counters`] as the words a BPF map holds.
-pub const COUNTER_WORDS: usize = PAIRS + OUTCOMES + SUBSTATES + ENDS + SEARCHES + 1;
+pub const COUNTER_WORDS: usize = PAIRS + OUTCOMES + SUBSTATES + ENDS + 3 * SEARCHES + 5;
 const _: () = assert!(size_of::<Counters>() == COUNTER_WORDS * size_of::<u64>());
 
 /// The slot of a transition from `old` to `new` in [`Counters::pairs`].

@@ -21,7 +21,7 @@ pub use end::{CALLERS, Caller, ENDS, End, Kills};
 pub use offsets::Offsets;
 pub use outcome::{Change, OUTCOMES, Outcome};
 pub use record::{
-    BindRecord, COMM_LEN, ConnectRecord, ProcessKey, ProcessRecord, RecordKind, TimeWaitRecord,
+    COMM_LEN, ConnectRecord, ProcessKey, ProcessRecord, RecordKind, SearchRecord, TimeWaitRecord,
     TransitionRecord, process_flags, transition_flags,
 };
 pub use search::{SEARCHES, Search};

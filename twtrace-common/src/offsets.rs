@@ -13,6 +13,8 @@ use zerocopy::{Immutable, IntoBytes};
 pub struct Offsets {
     /// `struct sock_common.skc_family`, u16.
     pub skc_family: u64,
+    /// `struct sock_common.skc_state`, u8.
+    pub skc_state: u64,
     /// `struct sock_common.skc_num`, u16: the local port in host order.
     pub skc_num: u64,
     /// `struct sock_common.skc_dport`, be16.
@@ -57,6 +59,10 @@ pub struct Offsets {
     pub tw_substate: u64,
     /// 1 if this kernel was built with IPv6.
     pub has_ipv6: u64,
+    /// How many arguments `tcp_timewait_state_process` has on this kernel.
+    pub state_process_args: u64,
+    /// How many arguments `__inet_hash_connect` has on this kernel.
+    pub hash_connect_args: u64,
     /// 1 if this kernel has the helper `bpf_get_current_task_btf` (5.11).
     pub has_current_task_btf: u64,
 }
@@ -65,6 +71,7 @@ impl Offsets {
     /// What the object carries before user space fills it in.
     pub const UNRESOLVED: Self = Self {
         skc_family: 0,
+        skc_state: 0,
         skc_num: 0,
         skc_dport: 0,
         skc_rcv_saddr: 0,
@@ -87,6 +94,8 @@ impl Offsets {
         tw_timer: 0,
         tw_substate: 0,
         has_ipv6: 0,
+        state_process_args: 0,
+        hash_connect_args: 0,
         has_current_task_btf: 0,
     };
 }

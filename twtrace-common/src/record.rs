@@ -17,8 +17,12 @@ pub enum RecordKind {
     End = 3,
     /// A [`ConnectRecord`].
     Connect = 4,
-    /// A [`BindRecord`].
-    Bind = 5,
+    /// A [`SearchRecord`].
+    Search = 5,
+    /// A [`TimeWaitRecord`]: the peer of a FIN_WAIT2 mini-socket closed.
+    Step = 6,
+    /// A [`TimeWaitRecord`]: a socket was to leave a mini-socket, and the kernel made none.
+    Refused = 7,
     /// A [`ProcessRecord`].
     Process = 16,
 }
@@ -76,13 +80,15 @@ pub struct TransitionRecord {
 
 const _: () = assert!(size_of::<TransitionRecord>() == 80);
 
-/// A timewait mini-socket was born, or ended.
+/// A timewait mini-socket was born, went from FIN_WAIT2 to TIME_WAIT, or ended;
+/// or was never made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct TimeWaitRecord {
-    /// [`RecordKind::Birth`] or [`RecordKind::End`].
+    /// [`RecordKind::Birth`], [`RecordKind::Step`], [`RecordKind::End`] or
+    /// [`RecordKind::Refused`].
     pub kind: u8,
-    /// What ended it, by [`crate::End`]; 0 at birth.
+    /// What ended it, by [`crate::End`]; 0 otherwise.
     pub end: u8,
     /// FIN_WAIT2 or TIME_WAIT, by the kernel's number.
     pub substate: u8,
@@ -92,7 +98,8 @@ pub struct TimeWaitRecord {
     pub netns: u32,
     /// As in [`TransitionRecord::time_ns`].
     pub time_ns: u64,
-    /// Address of the mini-socket: its name from birth to end, then reused.
+    /// Address of the mini-socket: its name from birth to end, then reused. Of
+    /// one that was never made, 0.
     pub tw: u64,
     /// Local port.
     pub lport: u16,
@@ -125,31 +132,36 @@ pub struct ConnectRecord {
 
 const _: () = assert!(size_of::<ConnectRecord>() == 24);
 
-/// A bind has its local port.
+/// A search for a local port, or the check of one, is over. Where no function may
+/// be probed only binds that got their port are told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
-pub struct BindRecord {
-    /// [`RecordKind::Bind`].
+pub struct SearchRecord {
+    /// [`RecordKind::Search`].
     pub kind: u8,
-    /// 1 if the process named the port, 0 if the kernel searched for one.
-    pub explicit: u8,
-    /// The port, in host order.
-    pub lport: u16,
+    /// Which kind of search, by [`crate::Search`].
+    pub search: u8,
+    /// A positive errno; 0 if there is a port.
+    pub error: u16,
     /// Inode of the socket's network namespace.
     pub netns: u32,
     /// When it was over, as in [`TransitionRecord::time_ns`].
     pub time_ns: u64,
-    /// How long it took at most, in nanoseconds.
+    /// How long it took, in nanoseconds.
     pub latency_ns: u64,
     /// When the process started, as in [`ProcessKey::start_time_ns`].
     pub start_time_ns: u64,
     /// The process.
     pub tgid: u32,
-    /// Always 0.
-    pub padding: u32,
+    /// The port that it has, in host order; 0 if none.
+    pub lport: u16,
+    /// The remote port of a connect; 0 of a bind.
+    pub rport: u16,
+    /// The remote address of a connect; unspecified of a bind.
+    pub raddr: [u8; 16],
 }
 
-const _: () = assert!(size_of::<BindRecord>() == 40);
+const _: () = assert!(size_of::<SearchRecord>() == 56);
 
 /// The kernel's `TASK_COMM_LEN`.
 pub const COMM_LEN: usize = 16;

@@ -3,9 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use twtrace_common::{
-    Change, Counters, End, OTHER_SLOT, Search, TcpState, pair_index, substate_index,
-};
+use twtrace_common::{Change, Counters, OTHER_SLOT, Search, TcpState, pair_index, substate_index};
 
 use crate::maps::{COUNTERS, FREE_SLOTS, RECENT, SLOTS};
 
@@ -54,17 +52,45 @@ impl Counting {
 
     #[inline(always)]
     pub(crate) fn birth(&mut self, substate: TcpState) {
-        increment(self.0.births.get_mut(unproven(substate_index(substate))));
+        increment_shared(self.0.births.get_mut(unproven(substate_index(substate))));
+    }
+
+    /// An end, by the number of its [`twtrace_common::End`].
+    #[inline(always)]
+    pub(crate) fn end(&mut self, end: u8, substate: TcpState) {
+        increment_shared(self.0.ends.get_mut(unproven(usize::from(end))));
+        if matches!(substate, TcpState::FinWait2) {
+            increment_shared(Some(&mut self.0.ends_in_fin_wait2));
+        }
     }
 
     #[inline(always)]
-    pub(crate) fn end(&mut self, end: End) {
-        increment(self.0.ends.get_mut(unproven(end as usize)));
+    pub(crate) fn step(&mut self) {
+        increment_shared(Some(&mut self.0.steps));
+    }
+
+    #[inline(always)]
+    pub(crate) fn rearmed(&mut self) {
+        increment_shared(Some(&mut self.0.rearmed));
+    }
+
+    #[inline(always)]
+    pub(crate) fn refused(&mut self) {
+        increment_shared(Some(&mut self.0.refused));
     }
 
     #[inline(always)]
     pub(crate) fn search(&mut self, search: Search) {
         increment_shared(self.0.searches.get_mut(unproven(search as usize)));
+    }
+
+    /// A search whose function was probed.
+    #[inline(always)]
+    pub(crate) fn probed_search(&mut self, search: Search, failed: bool) {
+        increment_shared(self.0.probed_searches.get_mut(unproven(search as usize)));
+        if failed {
+            increment_shared(self.0.failed_searches.get_mut(unproven(search as usize)));
+        }
     }
 
     #[inline(always)]
@@ -73,7 +99,8 @@ impl Counting {
     }
 }
 
-/// Of what one program counts, which does not interrupt itself.
+/// Of what one program counts, which does not interrupt itself and runs so often that
+/// an atomic increment would show.
 #[inline(always)]
 fn increment(count: Option<&mut u64>) {
     if let Some(count) = count {
@@ -81,8 +108,9 @@ fn increment(count: Option<&mut u64>) {
     }
 }
 
-/// Of what several programs count, of which one may interrupt another, or a
-/// program that may be preempted.
+/// Of what several programs count, of which one may interrupt another, and of what a
+/// program counts that may be preempted, or be interrupted by itself where the kernel
+/// has no guard (5.10).
 #[inline(always)]
 fn increment_shared(count: Option<&mut u64>) {
     if let Some(count) = count {
@@ -116,7 +144,8 @@ fn counters(netns: u32) -> Option<*mut Counters> {
     let recent = RECENT.get_ptr_mut(0)?;
     // SAFETY: this CPU's own element; see `Counting::of`.
     let recent = unsafe { &mut *recent };
-    let place = recent.place;
+    // SAFETY: a field of it. One whole load: whatever runs in between may change it.
+    let place = unsafe { core::ptr::read_volatile(&raw const recent.place) };
     if (place >> 32) as u32 == netns {
         return COUNTERS.get_ptr_mut(place as u32);
     }

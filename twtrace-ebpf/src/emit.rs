@@ -2,11 +2,11 @@
 
 use aya_ebpf::{helpers::generated, maps::ring_buf::RingBufEntry};
 use twtrace_common::{
-    BindRecord, Change, ConnectRecord, End, OTHER_SLOT, ProcessKey, RecordKind, Search, TcpState,
+    Change, ConnectRecord, OTHER_SLOT, ProcessKey, RecordKind, Search, SearchRecord,
     TimeWaitRecord, TransitionRecord, transition_flags,
 };
 
-use crate::{counting::Counting, maps::RECORDS, sock::Addresses};
+use crate::{counting::Counting, globals, maps::RECORDS, mini, sock::Addresses};
 
 /// The reader looks by its own clock. To wake it is to raise an interrupt on this
 /// CPU, after which softirqs run while this program still counts as running:
@@ -42,17 +42,44 @@ pub(crate) fn transition(seen: &Seen) {
     }
 }
 
-/// Counts the birth or the end of a mini-socket and writes its record.
+/// Counts what happened to a mini-socket and writes its record, unless its
+/// namespace is not wanted.
 #[inline(always)]
-pub(crate) fn time_wait(record: &TimeWaitRecord) {
-    let Some(mut counting) = Counting::of(record.netns) else {
-        return;
-    };
-    let is_birth = record.kind == RecordKind::Birth as u8;
-    if is_birth {
-        counting.birth(TcpState::from_raw(record.substate).unwrap_or(TcpState::TimeWait));
-    } else {
-        counting.end(End::from_raw(record.end).unwrap_or(End::Other));
+pub(crate) fn time_wait_if_wanted(record: &TimeWaitRecord) {
+    if is_wanted(record.netns)
+        && let Some(counting) = Counting::of(record.netns)
+    {
+        time_wait(counting, record);
+    }
+}
+
+/// Counts that the timer of a mini-socket was set back, which has no record.
+#[inline(always)]
+pub(crate) fn rearmed_if_wanted(record: &TimeWaitRecord) {
+    if is_wanted(record.netns)
+        && let Some(mut counting) = Counting::of(record.netns)
+    {
+        counting.rearmed();
+    }
+}
+
+#[inline(always)]
+fn is_wanted(netns: u32) -> bool {
+    let filter = globals::netns_filter();
+    filter == 0 || filter == netns
+}
+
+#[inline(always)]
+fn time_wait(mut counting: Counting, record: &TimeWaitRecord) {
+    const BIRTH: u8 = RecordKind::Birth as u8;
+    const STEP: u8 = RecordKind::Step as u8;
+    const REFUSED: u8 = RecordKind::Refused as u8;
+    let substate = mini::substate(record);
+    match record.kind {
+        BIRTH => counting.birth(substate),
+        STEP => counting.step(),
+        REFUSED => counting.refused(),
+        _ => counting.end(record.end, substate),
     }
     if let Some(mut entry) = reserve::<TimeWaitRecord>(&mut counting) {
         entry.write(*record);
@@ -78,15 +105,33 @@ pub(crate) fn connect(sk: u64) {
     }
 }
 
-/// Counts a bind that got its port and writes its record.
+/// Counts a bind that got its port and writes its record, unless its namespace is
+/// not wanted.
 #[inline(always)]
-pub(crate) fn bind(record: &BindRecord) {
-    let Some(mut counting) = Counting::of(record.netns) else {
-        return;
-    };
-    let search = if record.explicit != 0 { Search::BindExplicit } else { Search::Bind };
-    counting.search(search);
-    if let Some(mut entry) = reserve::<BindRecord>(&mut counting) {
+pub(crate) fn bind_if_wanted(bind: Search, record: &SearchRecord) {
+    if is_wanted(record.netns)
+        && let Some(mut counting) = Counting::of(record.netns)
+    {
+        counting.search(bind);
+        search(counting, record);
+    }
+}
+
+/// Counts a search, or a check, whose function has returned, and writes its record,
+/// unless its namespace is not wanted.
+#[inline(always)]
+pub(crate) fn probed_search_if_wanted(kind: Search, record: &SearchRecord) {
+    if is_wanted(record.netns)
+        && let Some(mut counting) = Counting::of(record.netns)
+    {
+        counting.probed_search(kind, record.error != 0);
+        search(counting, record);
+    }
+}
+
+#[inline(always)]
+fn search(mut counting: Counting, record: &SearchRecord) {
+    if let Some(mut entry) = reserve::<SearchRecord>(&mut counting) {
         entry.write(*record);
         entry.submit(BPF_RB_NO_WAKEUP);
     }

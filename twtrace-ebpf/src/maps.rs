@@ -47,6 +47,60 @@ pub(crate) static CONNECTING: PerCpuArray<Connecting> = PerCpuArray::with_max_en
 #[map]
 pub(crate) static BINDS: LruHashMap<u64, BindStart> = LruHashMap::with_max_entries(4096, 0);
 
+/// What was last said of mini-sockets on this CPU.
+#[map]
+pub(crate) static VERDICT: PerCpuArray<Verdict> = PerCpuArray::with_max_entries(1, 0);
+
+/// Mini-sockets that a thread is about to end, by address, and how. A claim that
+/// comes to nothing leaves when room is needed.
+#[map]
+pub(crate) static CLAIMS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Threads that clear away a network namespace.
+#[map]
+pub(crate) static PURGING: LruHashMap<u64, u8> = LruHashMap::with_max_entries(64, 0);
+
+/// What a thread asks for whose answer comes without the question: a mini-socket's
+/// address, and in the lowest bit whether a connect's port is bound.
+#[map]
+pub(crate) static ASKING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// Sockets whose mini-socket the kernel is about to make, where nothing tells
+/// directly that it did not.
+#[map]
+pub(crate) static WANTED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(4096, 0);
+
+/// Searches for a port under way, by thread.
+#[map]
+pub(crate) static SEARCHING: LruHashMap<u64, SearchStart> = LruHashMap::with_max_entries(4096, 0);
+
+/// An element of [`VERDICT`]; see [`crate::verdict`].
+#[repr(C)]
+pub(crate) struct Verdict {
+    /// The mini-socket whose timer fires.
+    pub(crate) firing_tw: u64,
+    /// The one that a segment came for; 0 if the segment left it alone.
+    pub(crate) segment_tw: u64,
+    /// How it will have ended, if it does.
+    pub(crate) segment_end: u64,
+    /// Its substate before the segment.
+    pub(crate) substate: u64,
+    /// When it was judged.
+    pub(crate) judged: u64,
+    /// When the timer fired.
+    pub(crate) fired: u64,
+}
+
+/// An element of [`SEARCHING`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct SearchStart {
+    pub(crate) time_ns: u64,
+    pub(crate) sk: u64,
+    /// A [`twtrace_common::Search`].
+    pub(crate) search: u64,
+}
+
 /// An element of [`PENDING`]; see [`crate::probes::time_wait`].
 #[repr(C)]
 pub(crate) struct Pending {

@@ -1,4 +1,4 @@
-//! `struct inet_timewait_sock`, by way of its timer.
+//! `struct inet_timewait_sock`, by its address or by way of its timer.
 
 use aya_ebpf::helpers::generated;
 use twtrace_common::{RecordKind, TcpState, TimeWaitRecord};
@@ -40,17 +40,33 @@ impl Timer {
         jiffies.wrapping_sub(expires) as i64 >= 0
     }
 
-    /// Address of the mini-socket around it.
+    /// The mini-socket around it.
     #[inline(always)]
-    pub(crate) fn mini(self) -> u64 {
-        (self.0 as u64).wrapping_sub(offset!(tw_timer))
+    pub(crate) fn mini(self) -> Mini {
+        Mini((self.0 as u64).wrapping_sub(offset!(tw_timer)))
+    }
+}
+
+/// A mini-socket, by its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mini(u64);
+
+impl Mini {
+    #[inline(always)]
+    pub(crate) fn at(address: u64) -> Self {
+        Self(address)
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0
     }
 
     /// What the mini-socket says of itself; its time is now.
     #[inline(always)]
     pub(crate) fn record(self, kind: RecordKind) -> TimeWaitRecord {
         let mut copy = [0u64; COPIED_WORDS];
-        let tw = self.mini();
+        let tw = self.address();
         // SAFETY: the helper copes with any address and fills the copy. On
         // failure the copy is zero, a namespace that does not exist.
         unsafe {

@@ -53,6 +53,13 @@ impl<M: Load> Sock<M> {
         }
     }
 
+    /// Its state by the kernel's number; a mini-socket is in TIME_WAIT, whatever
+    /// its substate.
+    #[inline(always)]
+    pub(crate) fn state(&self) -> u8 {
+        self.load(offset!(skc_state))
+    }
+
     /// The local port while the socket is bound.
     #[inline(always)]
     pub(crate) fn bound_port(&self) -> u16 {

@@ -13,6 +13,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The subcommand that `selftest` starts itself with.
+pub const HOLD: &str = "selftest-hold";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -20,6 +23,11 @@ pub enum Command {
     Top(TopArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
     Check(CheckArgs),
+    /// Close, reset, expire and fail in private network namespaces, and compare what is seen
+    Selftest(SelftestArgs),
+    /// A process of `selftest` that holds a connection.
+    #[command(name = HOLD, hide = true)]
+    SelftestHold,
 }
 
 /// Arguments of `twtrace top`.
@@ -55,6 +63,20 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Leave out what takes a minute: mini-sockets that expire
+    #[arg(long)]
+    pub quick: bool,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     bpf::plan::Wanted,
-    cli::{CheckArgs, ProbesArg, TopArgs, TraceArgs},
+    cli::{CheckArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
     host,
     probes::Tier,
 };
@@ -59,6 +59,17 @@ pub struct Check {
     pub trace: Trace,
 }
 
+/// `twtrace selftest`.
+#[derive(Debug)]
+pub struct Selftest {
+    /// JSON instead of text.
+    pub json: bool,
+    /// Without what takes a minute.
+    pub quick: bool,
+    /// What and how to trace.
+    pub trace: Trace,
+}
+
 /// What and how to trace.
 #[derive(Debug)]
 pub struct Trace {
@@ -103,6 +114,20 @@ impl Check {
     /// As [`Top::new`].
     pub fn new(args: &CheckArgs) -> Result<Self> {
         Ok(Self { json: args.json, trace: Trace::new(&args.trace)? })
+    }
+}
+
+impl Selftest {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// As [`Top::new`], and `--netns`: the namespaces are its own.
+    pub fn new(args: &SelftestArgs) -> Result<Self> {
+        ensure!(
+            args.trace.netns.is_none(),
+            "selftest makes network namespaces of its own: leave out --netns"
+        );
+        Ok(Self { json: args.json, quick: args.quick, trace: Trace::new(&args.trace)? })
     }
 }
 

@@ -5,13 +5,13 @@
 
 use thiserror::Error;
 use twtrace_common::{
-    BindRecord, Change, ConnectRecord, End, ProcessKey, ProcessRecord, RecordKind, Search,
+    Change, ConnectRecord, End, ProcessKey, ProcessRecord, RecordKind, Search, SearchRecord,
     TcpState, TimeWaitRecord, TransitionRecord, process_flags, transition_flags,
 };
 use zerocopy::FromBytes;
 
 use crate::event::{
-    BindEvent, Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, TransitionEvent, Tuple,
+    Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, SearchEvent, TransitionEvent, Tuple,
 };
 
 /// Why a batch could not be read to its end.
@@ -37,6 +37,12 @@ pub enum DecodeError {
         /// Where in the batch.
         offset: usize,
     },
+    /// A number for a kind of search that this version does not know.
+    #[error("record at offset {offset} names an unknown kind of search")]
+    UnknownSearch {
+        /// Where in the batch.
+        offset: usize,
+    },
     /// A number for the end of a mini-socket that this version does not know.
     #[error("record at offset {offset} names an unknown end")]
     UnknownEnd {
@@ -47,12 +53,14 @@ pub enum DecodeError {
 
 /// The kind that `byte` stands for.
 const fn kind_of(byte: u8) -> Option<RecordKind> {
-    const KINDS: [RecordKind; 6] = [
+    const KINDS: [RecordKind; 8] = [
         RecordKind::Transition,
         RecordKind::Birth,
         RecordKind::End,
         RecordKind::Connect,
-        RecordKind::Bind,
+        RecordKind::Search,
+        RecordKind::Step,
+        RecordKind::Refused,
         RecordKind::Process,
     ];
     let mut index = 0;
@@ -69,9 +77,11 @@ const fn kind_of(byte: u8) -> Option<RecordKind> {
 pub const fn record_len(kind: u8) -> Option<usize> {
     Some(match kind_of(kind) {
         Some(RecordKind::Transition) => size_of::<TransitionRecord>(),
-        Some(RecordKind::Birth | RecordKind::End) => size_of::<TimeWaitRecord>(),
+        Some(RecordKind::Birth | RecordKind::Step | RecordKind::End | RecordKind::Refused) => {
+            size_of::<TimeWaitRecord>()
+        }
         Some(RecordKind::Connect) => size_of::<ConnectRecord>(),
-        Some(RecordKind::Bind) => size_of::<BindRecord>(),
+        Some(RecordKind::Search) => size_of::<SearchRecord>(),
         Some(RecordKind::Process) => size_of::<ProcessRecord>(),
         None => return None,
     })
@@ -113,6 +123,10 @@ fn decode(kind: u8, rest: &[u8], offset: usize) -> Result<Event, DecodeError> {
             transition(&record(rest, offset)?).map(Event::Transition).ok_or(unknown_state)
         }
         RecordKind::Birth => mini(&record(rest, offset)?).map(Event::Birth).ok_or(unknown_state),
+        RecordKind::Step => mini(&record(rest, offset)?).map(Event::Step).ok_or(unknown_state),
+        RecordKind::Refused => {
+            mini(&record(rest, offset)?).map(Event::Refused).ok_or(unknown_state)
+        }
         RecordKind::End => {
             let record: TimeWaitRecord = record(rest, offset)?;
             let end = End::from_raw(record.end).ok_or(DecodeError::UnknownEnd { offset })?;
@@ -122,7 +136,10 @@ fn decode(kind: u8, rest: &[u8], offset: usize) -> Result<Event, DecodeError> {
             let ConnectRecord { time_ns, sk, .. } = record(rest, offset)?;
             Ok(Event::Connect(ConnectEvent { time_ns, sk }))
         }
-        RecordKind::Bind => Ok(Event::Bind(bind(&record(rest, offset)?))),
+        RecordKind::Search => {
+            let unknown_search = DecodeError::UnknownSearch { offset };
+            search(&record(rest, offset)?).map(Event::Search).ok_or(unknown_search)
+        }
         RecordKind::Process => Ok(Event::Process(process(&record(rest, offset)?))),
     }
 }
@@ -177,13 +194,16 @@ fn mini(record: &TimeWaitRecord) -> Option<MiniEvent> {
     })
 }
 
-fn bind(record: &BindRecord) -> BindEvent {
-    BindEvent {
+fn search(record: &SearchRecord) -> Option<SearchEvent> {
+    Some(SearchEvent {
         netns: record.netns,
-        search: if record.explicit != 0 { Search::BindExplicit } else { Search::Bind },
+        search: Search::from_raw(record.search)?,
+        error: record.error,
         latency_ns: record.latency_ns,
         owner: ProcessKey { start_time_ns: record.start_time_ns, tgid: record.tgid, padding: 0 },
-    }
+        raddr: record.raddr,
+        rport: record.rport,
+    })
 }
 
 /// The event of one process record.

@@ -51,12 +51,16 @@ pub enum Event {
     Transition(TransitionEvent),
     /// A timewait mini-socket was born.
     Birth(MiniEvent),
+    /// The peer of a FIN_WAIT2 mini-socket closed: it is in TIME_WAIT now.
+    Step(MiniEvent),
     /// A timewait mini-socket ended, and what ended it.
     End(MiniEvent, End),
+    /// The kernel was to make a mini-socket and did not; it has no address.
+    Refused(MiniEvent),
     /// A connect has its local port.
     Connect(ConnectEvent),
-    /// A bind has its local port.
-    Bind(BindEvent),
+    /// A search for a local port is over.
+    Search(SearchEvent),
     /// A process appeared for the first time.
     Process(ProcessEvent),
 }
@@ -78,7 +82,7 @@ pub struct TransitionEvent {
     pub owner: Option<ProcessKey>,
 }
 
-/// A timewait mini-socket, at its birth or its end.
+/// A timewait mini-socket, at one moment of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MiniEvent {
     /// Nanoseconds since boot, suspend left out.
@@ -102,17 +106,23 @@ pub struct ConnectEvent {
     pub sk: u64,
 }
 
-/// A bind has its local port.
+/// A search for a local port, or the check of one, is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BindEvent {
+pub struct SearchEvent {
     /// Inode of the socket's network namespace.
     pub netns: u32,
-    /// [`Search::Bind`] or [`Search::BindExplicit`].
+    /// Which kind.
     pub search: Search,
-    /// How long it took at most, in nanoseconds.
+    /// A positive errno; 0 if there is a port.
+    pub error: u16,
+    /// How long it took, in nanoseconds.
     pub latency_ns: u64,
     /// Whose it was.
     pub owner: ProcessKey,
+    /// The remote address of a connect; unspecified of a bind.
+    pub raddr: [u8; 16],
+    /// The remote port of a connect; 0 of a bind.
+    pub rport: u16,
 }
 
 /// A process, as the kernel named it.

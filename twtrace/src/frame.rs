@@ -90,6 +90,8 @@ pub struct SeedSocket {
 pub struct SeedMini {
     /// Its network namespace.
     pub netns: u32,
+    /// FIN_WAIT2 or TIME_WAIT.
+    pub substate: TcpState,
     /// Its ends.
     pub tuple: Tuple,
 }

@@ -41,6 +41,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             log_to_stderr(args.trace.verbose);
             cmd::check::run(&config::Check::new(args)?)
         }
+        Command::Selftest(args) => {
+            log_to_stderr(args.trace.verbose);
+            cmd::selftest::run(&config::Selftest::new(args)?)
+        }
+        Command::SelftestHold => Ok(cmd::selftest::hold()),
     }
 }
 

@@ -77,6 +77,8 @@ impl Pipeline {
                     self.stats.vanished(&vanished);
                 }
             }
+            Event::Step(event) => self.tracker.stepped(event),
+            Event::Refused(event) => self.tracker.refused(event),
             Event::End(event, end) => {
                 if let Some(ended) = self.tracker.ended(event) {
                     self.stats.ended(event, *end, &ended);
@@ -87,7 +89,7 @@ impl Pipeline {
                     self.stats.searched(&search);
                 }
             }
-            Event::Bind(event) => self.stats.searched(&event.into()),
+            Event::Search(event) => self.stats.searched(&event.into()),
             Event::Process(event) => self.stats.process(event),
         }
     }

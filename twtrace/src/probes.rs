@@ -118,6 +118,11 @@ impl Hooks {
         }
     }
 
+    /// Whether the functions themselves are probed for `capability`.
+    pub fn probes_functions(self, capability: Capability) -> bool {
+        matches!(self.tier(capability), Some(Tier::Fentry | Tier::Kprobe))
+    }
+
     /// The word of each key of the Snapshot; `None` where the key is `null`.
     pub fn exactness(self) -> BTreeMap<String, Option<Exactness>> {
         let words = self
@@ -161,7 +166,9 @@ impl Hooks {
     fn time_wait_words(self) -> Vec<Word> {
         use Exactness::{Exact, Inferred};
         let followed = self.tier(Capability::EndCause).map(|_| Exact);
-        let caused = followed.map(|_| Inferred);
+        // A probed function says what the call stack only suggests.
+        let probed = Some(Exact).filter(|_| self.probes_functions(Capability::EndCause));
+        let caused = probed.or(followed.map(|_| Inferred));
         let polled = self.time_wait.filter(|tier| *tier == Tier::None).map(|_| Inferred);
         let seen = followed.or(polled);
         vec![
@@ -170,7 +177,7 @@ impl Hooks {
             ("time_wait.born", seen),
             // Of both: what the kernel's own counter says limits it.
             ("time_wait.refused", caused.or(polled)),
-            ("time_wait.rearmed", None),
+            ("time_wait.rearmed", probed),
             ("time_wait.ended.expired", seen),
             ("time_wait.ended.fin_wait2_timeout", seen),
             ("time_wait.ended.reused", caused),
@@ -184,12 +191,12 @@ impl Hooks {
             ("time_wait.ended.unseen", seen),
             ("time_wait.lifetime_s", followed),
             ("time_wait.lifetime_by_end", caused),
-            ("time_wait.time_wait_s", None),
+            ("time_wait.time_wait_s", probed),
             ("time_wait.remaining_s", polled.map(|_| Exact)),
-            ("fin_wait2.now", polled.map(|_| Exact)),
+            ("fin_wait2.now", probed.or(polled.map(|_| Exact))),
             ("fin_wait2.born", seen),
             ("fin_wait2.to_time_wait", caused.or(polled)),
-            ("fin_wait2.time_s", None),
+            ("fin_wait2.time_s", probed),
             ("closers.time_wait_now", followed),
             ("closers.port_seconds", followed),
             ("closers.lifetime_s", followed),
@@ -202,17 +209,19 @@ impl Hooks {
     fn port_words(self) -> Vec<Word> {
         use Exactness::{Exact, Inferred, UpperBound};
         let searched = self.port_search.map(|_| Exact);
-        let bracketed = self.port_search.map(|_| UpperBound);
+        let probed = Some(Exact).filter(|_| self.probes_functions(Capability::PortSearch));
+        let bracketed = probed.or(self.port_search.map(|_| UpperBound));
+        let concluded = probed.or(self.port_search.map(|_| Inferred));
         vec![
             ("port_search.connect.count", searched),
-            ("port_search.connect.failed", searched.map(|_| Inferred)),
+            ("port_search.connect.failed", concluded),
             ("port_search.connect.latency_ns", bracketed),
-            // Those that failed are missing.
-            ("port_search.bind.count", searched.map(|_| Inferred)),
-            ("port_search.bind.failed", None),
+            // From outside, those that failed are missing.
+            ("port_search.bind.count", concluded),
+            ("port_search.bind.failed", probed),
             ("port_search.bind.latency_ns", bracketed),
-            ("port_search.bind_explicit.count", searched.map(|_| Inferred)),
-            ("port_search.bind_explicit.failed", None),
+            ("port_search.bind_explicit.count", concluded),
+            ("port_search.bind_explicit.failed", probed),
         ]
     }
 }

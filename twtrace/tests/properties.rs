@@ -10,9 +10,7 @@ use common::kernel::{self, CLASSIC, Fate, PaperKernel, Seen, TP_BTF, Task, at, m
 use proptest::{collection::vec, prelude::*, sample::Index};
 use twtrace::{
     decode,
-    event::{
-        BindEvent, Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, TransitionEvent, Tuple,
-    },
+    event::{Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, TransitionEvent, Tuple},
     frame::{Frame, SeedMini, SeedSocket},
     pipeline::Pipeline,
     stats::snapshot::Snapshot,
@@ -117,9 +115,9 @@ proptest! {
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
         let search = if explicit { Search::BindExplicit } else { Search::Bind };
         let owner = ProcessKey { start_time_ns: 7, tgid, padding: 0 };
-        let bind = BindEvent { netns: mini.netns, search, latency_ns, owner };
-        let record = kernel::bind_record(mini.time_ns, 80, &bind);
-        let event = Event::Bind(bind);
+        let search = kernel::bound(mini.netns, search, latency_ns, owner);
+        let record = kernel::search_record(mini.time_ns, 80, &search);
+        let event = Event::Search(search);
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
     }
 
@@ -155,7 +153,7 @@ proptest! {
             .map(|&(state, tuple)| SeedSocket { netns: known.then_some(1), state, tuple })
             .collect();
         let minis: Vec<SeedMini> =
-            seeds.iter().map(|&(_, tuple)| SeedMini { netns: 1, tuple }).collect();
+            seeds.iter().map(|&(_, tuple)| SeedMini { netns: 1, substate: TcpState::TimeWait, tuple }).collect();
         apply(&mut pipeline, &Frame::Seed { sockets, minis, until_ns: at(0.5), complete: true });
         apply(&mut pipeline, &kernel.own_counters(&[kernel::NETNS, 1]));
         if !pieces.is_empty() {
@@ -338,7 +336,7 @@ impl MiniLife {
     }
 
     fn seed(&self, name: u64) -> SeedMini {
-        SeedMini { netns: self.netns, tuple: self.mini(name).tuple }
+        SeedMini { netns: self.netns, substate: TcpState::TimeWait, tuple: self.mini(name).tuple }
     }
 
     fn mini(&self, name: u64) -> MiniEvent {

@@ -7,12 +7,13 @@ use common::{
     kernel::{self, CLASSIC, Fate, NETNS, PaperKernel, Seen, TP_BTF, Task, at, meta},
 };
 use twtrace::{
-    event::{BindEvent, ConnectEvent, MiniEvent},
+    event::{ConnectEvent, MiniEvent},
     frame::{Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini, Totals},
     pipeline::Pipeline,
     probes::{Capability, Hooks, Tier},
+    selftest::case::{self, Case, Count, Done, Rules, Verdict},
     stats::snapshot::Snapshot,
-    view::{check, csv, json, text},
+    view::{check, csv, json, selftest, text},
 };
 use twtrace_common::{
     Counters, End, Outcome, Search,
@@ -34,7 +35,11 @@ fn empty_run() {
 fn busy_run() {
     let mut kernel = PaperKernel::new(TP_BTF);
     let before = |port| common::fixture::tuple(&format!("10.0.0.1:{port}"), "10.0.0.2:443");
-    let minis = [50_000, 50_001].map(|port| SeedMini { netns: NETNS, tuple: before(port) });
+    let minis = [50_000, 50_001].map(|port| SeedMini {
+        netns: NETNS,
+        substate: TimeWait,
+        tuple: before(port),
+    });
     minis.iter().for_each(|mini| kernel.mini_from_before(mini.netns, mini.tuple));
     let seed =
         Frame::Seed { sockets: vec![], minis: minis.to_vec(), until_ns: at(0.0), complete: true };
@@ -212,6 +217,45 @@ fn what_check_found() {
     assert_report("check_polling", &report(vec![], Hooks::POLLING, first));
 }
 
+#[test]
+fn what_selftest_found() {
+    let mut done = Done::default();
+    done.add("closes.active", 2);
+    done.add("time_wait.ended.reused", 1);
+    done.add("time_wait.rearmed", 1);
+    done.is("closers.client.lifetime_s", Count::between(60, 66));
+    let mut seen = case::Seen::from([
+        ("closes.active", Some(2)),
+        ("closers.client.lifetime_s", Some(61)),
+        ("time_wait.ended.reused", Some(1)),
+        ("time_wait.rearmed", None),
+    ]);
+    let words = TP_BTF.exactness();
+    let rules = Rules { words: &words, missed: 0 };
+    let inferred = Case::judge("reused", &done, &seen, rules);
+    seen.insert("time_wait.ended.reused", Some(0));
+    seen.insert("time_wait.ended.other", Some(1));
+    let fail = Case::judge("reused_v6", &done, &seen, rules);
+    let mut done = Done::default();
+    done.impossible = Some("it ends none".to_owned());
+    done.add("closes.active", 5);
+    let seen = [("closes.active", Some(4))].into();
+    let pass = Case::judge("aborted", &done, &seen, Rules { missed: 1, ..rules });
+    let error = anyhow::anyhow!("no memory").context("cannot make a socket");
+    let not_played = Case::not_played("purged", &error);
+    let report = selftest::Report {
+        kernel: "6.12.48+deb13-cloud-amd64".to_owned(),
+        tier: Tier::Tracepoint,
+        cases: vec![inferred, fail, pass, not_played],
+    };
+    assert_eq!(report.verdict(), Verdict::Fail);
+    let text = selftest::text(&report);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert_golden("tests/golden/selftest.txt", &text);
+    let json = selftest::json(&report).expect("a report can be written");
+    assert_golden("tests/golden/selftest.json", &json);
+}
+
 /// All views of one Snapshot, in one file each.
 #[track_caller]
 fn assert_views(name: &str, snapshot: &Snapshot) {
@@ -284,7 +328,7 @@ fn live(kernel: &mut PaperKernel, port: u16, task: Task, netns: u32, substate: T
 /// A close that leaves no mini-socket, a connect without a port, and some binds.
 fn refused_and_searched(kernel: &mut PaperKernel, task: Task) {
     close(kernel, 100, task, NETNS + 200);
-    kernel.refuse(NETNS + 200);
+    kernel.refuse(&mini(100, NETNS + 200, TimeWait, 0.1), Fate::Written);
     kernel.transition(&seen(100, FinWait1, Close, None, NETNS + 200));
     for (old, new, later_ns) in [(Close, SynSent, 0), (SynSent, Close, 250_000)] {
         let mut seen = seen(101, old, new, Some(task), NETNS + 200);
@@ -292,7 +336,7 @@ fn refused_and_searched(kernel: &mut PaperKernel, task: Task) {
         kernel.transition(&Seen { time_ns: seen.time_ns + later_ns, ..seen });
     }
     for (search, latency_ns) in [(Search::Bind, 12_345), (Search::BindExplicit, 800)] {
-        let bind = BindEvent { netns: NETNS, search, latency_ns, owner: task.key };
+        let bind = kernel::bound(NETNS, search, latency_ns, task.key);
         kernel.bind(at(0.2), 8_080, &bind, &task);
     }
 }

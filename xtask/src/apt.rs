@@ -9,13 +9,16 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::command;
+use crate::{command, user};
 
 /// Where Debian keeps its keys; the second name is the newer one.
 const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
+
+/// How the names of Debian's suites of security updates end.
+const SECURITY: &str = "-security";
 
 /// A suite of Debian, read through private sources and lists.
 pub(crate) struct Suite {
@@ -34,7 +37,7 @@ impl Suite {
                 .with_context(|| format!("cannot create {}", inner.display()))?;
         }
         let mut failure = anyhow!("apt knows no Debian mirror on this machine");
-        for mirror in mirrors()? {
+        for mirror in mirrors(name)? {
             match suite.update(&mirror) {
                 Ok(()) => return Ok(suite),
                 Err(error) => failure = error,
@@ -50,10 +53,31 @@ impl Suite {
             format!("Debian's {} has no {package} of version {version}", self.name)
         })?;
         let request = format!("{package}={full}");
-        command::capture(self.apt("apt-get").args(["download", &request]))?;
-        let file = self.downloaded()?;
-        command::capture(Command::new("dpkg").arg("-x").args([&file, to]))?;
-        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
+        // Nothing of an interrupted run may be taken for what was asked for.
+        let scratch =
+            tempfile::tempdir_in(&self.dir).context("cannot create a download directory")?;
+        let mut download = self.apt("apt-get");
+        command::capture(download.current_dir(&scratch).args(["download", &request]))?;
+        let file = downloaded(scratch.path())?;
+        command::capture(Command::new("dpkg").arg("-x").args([&file, to])).map(drop)
+    }
+
+    /// The packages whose names start so, each with every version that the suite has of it.
+    pub(crate) fn versions(&self, prefix: &str) -> Result<Vec<(String, String)>> {
+        let names = command::capture(self.apt("apt-cache").args(["pkgnames", prefix]))?;
+        if names.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed =
+            command::capture(self.apt("apt-cache").arg("madison").args(names.split_whitespace()))?;
+        Ok(parse_madison(&listed))
+    }
+
+    /// What that version of a package says it depends on, alternatives and versions left out.
+    pub(crate) fn dependencies(&self, package: &str, version: &str) -> Result<Vec<String>> {
+        let request = format!("{package}={version}");
+        let shown = command::capture(self.apt("apt-cache").args(["show", &request]))?;
+        Ok(parse_depends(&shown))
     }
 
     fn update(&self, mirror: &str) -> Result<()> {
@@ -80,18 +104,18 @@ impl Suite {
     fn sources(&self) -> PathBuf {
         self.dir.join("sources.list")
     }
-
-    fn downloaded(&self) -> Result<PathBuf> {
-        let entries = fs::read_dir(&self.dir).context("cannot read the download directory")?;
-        entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
-            .context("apt-get download left no package behind")
-    }
 }
 
-/// Installs what has those commands that are not in PATH, each named with its package; as root
-/// only.
+fn downloaded(dir: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(dir).context("cannot read the download directory")?;
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
+        .context("apt-get download left no package behind")
+}
+
+/// Installs what has those commands that are not in PATH, each named with its package; who is not
+/// root is told how to.
 pub(crate) fn provide(commands: &[(&str, &str)]) -> Result<()> {
     let mut missing: Vec<&str> = commands
         .iter()
@@ -102,7 +126,11 @@ pub(crate) fn provide(commands: &[(&str, &str)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("installing {}", missing.join(" "));
+    let wanted = missing.join(" ");
+    if !user::is_root() {
+        bail!("commands are missing: run `sudo apt-get install {wanted}`");
+    }
+    eprintln!("installing {wanted}");
     install(&missing)
 }
 
@@ -121,15 +149,22 @@ fn install(packages: &[&str]) -> Result<()> {
         .map(drop)
 }
 
-/// The machine's own mirrors of the Debian archive, in the order of its sources.
-fn mirrors() -> Result<Vec<String>> {
+/// The machine's own mirrors of the archive that has that suite, in the order of its sources.
+fn mirrors(suite: &str) -> Result<Vec<String>> {
     let release = fs::read_to_string("/etc/os-release").context("this is not Debian")?;
     let codename = codename(&release).context("this is not Debian")?;
     // Needs no network, and unlike `indextargets` no lists either, which a fresh machine lacks.
     let uris = command::capture(
         Command::new("apt-get").env("LC_ALL", "C").args(["update", "--print-uris"]),
     )?;
-    Ok(parse_mirrors(&uris, codename))
+    Ok(parse_mirrors(&uris, &sibling(codename, suite)))
+}
+
+/// The suite of the machine's own release that lies in the same archive: security updates are in
+/// one of their own.
+fn sibling(codename: &str, suite: &str) -> String {
+    let ending = if suite.ends_with(SECURITY) { SECURITY } else { "" };
+    format!("{codename}{ending}")
 }
 
 fn codename(os_release: &str) -> Option<&str> {
@@ -140,10 +175,10 @@ fn codename(os_release: &str) -> Option<&str> {
         .filter(|name| !name.is_empty())
 }
 
-/// The repositories that carry the suite of that exact name: this leaves out security updates
-/// and most third parties; what is left and is no mirror of Debian fails its signature.
-fn parse_mirrors(uris: &str, codename: &str) -> Vec<String> {
-    let suffix = format!("/dists/{codename}/InRelease");
+/// The repositories that carry the suite of that exact name: this leaves out other archives and
+/// most third parties; what is left and is no mirror of Debian fails its signature.
+fn parse_mirrors(uris: &str, suite: &str) -> Vec<String> {
+    let suffix = format!("/dists/{suite}/InRelease");
     let mut found = Vec::new();
     for line in uris.lines() {
         let uri = line.split_whitespace().next().unwrap_or_default().trim_matches('\'');
@@ -174,6 +209,22 @@ fn newest<'a>(madison: &'a str, upstream: &str) -> Option<&'a str> {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', '-', '~']))
     };
     madison.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).find(of_upstream)
+}
+
+/// Names and versions in the output of `apt-cache madison`.
+fn parse_madison(madison: &str) -> Vec<(String, String)> {
+    let fields = |line: &str| {
+        let mut fields = line.split('|').map(|field| field.trim().to_owned());
+        Some((fields.next()?, fields.next()?))
+    };
+    madison.lines().filter_map(fields).collect()
+}
+
+/// The packages in the field `Depends` of a package's description, the first of alternatives.
+fn parse_depends(description: &str) -> Vec<String> {
+    let field = description.lines().find_map(|line| line.strip_prefix("Depends:"));
+    let name = |one: &str| one.split_whitespace().next().map(str::to_owned);
+    field.unwrap_or_default().split(',').filter_map(name).collect()
 }
 
 #[cfg(test)]
@@ -207,6 +258,28 @@ mod tests {
         assert_eq!(newest(MADISON, "1.95.0"), Some("1.95.0+dfsg1-2~bpo13+1"));
         assert_eq!(newest(MADISON, "1.95"), None);
         assert_eq!(newest("", "1.95.0"), None);
+    }
+
+    #[test]
+    fn security_updates_come_from_their_own_archive() {
+        let mirrors = |suite| parse_mirrors(URIS, &sibling("bookworm", suite));
+        assert_eq!(mirrors("bullseye-security"), ["http://mirror.example/debian-security"]);
+        assert_eq!(mirrors("trixie-backports"), ["http://mirror.example/debian"]);
+    }
+
+    #[test]
+    fn packages_are_listed_with_their_versions() {
+        let listed = parse_madison(MADISON);
+        assert_eq!(listed.len(), 3);
+        assert_eq!(listed[1], ("rust-src".into(), "1.95.0+dfsg1-2~bpo13+1".into()));
+        assert!(parse_madison("").is_empty());
+    }
+
+    #[test]
+    fn dependencies_are_names() {
+        let shown = "Package: a\nDepends: dracut | initramfs, base (= 1-2), kmod\nSize: 1\n";
+        assert_eq!(parse_depends(shown), ["dracut", "base", "kmod"]);
+        assert!(parse_depends("Package: a\n").is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! `cargo xtask bpf`: builds the object that users load, or checks that the committed one is it.
+//! `cargo xtask bpf`: builds the objects that users load, or checks that the committed ones are
+//! these.
 
+mod arch;
 mod build;
 mod compare;
 mod inspect;
@@ -17,38 +19,44 @@ use crate::toolchain::Toolchain;
 use crate::workspace;
 use provenance::Provenance;
 
+pub(crate) use arch::Arch;
 pub(crate) use build::Compiler;
 
-/// Builds the object; the plain one also gets its provenance written down next to it.
+/// Builds the objects and writes down what they were built from; or one with `log`, or to
+/// `output`, for this machine's architecture.
 pub(crate) fn build(root: &Path, log: bool, output: Option<PathBuf>) -> Result<()> {
-    let started = Instant::now();
-    let features: &[&str] = if log { &["log"] } else { &[] };
     let toolchain = Toolchain::find(root)?;
     let target = workspace::bpf_target(root);
-    let object = Compiler::new(root, &toolchain, &target)?.object(features)?;
-    inspect::sound(&object)?;
-
-    let committed = output.is_none() && !log;
-    let file = output.unwrap_or_else(|| default_output(root, log));
-    write(&file, &object)?;
-    if committed {
-        let provenance = Provenance::new(root, &toolchain, features, &object)?;
-        write(&workspace::committed_provenance(root), provenance.render().as_bytes())?;
+    if !log && output.is_none() {
+        return build_all(root, &toolchain, &target);
     }
-    println!(
-        "{}: {} bytes, sha256 {}, {:.0} s",
-        file.display(),
-        object.len(),
-        provenance::sha256(&object),
-        started.elapsed().as_secs_f64()
-    );
+    let started = Instant::now();
+    let features: &[&str] = if log { &["log"] } else { &[] };
+    let object = Compiler::new(root, &toolchain, &target, Arch::host()?)?.object(features)?;
+    inspect::sound(&object)?;
+    let file = output.unwrap_or_else(|| target.join("twtrace-log.bpf.o"));
+    write(&file, &object)?;
+    report(&file.display().to_string(), &object, started);
     Ok(())
 }
 
-/// Builds the object from nothing and compares it with the committed one.
+fn build_all(root: &Path, toolchain: &Toolchain, target: &Path) -> Result<()> {
+    let mut built = Vec::new();
+    for arch in Arch::ALL {
+        let started = Instant::now();
+        let object = Compiler::new(root, toolchain, target, arch)?.object(&[])?;
+        inspect::sound(&object)?;
+        let file = workspace::committed_object(root, arch);
+        write(&file, &object)?;
+        report(&file.display().to_string(), &object, started);
+        built.push((arch, object));
+    }
+    let provenance = Provenance::new(root, toolchain, &built)?;
+    write(&workspace::committed_provenance(root), provenance.render().as_bytes())
+}
+
+/// Builds the objects from nothing and compares them with the committed ones.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let started = Instant::now();
-    let committed = read(&workspace::committed_object(root))?;
     let written = read(&workspace::committed_provenance(root))?;
     let written = Provenance::parse(&String::from_utf8_lossy(&written))?;
 
@@ -59,34 +67,37 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         .prefix("bpf-check-")
         .tempdir_in(&target)
         .with_context(|| format!("cannot create a directory in {}", target.display()))?;
-    let rebuilt = Compiler::new(root, &toolchain, scratch.path())?.object(&[])?;
-    inspect::sound(&rebuilt)?;
-
-    let mut differences = compare::objects(&committed, &rebuilt);
-    let fresh = Provenance::new(root, &toolchain, &[], &rebuilt)?;
+    let (mut rebuilt, mut differences) = (Vec::new(), Vec::new());
+    for arch in Arch::ALL {
+        let started = Instant::now();
+        let committed = read(&workspace::committed_object(root, arch))?;
+        let object = Compiler::new(root, &toolchain, scratch.path(), arch)?.object(&[])?;
+        inspect::sound(&object)?;
+        let of_arch = |difference| format!("{}: {difference}", arch.name());
+        differences.extend(compare::objects(&committed, &object).into_iter().map(of_arch));
+        report(&format!("rebuilt for {}", arch.name()), &object, started);
+        rebuilt.push((arch, object));
+    }
+    let fresh = Provenance::new(root, &toolchain, &rebuilt)?;
     differences.extend(compare::provenances(&written, &fresh));
     if !differences.is_empty() {
         bail!(
-            "the committed BPF object is not what the source builds: run `cargo xtask bpf` and \
+            "the committed BPF objects are not what the source builds: run `cargo xtask bpf` and \
              commit twtrace/bpf\n  {}",
             differences.join("\n  ")
         );
     }
-    println!(
-        "the committed BPF object is what the source builds: {} bytes, sha256 {}, {:.0} s",
-        rebuilt.len(),
-        provenance::sha256(&rebuilt),
-        started.elapsed().as_secs_f64()
-    );
+    println!("the committed BPF objects are what the source builds");
     Ok(())
 }
 
-fn default_output(root: &Path, log: bool) -> PathBuf {
-    if log {
-        workspace::bpf_target(root).join("twtrace-log.bpf.o")
-    } else {
-        workspace::committed_object(root)
-    }
+fn report(what: &str, object: &[u8], started: Instant) {
+    println!(
+        "{what}: {} bytes, sha256 {}, {:.0} s",
+        object.len(),
+        provenance::sha256(object),
+        started.elapsed().as_secs_f64()
+    );
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Runs a command whose output the user sees.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
@@ -16,12 +16,13 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command quietly and returns what it printed; its complaints are in the error.
+/// Runs a command quietly and returns what it printed; its complaints are the error's root.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } =
         command.output().with_context(|| cannot_start(command))?;
     if !status.success() {
-        bail!("`{}` failed ({status}): {}", shown(command), last_lines(&stderr));
+        let failed = format!("`{}` failed ({status})", shown(command));
+        return Err(anyhow!(last_lines(&stderr)).context(failed));
     }
     String::from_utf8(stdout)
         .with_context(|| format!("`{}` printed something that is not text", shown(command)))
@@ -125,8 +126,10 @@ mod tests {
     #[test]
     fn a_failure_says_what_failed_and_why() {
         let error = capture(Command::new("sh").args(["-c", "echo broken >&2; exit 3"]));
-        let text = error.expect_err("exit 3 is a failure").to_string();
+        let error = error.expect_err("exit 3 is a failure");
+        let text = format!("{error:#}");
         assert!(text.contains("sh -c") && text.contains("broken"), "{text}");
+        assert_eq!(error.root_cause().to_string(), "broken");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The only entry for developers and CI: builds the BPF object, runs the tests and the bench.
+//! The only entry for developers and CI: builds the BPF object, runs the tests, the bench, and other
+//! kernels.
 //!
 //! `cargo xtask bpf` is the one command that needs more than stable Rust, and it fetches what it
 //! needs by itself; users never run it, since the object it makes is committed.
@@ -16,9 +17,10 @@ mod command;
 mod test;
 mod toolchain;
 mod user;
+mod vm;
 mod workspace;
 
-/// Builds the BPF object of twtrace, runs its tests and its bench.
+/// Builds the BPF object of twtrace, runs its tests and its bench, and boots other kernels.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -34,6 +36,8 @@ enum Task {
     Test(TestArgs),
     /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
     Bench(BenchArgs),
+    /// Run the selftest, or a command, in virtual machines with Debian's kernels
+    Vm(VmArgs),
 }
 
 #[derive(Args)]
@@ -83,6 +87,32 @@ struct BenchArgs {
     twtrace: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct VmArgs {
+    /// Kernels to boot; Debian's suites say which there are
+    #[arg(long, value_delimiter = ',', value_name = "X.Y", default_values = vm::KERNELS)]
+    kernel: Vec<vm::Series>,
+    /// Tiers of hooks to test
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TIER",
+          default_values_t = vm::Tier::ALL)]
+    probes: Vec<vm::Tier>,
+    /// Run every case of the selftest, not only the quick ones
+    #[arg(long, conflicts_with = "command")]
+    full: bool,
+    /// Make connections at full speed instead of the selftest, and compare all numbers
+    #[arg(long, conflicts_with_all = ["command", "full", "write"])]
+    churn: bool,
+    /// Look for newer patch levels of kernels that were fetched before
+    #[arg(long)]
+    update: bool,
+    /// Write the result into docs/kernel-support.md
+    #[arg(long, conflicts_with = "command")]
+    write: bool,
+    /// Run this in each machine, by /bin/sh as root, instead of the selftest
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
 fn main() -> ExitCode {
     match dispatch(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
@@ -100,5 +130,6 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Bpf(args) => bpf::build(&root, args.features.contains(&Feature::Log), args.output),
         Task::Test(args) => test::run(&root, &args),
         Task::Bench(args) => bench::run(&root, &args),
+        Task::Vm(args) => vm::run(&root, &args),
     }
 }

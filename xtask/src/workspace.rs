@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::bpf::Arch;
+
 /// The root of the workspace.
 ///
 /// What cargo says at run time comes first: one target directory may serve several checkouts,
@@ -30,12 +32,22 @@ pub(crate) fn bpf_tools(root: &Path) -> PathBuf {
     root.join("target/bpf-tools")
 }
 
-/// The object that users load.
-pub(crate) fn committed_object(root: &Path) -> PathBuf {
-    root.join("twtrace/bpf/twtrace.bpf.o")
+/// Kernels of `cargo xtask vm`, the twtrace that it runs in them, and what they said.
+pub(crate) fn vm(root: &Path) -> PathBuf {
+    root.join("target/vm")
 }
 
-/// What the committed object was built from.
+/// What was run on which kernel.
+pub(crate) fn kernel_support(root: &Path) -> PathBuf {
+    root.join("docs/kernel-support.md")
+}
+
+/// The object that users of an architecture load.
+pub(crate) fn committed_object(root: &Path, arch: Arch) -> PathBuf {
+    root.join(format!("twtrace/bpf/twtrace.{}.bpf.o", arch.name()))
+}
+
+/// What the committed objects were built from.
 pub(crate) fn committed_provenance(root: &Path) -> PathBuf {
     root.join("twtrace/bpf/provenance.toml")
 }

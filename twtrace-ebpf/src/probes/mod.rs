@@ -1,6 +1,7 @@
 //! The programs, one file per hook family.
 
+mod functions;
 mod nothing;
 mod port_search;
-pub(crate) mod time_wait;
+mod time_wait;
 mod transitions;

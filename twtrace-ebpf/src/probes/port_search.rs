@@ -20,7 +20,7 @@ use aya_ebpf::{
     macros::{cgroup_sock, cgroup_sock_addr, sock_ops},
     programs::{SockAddrContext, SockContext, SockOpsContext},
 };
-use twtrace_common::{BindRecord, RecordKind};
+use twtrace_common::{RecordKind, Search, SearchRecord};
 
 use crate::{
     connecting, emit, globals,
@@ -129,20 +129,20 @@ fn bind_ends(ctx: &SockContext) {
     // SAFETY: the context of this hook is the socket itself.
     // <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/cgroup.c#L1514-L1521>
     let netns = unsafe { Sock::<Probed>::new(ctx.as_ptr().cast()) }.netns();
-    let filter = globals::netns_filter();
-    if filter != 0 && filter != netns {
-        return;
-    }
+    let search = if explicit != 0 { Search::BindExplicit } else { Search::Bind };
     let owner = process::current::<Probed>();
-    emit::bind(&BindRecord {
-        kind: RecordKind::Bind as u8,
-        explicit: explicit as u8,
-        lport: lport as u16,
+    let record = SearchRecord {
+        kind: RecordKind::Search as u8,
+        search: search as u8,
+        error: 0,
         netns,
         time_ns,
         latency_ns: time_ns.saturating_sub(began_ns),
         start_time_ns: owner.start_time_ns,
         tgid: owner.tgid,
-        padding: 0,
-    });
+        lport: lport as u16,
+        rport: 0,
+        raddr: [0; 16],
+    };
+    emit::bind_if_wanted(search, &record);
 }

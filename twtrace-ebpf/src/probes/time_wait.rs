@@ -80,7 +80,7 @@ fn pending() -> Option<&'static mut Pending> {
 
 #[inline(always)]
 fn started(ctx: &BtfTracePointContext, timer: Timer, pending: &mut Pending) {
-    let is_same = pending.record.tw == timer.mini();
+    let is_same = pending.record.tw == timer.mini().address();
     match pending.what {
         Pending::REARMED if is_same => {
             pending.what = Pending::NOTHING;
@@ -94,13 +94,13 @@ fn started(ctx: &BtfTracePointContext, timer: Timer, pending: &mut Pending) {
         }
         _ => settle(pending),
     }
-    emit_if_wanted(&timer.record(RecordKind::Birth));
+    emit::time_wait_if_wanted(&timer.mini().record(RecordKind::Birth));
 }
 
 #[inline(always)]
 fn stopped(ctx: &BtfTracePointContext, timer: Timer, pending: &mut Pending) {
     settle(pending);
-    pending.record = timer.record(RecordKind::End);
+    pending.record = timer.mini().record(RecordKind::End);
     if let Some(end) = connecting::took(&pending.record, mini::words(pending.record.raddr)) {
         emit_end(&mut pending.record, end);
     } else if timer.is_due() {
@@ -115,9 +115,9 @@ fn stopped(ctx: &BtfTracePointContext, timer: Timer, pending: &mut Pending) {
 
 #[inline(always)]
 fn fired(timer: Timer, pending: &mut Pending) {
-    if pending.what != Pending::DUE || pending.record.tw != timer.mini() {
+    if pending.what != Pending::DUE || pending.record.tw != timer.mini().address() {
         settle(pending);
-        pending.record = timer.record(RecordKind::End);
+        pending.record = timer.mini().record(RecordKind::End);
     }
     pending.what = Pending::NOTHING;
     let end = End::by_timer(mini::substate(&pending.record));
@@ -138,15 +138,7 @@ fn settle(pending: &mut Pending) {
 #[inline(always)]
 fn emit_end(record: &mut TimeWaitRecord, end: End) {
     record.end = end as u8;
-    emit_if_wanted(record);
-}
-
-#[inline(always)]
-fn emit_if_wanted(record: &TimeWaitRecord) {
-    let filter = globals::netns_filter();
-    if filter == 0 || filter == record.netns {
-        emit::time_wait(record);
-    }
+    emit::time_wait_if_wanted(record);
 }
 
 /// Which of the functions that stop mini-sockets' timers is on the stack, those

@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
-        BtfTracePoint, CgroupAttachMode, Program, ProgramError, ProgramFd, RawTracePoint,
-        TracePoint,
+        BtfTracePoint, CgroupAttachMode, FEntry, FExit, KProbe, Program, ProgramError, ProgramFd,
+        RawTracePoint, TracePoint,
     },
     sys::SyscallError,
 };
@@ -27,7 +27,7 @@ use super::{
     counters::{Counted, Counters},
     log::ProgramLog,
     offsets,
-    plan::{Candidate, Hook, Place, Step},
+    plan::{Candidate, Hook, Place, Probe, Step},
     preflight,
     refusal::Refusal,
     ring::Ring,
@@ -119,6 +119,25 @@ pub struct Attached {
     pub reports: Vec<HookReport>,
 }
 
+impl Attached {
+    /// For each capability without a hook, what the tier that asks for least failed by
+    /// first, and why.
+    pub fn missing(&self) -> impl Iterator<Item = (&HookReport, &Refusal)> {
+        Capability::ALL.into_iter().filter_map(|capability| {
+            let hooks = || self.reports.iter().filter(|report| report.capability == capability);
+            let last_tier = hooks().next_back()?.tier;
+            if hooks().any(|report| report.refusal.is_none()) {
+                return None;
+            }
+            let refused = hooks().filter_map(|report| Some((report, report.refusal.as_ref()?)));
+            let is_cause = |report: &HookReport, refusal: &Refusal| {
+                report.tier == last_tier && !refusal.is_consequence
+            };
+            refused.into_iter().find(|(report, refusal)| is_cause(report, refusal))
+        })
+    }
+}
+
 /// Tries `steps` in order until each capability has its hooks.
 ///
 /// # Errors
@@ -171,14 +190,23 @@ impl Attempt {
             return Ok(());
         }
         let (mut reports, mut programs) = (Vec::new(), Vec::new());
-        for hook in hooks {
+        for &hook in hooks {
             let outcome = match &step.ruled_out {
                 Some(refusal) => Err(refusal.clone()),
-                None => self.attach(object, hook, settings)?,
+                None => self.attach(object, &hook, settings)?,
             };
-            let refusal = outcome.as_ref().err().cloned();
-            reports.push(HookReport { capability, tier, hook: *hook, refusal });
-            programs.extend(outcome);
+            let (hook, refusal) = match outcome {
+                Ok((place, program)) => {
+                    programs.push(program);
+                    (Hook { place, ..hook }, None)
+                }
+                Err(refusal) => (hook, Some(refusal)),
+            };
+            reports.push(HookReport { capability, tier, hook, refusal });
+            // The others would be of no use.
+            if reports.last().is_some_and(|report| report.refusal.is_some()) {
+                break;
+            }
         }
         let missing = reports.iter().find(|report| report.refusal.is_some());
         match missing.map(|report| report.hook.place) {
@@ -199,18 +227,19 @@ impl Attempt {
         };
         for report in reports.iter_mut().filter(|report| report.refusal.is_none()) {
             loaded.detach(&report.hook);
-            report.refusal =
-                Some(Refusal::for_good(format!("of no use without {missing}: detached again")));
+            report.refusal = Some(Refusal::in_consequence(format!(
+                "of no use without {missing}: detached again"
+            )));
         }
     }
 
-    /// The hook's program, or why it did not attach.
+    /// Where the hook's program is, and the program; or why it did not attach.
     fn attach(
         &mut self,
         object: &[u8],
         hook: &Hook,
         settings: &Settings,
-    ) -> Result<Result<ProgramFd, Refusal>> {
+    ) -> Result<Result<(Place, ProgramFd), Refusal>> {
         match self.loaded(object, settings) {
             Ok(loaded) => Ok(loaded.attach(hook)),
             Err(error) if is_forbidden(&error) => Ok(Err(forbidden())),
@@ -263,6 +292,7 @@ impl Loaded {
             None => (0, [Caller::UNUSED; CALLERS]),
         };
         let netns = settings.netns.unwrap_or(0);
+        let under_way = under_way();
         let mut ebpf = EbpfLoader::new()
             .btf(btf.as_ref())
             .override_global("OFFSETS", offsets.as_bytes(), true)
@@ -273,6 +303,11 @@ impl Loaded {
             .map_max_entries("COUNTERS", settings.netns_slots)
             .map_max_entries("SLOTS", settings.netns_slots)
             .map_max_entries("FREE_SLOTS", settings.netns_slots)
+            .map_max_entries("BINDS", under_way)
+            .map_max_entries("SEARCHING", under_way)
+            .map_max_entries("ASKING", under_way)
+            .map_max_entries("CLAIMS", under_way)
+            .map_max_entries("WANTED", under_way)
             .load(object)
             .map_err(not_loaded)?;
         Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
@@ -280,7 +315,7 @@ impl Loaded {
         Ok(Self { ebpf, btf, no_offsets, tw_counts_births, cgroup })
     }
 
-    fn attach(&mut self, hook: &Hook) -> Result<ProgramFd, Refusal> {
+    fn attach(&mut self, hook: &Hook) -> Result<(Place, ProgramFd), Refusal> {
         if hook.fields_known
             && let Some(refusal) = &self.no_offsets
         {
@@ -290,7 +325,22 @@ impl Loaded {
             check_record_layout(category, name)
                 .map_err(|error| Refusal::for_good(format!("{error:#}")))?;
         }
-        self.load_and_attach(hook).map_err(|error| refusal(hook.place, &error))
+        self.attach_somewhere(hook)
+    }
+
+    /// At the first of the function's names that the kernel has.
+    fn attach_somewhere(&mut self, hook: &Hook) -> Result<(Place, ProgramFd), Refusal> {
+        let mut refused = None;
+        for place in hook.place.alternatives() {
+            match self.load_and_attach(hook.program, place) {
+                Ok(program) => return Ok((place, program)),
+                Err(error) => {
+                    refused.get_or_insert_with(|| refusal(place, &error));
+                    self.detach(hook);
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| Refusal::for_good("it has no place to go")))
     }
 
     /// Takes a program out of the kernel again, its links with it.
@@ -302,17 +352,22 @@ impl Loaded {
             Some(Program::SockOps(program)) => program.unload(),
             Some(Program::CgroupSock(program)) => program.unload(),
             Some(Program::CgroupSockAddr(program)) => program.unload(),
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::KProbe(program)) => program.unload(),
             _ => Ok(()),
         };
-        if let Err(error) = unloaded {
+        // One that never got there has nothing to unload.
+        if let Err(error) = unloaded
+            && !matches!(error, ProgramError::NotLoaded)
+        {
             debug!("{} does not detach: {error}", hook.place);
         }
     }
 
-    fn load_and_attach(&mut self, hook: &Hook) -> Result<ProgramFd, ProgramError> {
-        let program =
-            self.ebpf.program_mut(hook.program).ok_or(ProgramError::UnexpectedProgramType)?;
-        match hook.place {
+    fn load_and_attach(&mut self, name: &str, place: Place) -> Result<ProgramFd, ProgramError> {
+        let program = self.ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
+        match place {
             Place::BtfTracepoint(name) => {
                 let btf = self.btf.as_ref().ok_or(ProgramError::NotLoaded)?;
                 let program: &mut BtfTracePoint = program.try_into()?;
@@ -333,8 +388,39 @@ impl Loaded {
                 let root = self.cgroup.as_ref().ok_or(ProgramError::NotLoaded)?;
                 attach_to_cgroup(program, &File::open(root).map_err(ProgramError::IOError)?)?;
             }
+            Place::Function(probe, names) => {
+                let function = names.first().copied().unwrap_or_default();
+                attach_to_function(program, probe, function, self.btf.as_ref())?;
+            }
         }
         program.fd()?.try_clone().map_err(ProgramError::IOError)
+    }
+}
+
+fn attach_to_function(
+    program: &mut Program,
+    probe: Probe,
+    function: &str,
+    btf: Option<&Btf>,
+) -> Result<(), ProgramError> {
+    let btf = btf.ok_or(ProgramError::NotLoaded);
+    match probe {
+        Probe::Fentry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(function, btf?)?;
+            program.attach().map(drop)
+        }
+        Probe::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(function, btf?)?;
+            program.attach().map(drop)
+        }
+        // Which of the two it is, the object says.
+        Probe::Kprobe | Probe::Kretprobe => {
+            let program: &mut KProbe = program.try_into()?;
+            program.load()?;
+            program.attach(function, 0).map(drop)
+        }
     }
 }
 
@@ -360,6 +446,16 @@ fn attach_to_cgroup(program: &mut Program, root: &File) -> Result<(), ProgramErr
         }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
+}
+
+/// Room for what is under way. An LRU map hands each CPU 128 free entries in advance
+/// ([`LOCAL_FREE_TARGET`](https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/bpf_lru_list.c#L11)):
+/// one that has fewer than that for each takes entries that are in use.
+fn under_way() -> u32 {
+    const ENTRIES_PER_CPU: u32 = 256;
+    const LEAST: u32 = 4096;
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    u32::try_from(cpus).unwrap_or(1).saturating_mul(ENTRIES_PER_CPU).max(LEAST)
 }
 
 /// An object that another version was built for, or one without the memory it needs.
@@ -413,7 +509,12 @@ fn refusal(place: Place, error: &ProgramError) -> Refusal {
     let log = verifier_log.to_string();
     debug!("the verifier said:\n{log}");
     if io_error.kind() == io::ErrorKind::PermissionDenied && log.trim().is_empty() {
-        return forbidden();
+        return match place {
+            Place::Function(Probe::Fentry | Probe::Fexit, _) => {
+                Refusal::for_good("the kernel forbids trampolines (EPERM)")
+            }
+            _ => forbidden(),
+        };
     }
     let verdict = log
         .lines()
@@ -438,12 +539,19 @@ fn is_exclusive(place: Place, error: &io::Error) -> bool {
 /// Whether this kernel counts the runs that a hook of this kind missed.
 ///
 /// Every kernel shows the counter, but before 6.8 nothing adds to it for
-/// classic tracepoints
+/// classic tracepoints and for breakpoints
 /// ([`trace_call_bpf`](https://github.com/torvalds/linux/blob/v6.8/kernel/trace/bpf_trace.c#L108-L150)):
-/// a 0 that means unknown, which only the version tells.
+/// a 0 that means unknown, which only the version tells. A breakpoint that is hit
+/// while another one is handled on that CPU never gets to its program, and is
+/// counted elsewhere
+/// ([`kprobe_ftrace_handler`](https://github.com/torvalds/linux/blob/v6.12/arch/x86/kernel/kprobes/ftrace.c#L21-L60)).
 fn counts_misses(place: Place) -> bool {
     let is_counted = |release: &str| host::kernel_version(release) >= Some((6, 8));
-    !matches!(place, Place::Tracepoint(..)) || is_counted(&host::read().kernel)
+    match place {
+        Place::Tracepoint(..) => is_counted(&host::read().kernel),
+        Place::Function(Probe::Kprobe | Probe::Kretprobe, _) => false,
+        _ => true,
+    }
 }
 
 /// Compares a tracepoint's record with the layout the program was written for:

@@ -6,7 +6,11 @@ use anyhow::{Context, Result, ensure};
 
 /// Built by `cargo xtask bpf`; `cargo xtask bpf --check` proves that it is
 /// what the source in twtrace-ebpf gives.
-static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../bpf/twtrace.bpf.o");
+#[cfg(target_arch = "x86_64")]
+static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../bpf/twtrace.x86_64.bpf.o");
+/// As above; registers have other names there.
+#[cfg(target_arch = "aarch64")]
+static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../bpf/twtrace.aarch64.bpf.o");
 /// The first bytes of any ELF file.
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 

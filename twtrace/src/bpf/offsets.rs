@@ -36,6 +36,7 @@ pub fn resolve(path: &Path) -> Result<Resolved> {
     ensure!(tw_substate < MINI_COPIED, "this kernel keeps tw_substate at {tw_substate}");
     let offsets = Offsets {
         skc_family: at("sock_common", "skc_family")?,
+        skc_state: at("sock_common", "skc_state")?,
         skc_num: at("sock_common", "skc_num")?,
         skc_dport: at("sock_common", "skc_dport")?,
         skc_rcv_saddr: at("sock_common", "skc_rcv_saddr")?,
@@ -57,6 +58,9 @@ pub fn resolve(path: &Path) -> Result<Resolved> {
         timer_function: at("timer_list", "function")?,
         tw_timer: at("inet_timewait_sock", "tw_timer")?,
         tw_substate,
+        // A kernel that inlined one of them has no probe that would need to know.
+        state_process_args: arguments(&btf, "tcp_timewait_state_process").unwrap_or(0),
+        hash_connect_args: arguments(&btf, "__inet_hash_connect").unwrap_or(0),
         has_ipv6: u64::from(ipv6.is_some()),
         has_current_task_btf: u64::from(has_helper(&btf, "BPF_FUNC_get_current_task_btf")),
     };
@@ -72,6 +76,19 @@ fn has_helper(btf: &Btf, name: &str) -> bool {
         }
         _ => false,
     })
+}
+
+/// How many arguments a kernel function has.
+fn arguments(btf: &Btf, function: &str) -> Option<u64> {
+    let types = btf.resolve_types_by_name(function).ok()?;
+    let function = types.iter().find_map(|ty| match ty {
+        Type::Func(function) => Some(function),
+        _ => None,
+    })?;
+    match btf.resolve_chained_type(function).ok()? {
+        Type::FuncProto(prototype) => Some(prototype.parameters.len() as u64),
+        _ => None,
+    }
 }
 
 /// The byte offset of `path` (fields joined by dots) in `struct structure`.

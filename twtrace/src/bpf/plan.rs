@@ -28,6 +28,48 @@ pub enum Place {
     Tracepoint(&'static str, &'static str),
     /// A cgroup hook of the root of the v2 hierarchy, so that it sees the whole host.
     Cgroup(&'static str),
+    /// A kernel function; of several names the first that the kernel has.
+    Function(Probe, &'static [&'static str]),
+}
+
+/// How a function is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// By trampoline, when it is called.
+    Fentry,
+    /// By trampoline, when it returns.
+    Fexit,
+    /// By breakpoint, when it is called.
+    Kprobe,
+    /// By breakpoint, when it returns.
+    Kretprobe,
+}
+
+impl Probe {
+    /// The name of its kind of program.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
+        }
+    }
+}
+
+impl Place {
+    /// The same with one name each.
+    pub fn alternatives(self) -> impl Iterator<Item = Self> {
+        let names = match self {
+            Self::Function(_, names) => names,
+            _ => &[],
+        };
+        let each = (0..names.len()).map(move |name| match self {
+            Self::Function(probe, names) => Self::Function(probe, &names[name..=name]),
+            other => other,
+        });
+        each.chain(names.is_empty().then_some(self))
+    }
 }
 
 impl fmt::Display for Place {
@@ -37,6 +79,7 @@ impl fmt::Display for Place {
             Self::RawTracepoint(name) => write!(f, "raw_tp/{name}"),
             Self::Tracepoint(category, name) => write!(f, "tp/{category}/{name}"),
             Self::Cgroup(name) => write!(f, "cgroup/{name}"),
+            Self::Function(probe, names) => write!(f, "{}/{}", probe.name(), names.join("|")),
         }
     }
 }
@@ -59,6 +102,10 @@ impl Hook {
 
     const fn cgroup(program: &'static str, name: &'static str) -> Self {
         Self { program, place: Place::Cgroup(name), fields_known: true }
+    }
+
+    const fn function(program: &'static str, probe: Probe, names: &'static [&'static str]) -> Self {
+        Self { program, place: Place::Function(probe, names), fields_known: true }
     }
 }
 
@@ -85,11 +132,60 @@ const STATE_TP: Hook = Hook {
     fields_known: false,
 };
 
-/// Ends first: a birth whose end nobody watches would never end.
+/// Before 6.12 a mini-socket was scheduled elsewhere.
+const BORN: &[&str] = &["inet_twsk_hashdance_schedule", "inet_twsk_hashdance"];
+/// A compiler may inline the first; the second runs when its last user lets go.
+const KILLED: &[&str] = &["inet_twsk_kill", "tcp_twsk_destructor"];
+
+/// Ends first, and their causes before them: a birth whose end nobody watches would
+/// never end.
+const TW_FENTRY: [Hook; 12] = [
+    Hook::function("fentry_tw_fire", Probe::Fentry, &["tw_timer_handler"]),
+    Hook::function("fexit_tw_judge", Probe::Fexit, &["tcp_timewait_state_process"]),
+    Hook::function("fentry_tw_judge", Probe::Fentry, &["tcp_timewait_state_process"]),
+    Hook::function("fexit_tw_unique", Probe::Fexit, &["tcp_twsk_unique"]),
+    Hook::function("fexit_tw_abort", Probe::Fexit, &["tcp_abort"]),
+    Hook::function("fentry_tw_abort", Probe::Fentry, &["tcp_abort"]),
+    Hook::function("fexit_tw_purge", Probe::Fexit, &["inet_twsk_purge"]),
+    Hook::function("fentry_tw_purge", Probe::Fentry, &["inet_twsk_purge"]),
+    Hook::function("fentry_tw_kill", Probe::Fentry, KILLED),
+    Hook::function("fentry_tw_rearm", Probe::Fentry, &["__inet_twsk_schedule"]),
+    Hook::function("fexit_tw_alloc", Probe::Fexit, &["inet_twsk_alloc"]),
+    Hook::function("fentry_tw_born", Probe::Fentry, BORN),
+];
+const TW_KPROBE: [Hook; 14] = [
+    Hook::function("kprobe_tw_fire", Probe::Kprobe, &["tw_timer_handler"]),
+    Hook::function("kretprobe_tw_judge", Probe::Kretprobe, &["tcp_timewait_state_process"]),
+    Hook::function("kprobe_tw_judge", Probe::Kprobe, &["tcp_timewait_state_process"]),
+    Hook::function("kretprobe_tw_unique", Probe::Kretprobe, &["tcp_twsk_unique"]),
+    Hook::function("kprobe_tw_unique", Probe::Kprobe, &["tcp_twsk_unique"]),
+    Hook::function("kretprobe_tw_abort", Probe::Kretprobe, &["tcp_abort"]),
+    Hook::function("kprobe_tw_abort", Probe::Kprobe, &["tcp_abort"]),
+    Hook::function("kretprobe_tw_purge", Probe::Kretprobe, &["inet_twsk_purge"]),
+    Hook::function("kprobe_tw_purge", Probe::Kprobe, &["inet_twsk_purge"]),
+    Hook::function("kprobe_tw_kill", Probe::Kprobe, KILLED),
+    Hook::function("kprobe_tw_rearm", Probe::Kprobe, &["__inet_twsk_schedule"]),
+    Hook::function("kprobe_tw_done", Probe::Kprobe, &["tcp_done"]),
+    Hook::function("kprobe_tw_born", Probe::Kprobe, BORN),
+    Hook::function("kprobe_tw_want", Probe::Kprobe, &["tcp_time_wait"]),
+];
+
 const TW_TIMER: [Hook; 3] = [
     Hook::tp_btf("tw_timer_expire", "timer_expire_entry"),
     Hook::tp_btf("tw_timer_cancel", "timer_cancel"),
     Hook::tp_btf("tw_timer_start", "timer_start"),
+];
+const SEARCH_FENTRY: [Hook; 4] = [
+    Hook::function("fexit_connect", Probe::Fexit, &["__inet_hash_connect"]),
+    Hook::function("fexit_bind", Probe::Fexit, &["inet_csk_get_port"]),
+    Hook::function("fentry_connect", Probe::Fentry, &["__inet_hash_connect"]),
+    Hook::function("fentry_bind", Probe::Fentry, &["inet_csk_get_port"]),
+];
+const SEARCH_KPROBE: [Hook; 4] = [
+    Hook::function("kretprobe_connect", Probe::Kretprobe, &["__inet_hash_connect"]),
+    Hook::function("kretprobe_bind", Probe::Kretprobe, &["inet_csk_get_port"]),
+    Hook::function("kprobe_connect", Probe::Kprobe, &["__inet_hash_connect"]),
+    Hook::function("kprobe_bind", Probe::Kprobe, &["inet_csk_get_port"]),
 ];
 /// Ends of searches first: a search whose end nobody watches looks failed.
 const PORT_BRACKET: [Hook; 5] = [
@@ -100,6 +196,27 @@ const PORT_BRACKET: [Hook; 5] = [
     Hook::cgroup("bind6", "bind6"),
 ];
 
+/// Programs of which the first runs whenever the second does: one that stays silent
+/// then does not see what it is there for.
+pub const COMPANIONS: [(&str, &str); 16] = [
+    ("fexit_connect", "fentry_connect"),
+    ("fentry_connect", "fexit_connect"),
+    ("kretprobe_connect", "kprobe_connect"),
+    ("kprobe_connect", "kretprobe_connect"),
+    ("fexit_bind", "fentry_bind"),
+    ("fentry_bind", "fexit_bind"),
+    ("kretprobe_bind", "kprobe_bind"),
+    ("kprobe_bind", "kretprobe_bind"),
+    ("fexit_tw_judge", "fentry_tw_judge"),
+    ("fentry_tw_judge", "fexit_tw_judge"),
+    ("kretprobe_tw_judge", "kprobe_tw_judge"),
+    ("kprobe_tw_judge", "kretprobe_tw_judge"),
+    ("fexit_tw_alloc", "fentry_tw_born"),
+    ("kprobe_tw_want", "kprobe_tw_born"),
+    ("fentry_tw_kill", "fentry_tw_fire"),
+    ("kprobe_tw_kill", "kprobe_tw_fire"),
+];
+
 /// All there is to try, best first within a tier.
 ///
 /// What follows a transition comes before transitions: a close whose birth
@@ -108,8 +225,12 @@ const PORT_BRACKET: [Hook; 5] = [
 /// Transitions are tracepoints on every tier; what differs is which of them a
 /// kernel of that tier has.
 pub const CANDIDATES: &[Candidate] = &[
-    Candidate { capability: Capability::TimeWait, tier: Tier::Tracepoint, hooks: &TW_TIMER },
-    Candidate { capability: Capability::PortSearch, tier: Tier::Tracepoint, hooks: &PORT_BRACKET },
+    time_wait(Tier::Fentry, &TW_FENTRY),
+    time_wait(Tier::Kprobe, &TW_KPROBE),
+    time_wait(Tier::Tracepoint, &TW_TIMER),
+    port_search(Tier::Fentry, &SEARCH_FENTRY),
+    port_search(Tier::Kprobe, &SEARCH_KPROBE),
+    port_search(Tier::Tracepoint, &PORT_BRACKET),
     transitions(Tier::Fentry, &[STATE_TP_BTF]),
     transitions(Tier::Kprobe, &[STATE_RAW_TP]),
     transitions(Tier::Kprobe, &[STATE_TP]),
@@ -120,6 +241,14 @@ pub const CANDIDATES: &[Candidate] = &[
 
 const fn transitions(tier: Tier, hooks: &'static [Hook]) -> Candidate {
     Candidate { capability: Capability::Transitions, tier, hooks }
+}
+
+const fn time_wait(tier: Tier, hooks: &'static [Hook]) -> Candidate {
+    Candidate { capability: Capability::TimeWait, tier, hooks }
+}
+
+const fn port_search(tier: Tier, hooks: &'static [Hook]) -> Candidate {
+    Candidate { capability: Capability::PortSearch, tier, hooks }
 }
 
 /// A candidate in its turn, or why it has none.
@@ -155,10 +284,11 @@ fn is_wanted(candidate: &Candidate, wanted: Wanted) -> bool {
 }
 
 fn rule_out(host: &HostAllows, candidate: &Candidate, netns_filter: bool) -> Option<Refusal> {
-    let needs = match candidate.capability {
-        Capability::TimeWait => &host.no_symbols,
-        Capability::PortSearch => &host.no_cgroup,
-        Capability::Transitions | Capability::EndCause => &None,
+    let needs = match (candidate.capability, candidate.tier) {
+        (Capability::TimeWait, Tier::Tracepoint) => &host.no_symbols,
+        (Capability::PortSearch, Tier::Tracepoint) => &host.no_cgroup,
+        (Capability::TimeWait | Capability::PortSearch, Tier::Kprobe) => &host.no_kprobes,
+        _ => &None,
     };
     let hooks = || candidate.hooks.iter().find_map(|hook| rule_out_hook(host, hook, netns_filter));
     host.no_bpf.clone().or_else(hooks).or_else(|| needs.clone())
@@ -185,6 +315,7 @@ mod tests {
         no_bpf: None,
         no_btf: None,
         no_tracefs: None,
+        no_kprobes: None,
         no_symbols: None,
         no_cgroup: None,
         timewait: None,
@@ -235,8 +366,8 @@ mod tests {
         let refusal = Refusal::for_good("no cgroup v2");
         let host = HostAllows { no_cgroup: Some(refusal.clone()), ..ALL };
         for step in plan(&host, Wanted::Auto, false) {
-            let is_port_search = step.candidate.capability == Capability::PortSearch;
-            assert_eq!(step.ruled_out, is_port_search.then(|| refusal.clone()));
+            let needs_cgroup = step.candidate.hooks.contains(&PORT_BRACKET[0]);
+            assert_eq!(step.ruled_out, needs_cgroup.then(|| refusal.clone()));
         }
     }
 

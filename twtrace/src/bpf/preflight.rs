@@ -10,6 +10,8 @@ use crate::host::{self, Capabilities, Capability};
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The first kernel with a BPF ring buffer and CAP_BPF.
 const OLDEST_KERNEL: (u32, u32) = (5, 8);
+/// Where the kernel says how to ask for a breakpoint.
+const KPROBE_EVENTS: &str = "/sys/bus/event_source/devices/kprobe/type";
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// What stands in the way; `None` where nothing does.
@@ -21,6 +23,8 @@ pub struct HostAllows {
     pub no_btf: Option<Refusal>,
     /// Of tracepoints by record.
     pub no_tracefs: Option<Refusal>,
+    /// Of breakpoints on functions.
+    pub no_kprobes: Option<Refusal>,
     /// Of telling mini-sockets' timers from others.
     pub no_symbols: Option<Refusal>,
     /// Of cgroup hooks.
@@ -44,6 +48,7 @@ impl HostAllows {
                 .or_else(|| locked_down(host::lockdown().as_deref())),
             no_btf: (!Path::new(KERNEL_BTF).exists()).then(no_btf),
             no_tracefs: tracefs().is_none().then(no_tracefs),
+            no_kprobes: (!Path::new(KPROBE_EVENTS).exists()).then(no_kprobes),
             no_symbols,
             no_cgroup,
             timewait,
@@ -125,6 +130,10 @@ fn no_btf() -> Refusal {
         format!("the kernel publishes no BTF ({KERNEL_BTF} is missing)"),
         "use a kernel built with CONFIG_DEBUG_INFO_BTF",
     )
+}
+
+fn no_kprobes() -> Refusal {
+    Refusal::for_good("this kernel was built without kprobes (CONFIG_KPROBE_EVENTS)")
 }
 
 fn no_tracefs() -> Refusal {

@@ -9,15 +9,21 @@ pub struct Refusal {
     pub why: String,
     /// What the user can do; `None` if nothing on this kernel helps.
     pub fix: Option<String>,
+    /// Whether it only follows from another one.
+    pub is_consequence: bool,
 }
 
 impl Refusal {
     pub(super) fn new(why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { why: why.into(), fix: Some(fix.into()) }
+        Self { why: why.into(), fix: Some(fix.into()), is_consequence: false }
     }
 
     pub(super) fn for_good(why: impl Into<String>) -> Self {
-        Self { why: why.into(), fix: None }
+        Self { why: why.into(), fix: None, is_consequence: false }
+    }
+
+    pub(super) fn in_consequence(why: impl Into<String>) -> Self {
+        Self { is_consequence: true, ..Self::for_good(why) }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     bpf::{
         attach::{Attached, HookReport},
         cost::Costs,
+        plan::COMPANIONS,
     },
     config::Check,
     host,
@@ -23,7 +24,7 @@ use crate::{
     view::check::{self, CapabilityLine, Cost, HookLine, Report},
 };
 
-/// Some capability has no hook.
+/// Some capability has no hook, or a hook is suspicious.
 const FINDINGS: u8 = 1;
 /// How long the programs are watched for what they cost.
 const WATCHED: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub fn run(config: &Check) -> Result<ExitCode> {
     let text = if config.json { check::json(&report)? } else { check::text(&report) };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     let complete = report.capabilities.iter().all(|line| line.lost.is_none())
+        && report.hooks.iter().all(|hook| !hook.attached || hook.why.is_none())
         && report.sockets_left_out.is_none();
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
@@ -81,7 +83,10 @@ fn hook(report: &HookReport, costs: Option<&Costs>) -> HookLine {
         capability: report.capability,
         tier: report.tier,
         attached: report.refusal.is_none(),
-        why: report.refusal.as_ref().map(|refusal| refusal.why.clone()),
+        why: match &report.refusal {
+            Some(refusal) => Some(refusal.why.clone()),
+            None => costs.and_then(|costs| silent(report.hook.program, costs)),
+        },
         fix: report.refusal.as_ref().and_then(|refusal| refusal.fix.clone()),
         cost: measured.filter(|_| report.refusal.is_none()).map(|cost| Cost {
             runs_per_s: cost.runs_per_s,
@@ -89,6 +94,20 @@ fn hook(report: &HookReport, costs: Option<&Costs>) -> HookLine {
             core_pct: cost.ns_per_run.map(|ns| cost.runs_per_s * ns / 1e7),
         }),
     }
+}
+
+/// Below this an entry may have been seen without its exit, or the other way round.
+const SURELY_RUNS_PER_S: f64 = 10.0;
+
+/// Why it is suspicious that an attached program did not run.
+fn silent(program: &str, costs: &Costs) -> Option<String> {
+    let runs = |name: &str| costs.by_program.get(name).map_or(0.0, |cost| cost.runs_per_s);
+    let companions = COMPANIONS.iter().filter(|(first, _)| *first == program);
+    let busy = companions.map(|(_, second)| *second).find(|&name| runs(name) >= SURELY_RUNS_PER_S);
+    let per_s = busy.map(runs).filter(|_| runs(program) == 0.0)?;
+    Some(format!(
+        "suspicious: it attached and did not run, while its companion ran {per_s:.0} times a second"
+    ))
 }
 
 fn capability(capability: Capability, hooks: Hooks) -> CapabilityLine {
@@ -109,4 +128,37 @@ fn capability(capability: Capability, hooks: Hooks) -> CapabilityLine {
         _ => None,
     };
     CapabilityLine { capability, tier, lost: lost.map(str::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bpf::cost;
+
+    fn costs(runs: &[(&str, f64)]) -> Costs {
+        let cost = |runs_per_s| cost::Cost { runs_per_s, ns_per_run: None };
+        let by_program = runs.iter().map(|(name, runs)| ((*name).to_owned(), cost(*runs)));
+        Costs { measuring_ns: None, by_program: by_program.collect() }
+    }
+
+    #[test]
+    fn a_program_that_stays_silent_while_its_companion_runs_is_suspicious() {
+        let busy = costs(&[("fentry_connect", 100.0), ("fexit_connect", 0.0)]);
+        assert!(silent("fexit_connect", &busy).is_some_and(|why| why.contains("100 times")));
+        assert_eq!(silent("fentry_connect", &busy), None, "it runs");
+        let idle = costs(&[("fentry_connect", 1.0), ("fexit_connect", 0.0)]);
+        assert_eq!(silent("fexit_connect", &idle), None, "the window may have cut one in two");
+        assert_eq!(silent("state_tp_btf", &busy), None, "it has no companion");
+    }
+
+    #[test]
+    fn companions_are_programs_of_the_plan() {
+        let known: Vec<_> = crate::bpf::plan::CANDIDATES
+            .iter()
+            .flat_map(|candidate| candidate.hooks.iter().map(|hook| hook.program))
+            .collect();
+        for (first, second) in COMPANIONS {
+            assert!(known.contains(&first) && known.contains(&second), "{first} {second}");
+        }
+    }
 }

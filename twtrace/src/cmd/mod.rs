@@ -1,19 +1,22 @@
 //! One file per subcommand: wiring, nothing else.
 
 pub mod check;
+pub mod selftest;
 pub mod top;
 
-use anyhow::Result;
-use log::info;
+use anyhow::{Result, bail};
+use log::{info, warn};
 
 use crate::{
     bpf::{
         attach::{self, Attached, Settings},
-        object, plan,
+        object,
+        plan::{self, Wanted},
         preflight::HostAllows,
     },
     config::Trace,
     host,
+    probes::{Capability, Tier},
 };
 
 /// Slots for namespaces that appear while we trace, at the least.
@@ -35,6 +38,32 @@ fn attach(trace: &Trace) -> Result<Attached> {
         }
     }
     Ok(attached)
+}
+
+/// Who asks for the functions of a tier wants what only they can tell: a part of it
+/// is an error.
+fn refuse_part_of_a_tier(wanted: Wanted, attached: &Attached) -> Result<()> {
+    if let Wanted::Only(tier @ (Tier::Fentry | Tier::Kprobe)) = wanted
+        && let Some((report, refusal)) = attached.missing().next()
+    {
+        let (tier, hook) = (tier.name(), report.hook.place);
+        bail!(
+            "--probes {tier}: {hook} cannot attach: {refusal}; without --probes the best that attaches is taken"
+        );
+    }
+    Ok(())
+}
+
+/// Says once what is missing of what follows transitions.
+fn warn_of_missing(attached: &Attached) {
+    for (hook, refusal) in attached.missing() {
+        match hook.capability {
+            Capability::TimeWait => warn!("time_wait only by polling sock_diag: {refusal}"),
+            Capability::PortSearch => warn!("no port_search: {refusal}"),
+            // Without transitions nothing is traced at all.
+            Capability::Transitions | Capability::EndCause => {}
+        }
+    }
 }
 
 /// Twice as many slots as there are namespaces; one, if only one is traced.

@@ -51,9 +51,13 @@ pub fn run(config: &Top) -> Result<ExitCode> {
 fn source(config: &Top) -> Result<Source> {
     let trace = &config.trace;
     let netns = trace.netns;
-    let Attached { session, reports } = super::attach(trace)?;
+    let attached = super::attach(trace)?;
+    super::refuse_part_of_a_tier(trace.wanted, &attached)?;
+    if attached.session.is_some() {
+        super::warn_of_missing(&attached);
+    }
+    let Attached { session, reports } = attached;
     if let Some(session) = session {
-        warn_of_missing(&reports);
         return live::start(session, netns, config.interval);
     }
     let of_transitions = |report: &&HookReport| report.capability == Capability::Transitions;
@@ -73,22 +77,6 @@ fn source(config: &Top) -> Result<Source> {
         (_, None) => bail!("there is no hook to attach; `twtrace check` says more"),
     }
     netlink::start(netns, config.interval)
-}
-
-/// Says once what is missing of what follows transitions.
-fn warn_of_missing(reports: &[HookReport]) {
-    for (capability, without) in [
-        (Capability::TimeWait, "time_wait only by polling sock_diag"),
-        (Capability::PortSearch, "no port_search"),
-    ] {
-        let hooks = || reports.iter().filter(|report| report.capability == capability);
-        let is_there = hooks().any(|report| report.refusal.is_none());
-        if let Some(refusal) = hooks().find_map(|report| report.refusal.as_ref())
-            && !is_there
-        {
-            warn!("{without}: {refusal}");
-        }
-    }
 }
 
 async fn show(config: &Top, mut source: Source, mut ends: Ends) -> Result<()> {

@@ -27,5 +27,7 @@ pub use facts::{
 pub use limits::raise_file_limit;
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use processes::{cgroup, same_start, start_time_ns};
-pub use sock_diag::{ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, tcp_sockets, visit_tcp_sockets};
+pub use sock_diag::{
+    ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, destroy, tcp_sockets, visit_tcp_sockets,
+};
 pub use symbols::{CodeRange, Symbols, SymbolsError};

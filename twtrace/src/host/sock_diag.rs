@@ -103,6 +103,36 @@ pub fn visit_tcp_sockets(
     Ok(dump)
 }
 
+/// Ends a socket, as `ss --kill` does. Returns whether it is gone now: some
+/// kernels end no mini-sockets
+/// ([`tcp_abort`](https://github.com/torvalds/linux/blob/v5.10/net/ipv4/tcp.c)), and
+/// some are built without this (`CONFIG_INET_DIAG_DESTROY`).
+///
+/// # Errors
+/// If the namespace may not be entered, or the kernel refuses otherwise: it
+/// takes `CAP_NET_ADMIN`.
+pub fn destroy(netns: &Netns, target: &Socket) -> Result<bool> {
+    let socket = within(netns, open)?.map_err(|errno| explain(errno, "open"))?;
+    let mut request = Request::tcp(family_of(target), SOCK_DESTROY, NLM_F_ACK, 1);
+    request.states = (1 << target.state as u32).into();
+    request.id = SocketId::of(target);
+    send(&socket, &request).map_err(|errno| explain(errno, "end"))?;
+    let mut buffer = [0; 512];
+    let (_, body, _) = split(receive(&socket, &mut buffer)?)
+        .context("the kernel sent a cut answer: twtrace does not know this kernel")?;
+    match errno(body) {
+        // It went by itself.
+        None | Some(Errno::NOENT) => Ok(true),
+        Some(Errno::OPNOTSUPP) => Ok(false),
+        Some(errno) => Err(explain(errno, "end")),
+    }
+}
+
+/// The family that finds it: a lookup of IPv4 finds IPv4-mapped sockets too.
+fn family_of(socket: &Socket) -> u8 {
+    if ipv4(socket.laddr).is_some() { AF_INET } else { AF_INET6 }
+}
+
 /// How often [`tcp_sockets`] tries.
 const TRIES: u32 = 3;
 
@@ -113,12 +143,14 @@ const BUFFER: usize = 64 << 10;
 /// `SOCK_DIAG_BY_FAMILY`:
 /// [`sock_diag.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/sock_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
 
 /// `NLMSG_ERROR`, `NLMSG_DONE`, `NLM_F_*`:
 /// [`netlink.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netlink.h).
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 
@@ -209,16 +241,51 @@ fn open() -> Result<OwnedFd, Errno> {
 }
 
 fn request(socket: &OwnedFd, family: u8, states: u32, sequence: u32) -> Result<(), Errno> {
-    let mut request = Request::new_zeroed();
-    request.header.length = (size_of::<Request>() as u32).into();
-    request.header.kind = SOCK_DIAG_BY_FAMILY.into();
-    request.header.flags = (NLM_F_REQUEST | NLM_F_DUMP).into();
-    request.header.sequence = sequence.into();
-    request.family = family;
-    request.protocol = IPPROTO_TCP;
+    let mut request = Request::tcp(family, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sequence);
     request.states = states.into();
+    send(socket, &request)
+}
+
+fn send(socket: &OwnedFd, request: &Request) -> Result<(), Errno> {
     let kernel = SocketAddrNetlink::new(0, 0);
     rustix::net::sendto(socket, request.as_bytes(), SendFlags::empty(), &kernel).map(drop)
+}
+
+impl Request {
+    fn tcp(family: u8, kind: u16, flags: u16, sequence: u32) -> Self {
+        let mut request = Self::new_zeroed();
+        request.header.length = (size_of::<Self>() as u32).into();
+        request.header.kind = kind.into();
+        request.header.flags = (NLM_F_REQUEST | flags).into();
+        request.header.sequence = sequence.into();
+        request.family = family;
+        request.protocol = IPPROTO_TCP;
+        request
+    }
+}
+
+impl SocketId {
+    /// What names `socket`, and no other that may have its place by now.
+    fn of(socket: &Socket) -> Self {
+        let [laddr, raddr] =
+            [socket.laddr, socket.raddr].map(|address| ipv4(address).unwrap_or(address));
+        Self {
+            lport: socket.lport.into(),
+            rport: socket.rport.into(),
+            laddr,
+            raddr,
+            interface: 0.into(),
+            cookie: [socket.cookie as u32, (socket.cookie >> 32) as u32].map(Into::into),
+        }
+    }
+}
+
+/// An IPv4-mapped address as sock_diag has those of IPv4: first in its field.
+fn ipv4(address: [u8; 16]) -> Option<[u8; 16]> {
+    let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] = address else {
+        return None;
+    };
+    Some([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// Receives one datagram into the front of `buffer`.

@@ -45,7 +45,11 @@ pub(super) fn seeds(wanted: Wanted) -> Seeds {
         let full = found.iter().filter(|socket| has_transitions(socket));
         seeds.sockets.extend(full.map(|socket| seed(netns, socket, wanted.netns_known)));
         let minis = found.iter().filter(|socket| wanted.minis && socket.mini);
-        let mini = |socket| SeedMini { netns: netns.inode, tuple: tuple(socket) };
+        let mini = |socket: &Socket| SeedMini {
+            netns: netns.inode,
+            substate: socket.state,
+            tuple: tuple(socket),
+        };
         seeds.minis.extend(minis.map(mini));
         Ok(())
     });

@@ -44,6 +44,8 @@ struct Counts {
     resets: u64,
     /// Closes that left no mini-socket, and nothing tells why.
     without: u64,
+    /// Closes whose mini-socket was seen to be refused.
+    refused: u64,
     minis: MiniCounts,
     /// In microseconds.
     lifetimes: Option<Box<Distribution>>,
@@ -69,7 +71,9 @@ pub(super) struct RowTotals<'a> {
     pub(super) fields_known: bool,
     /// Whether mini-sockets are followed.
     pub(super) minis_known: bool,
-    /// Refused births by namespace; `None` where that is not known.
+    /// Whether each refused birth tells of itself.
+    pub(super) refusals_seen: bool,
+    /// Where it does not: refused births by namespace; `None` where that is not known.
     pub(super) refused: &'a dyn Fn(u32) -> Option<u64>,
     /// What to add to a process's start for the wall clock's.
     pub(super) wall_at_boot_ns: u64,
@@ -123,6 +127,11 @@ impl Closers {
         let minis = &mut self.row(row_of(&mini.maker, processes)).minis;
         minis.alive += 1;
         minis.births_ns += u128::from(mini.born_ns);
+    }
+
+    /// A close left none: the kernel refused it.
+    pub(super) fn refused(&mut self, maker: &Maker, processes: &mut Processes) {
+        self.row(row_of(maker, processes)).refused += 1;
     }
 
     /// A close left none, and nothing tells why.
@@ -184,17 +193,21 @@ impl Closers {
         let mut rest_refused = totals.minis_known.then_some(0);
         for (key, counts) in ranked.iter().skip(top) {
             rest.add(counts);
-            rest_refused = rest_refused.zip(self.refused(key, counts, totals)).map(|(a, b)| a + b);
+            rest_refused =
+                rest_refused.zip(self.refused_of(key, counts, totals)).map(|(a, b)| a + b);
         }
         let summed: u64 = ranked.iter().take(top).map(|(_, counts)| counts.active_closes).sum();
         // Where records were lost, a withdrawal may be among them.
         let active = totals.active.max(summed + rest.active_closes);
         let other = (ranked.len() > top || rest.rank() > (0, 0, 0)).then(|| {
-            let refused = rest_refused.filter(|_| self.folded.without == 0);
+            let folded = self.folded.refused;
+            let refused = rest_refused
+                .filter(|_| totals.refusals_seen || self.folded.without == 0)
+                .map(|refused| refused + folded);
             snapshot::Closer { other: true, refused, ..rest.shown(active, totals) }
         });
         let shown = |(key, counts): &(&RowKey, &Counts)| snapshot::Closer {
-            refused: self.refused(key, counts, totals),
+            refused: self.refused_of(key, counts, totals),
             ..introduced(key, processes, totals, counts.shown(active, totals))
         };
         ranked.iter().take(top).map(shown).chain(other).collect()
@@ -205,11 +218,14 @@ impl Closers {
         self.without.get(&netns).copied().unwrap_or(0)
     }
 
-    /// Refused births of one row: closes without a mini-socket, if all of these
-    /// in the namespace were refused one, or none was.
-    fn refused(&self, key: &RowKey, counts: &Counts, totals: &RowTotals<'_>) -> Option<u64> {
+    /// Refused births of one row. Where they are not seen: closes without a
+    /// mini-socket, if all of these in the namespace were refused one, or none was.
+    fn refused_of(&self, key: &RowKey, counts: &Counts, totals: &RowTotals<'_>) -> Option<u64> {
         if !totals.minis_known {
             return None;
+        }
+        if totals.refusals_seen {
+            return Some(counts.refused);
         }
         let netns = key.netns?;
         let without = self.without_in(netns);
@@ -269,6 +285,7 @@ impl Counts {
         self.peer_closes += other.peer_closes;
         self.resets += other.resets;
         self.without += other.without;
+        self.refused += other.refused;
         self.minis.alive += other.minis.alive;
         self.minis.births_ns += other.minis.births_ns;
         self.minis.lived_ns += other.minis.lived_ns;

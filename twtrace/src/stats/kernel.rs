@@ -38,6 +38,8 @@ pub(super) struct Ours {
     pub(super) reused: u64,
     /// Closes that left no mini-socket, and nothing tells why.
     pub(super) without: u64,
+    /// Refused births, where they are seen.
+    pub(super) refused: u64,
 }
 
 impl Kernel {
@@ -103,16 +105,22 @@ impl Kernel {
         &self,
         home: u32,
         ours: Ours,
-        now: Option<u64>,
+        now: u64,
+        refusals_seen: bool,
         tw_counts_births: Option<bool>,
     ) -> Option<snapshot::Reconcile> {
         let namespace = self.readable(home)?;
         let since = |ours: u64, first: u64| ours.saturating_sub(first);
         let first = namespace.ours_first;
         let births = (tw_counts_births == Some(true)).then(|| namespace.births()).flatten();
-        let refused = self.refused(home, ours.without);
+        // Where refusals are seen they need not be concluded from the kernel's count.
+        let refused = if refusals_seen {
+            Some(since(ours.refused, first.refused))
+        } else {
+            self.refused(home, ours.without)
+        };
         Some(snapshot::Reconcile {
-            time_wait_now_minus_sockstat: difference(now, namespace.last.tw_sockstat),
+            time_wait_now_minus_sockstat: difference(Some(now), namespace.last.tw_sockstat),
             births_minus_tw: difference(Some(since(ours.born, first.born)), births),
             reused_minus_twrecycled: difference(
                 Some(since(ours.reused, first.reused)),
@@ -193,6 +201,7 @@ impl Ours {
             born: namespace.born(),
             reused: namespace.reused(),
             without: namespace.closes_without(),
+            refused: namespace.refused(),
         })
     }
 }
@@ -226,6 +235,6 @@ mod tests {
         assert!(kernel.shown(1).is_some());
         kernel.read(&[], |_| Ours::default());
         assert_eq!(kernel.shown(1), None);
-        assert_eq!(kernel.reconcile(1, Ours::default(), Some(0), Some(true)), None);
+        assert_eq!(kernel.reconcile(1, Ours::default(), 0, false, Some(true)), None);
     }
 }

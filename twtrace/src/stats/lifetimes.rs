@@ -1,24 +1,34 @@
 //! How long mini-sockets lived, and by what they ended.
 
-use twtrace_common::{ENDS, End};
+use twtrace_common::{ENDS, End, TcpState};
 
 use super::{
     distribution::Distribution,
     snapshot::{self, Summary},
 };
+use crate::tracker::Mini;
 
 /// Lifetimes in microseconds.
 #[derive(Debug)]
 pub(super) struct Lifetimes {
     all: Distribution,
     by_end: [Option<Box<Distribution>>; ENDS],
+    /// The part of them in TIME_WAIT, and the part in FIN_WAIT2 of those born there.
+    in_time_wait: Distribution,
+    in_fin_wait2: Distribution,
     /// Born FIN_WAIT2 and ended TIME_WAIT: their peer closed late.
     to_time_wait: u64,
 }
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { all: Distribution::fine(), by_end: std::array::from_fn(|_| None), to_time_wait: 0 }
+        Self {
+            all: Distribution::fine(),
+            by_end: std::array::from_fn(|_| None),
+            in_time_wait: Distribution::fine(),
+            in_fin_wait2: Distribution::fine(),
+            to_time_wait: 0,
+        }
     }
 }
 
@@ -34,8 +44,29 @@ impl Lifetimes {
         }
     }
 
-    pub(super) fn became_time_wait(&mut self) {
-        self.to_time_wait += 1;
+    /// The two parts of the life of `mini`, which ended at `end_ns` in `substate`.
+    pub(super) fn record_parts(&mut self, mini: &Mini, end_ns: u64, substate: TcpState) {
+        let born_in_fin_wait2 = mini.substate == TcpState::FinWait2;
+        let stayed = born_in_fin_wait2 && substate == TcpState::FinWait2;
+        self.to_time_wait += u64::from(born_in_fin_wait2 && !stayed);
+        let step_ns = mini.time_wait_ns.or(stayed.then_some(end_ns));
+        let part_us = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns) / 1_000;
+        if let Some(step_ns) = step_ns.filter(|_| born_in_fin_wait2) {
+            self.in_fin_wait2.record(part_us(mini.born_ns, step_ns));
+        }
+        if let Some(since_ns) = mini.time_wait_ns {
+            self.in_time_wait.record(part_us(since_ns, end_ns));
+        }
+    }
+
+    /// Time in TIME_WAIT.
+    pub(super) fn time_wait(&self) -> Summary<f64> {
+        self.in_time_wait.summary(seconds)
+    }
+
+    /// Time in FIN_WAIT2 of those born there.
+    pub(super) fn fin_wait2(&self) -> Summary<f64> {
+        self.in_fin_wait2.summary(seconds)
     }
 
     /// How many of those born FIN_WAIT2 were seen to have become TIME_WAIT;

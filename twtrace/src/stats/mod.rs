@@ -78,6 +78,7 @@ impl Stats {
         self.closers.apply(transition, &mut self.processes);
         match &transition.goodbye {
             Some(Goodbye::Mini(mini)) => self.claimed(mini),
+            Some(Goodbye::Refused(maker)) => self.closers.refused(maker, &mut self.processes),
             Some(Goodbye::Nothing(maker)) => {
                 self.closers.left_nothing(maker, &mut self.processes);
             }
@@ -204,6 +205,11 @@ impl Stats {
         self.meta.hooks.tier(Capability::EndCause).is_some()
     }
 
+    /// Whether the functions that make and end mini-sockets are probed.
+    fn probes_minis(&self) -> bool {
+        self.meta.hooks.probes_functions(Capability::EndCause)
+    }
+
     fn searches_ports(&self) -> bool {
         self.meta.hooks.tier(Capability::PortSearch).is_some()
     }
@@ -232,6 +238,7 @@ impl Stats {
             active: self.totals.active(self.closers.withdrawn()),
             fields_known: self.meta.hooks.fields_known,
             minis_known: self.follows_minis(),
+            refusals_seen: self.probes_minis(),
             refused: &refused,
             wall_at_boot_ns: self.meta.wall_at_boot_ns,
         };
@@ -241,14 +248,21 @@ impl Stats {
     fn time_wait(&self, tracker: &Tracker) -> Option<snapshot::TimeWait> {
         if self.follows_minis() {
             let seeded = tracker.seeded_minis().map(|(_, count)| count).sum();
-            return Some(self.time_wait.shown(seeded, &self.totals, &self.kernel, |netns| {
-                self.closers.without_in(netns)
-            }));
+            if self.probes_minis() {
+                return Some(self.time_wait.probed(seeded, &self.totals));
+            }
+            let unexplained = |netns| self.closers.without_in(netns);
+            let refused = time_wait::refused(&self.totals, &self.kernel, unexplained);
+            return Some(self.time_wait.shown(seeded, &self.totals, refused));
         }
         self.polls.time_wait(tracker.polled_minis(), &self.kernel)
     }
 
     fn fin_wait2(&self, tracker: &Tracker) -> Option<snapshot::FinWait2> {
+        if self.probes_minis() {
+            let seeded = tracker.seeded_in_fin_wait2();
+            return Some(self.time_wait.probed_fin_wait2(seeded, &self.totals));
+        }
         if self.follows_minis() {
             return Some(self.time_wait.fin_wait2(&self.totals));
         }
@@ -256,7 +270,8 @@ impl Stats {
     }
 
     fn port_search(&self) -> Option<snapshot::PortSearch> {
-        let shown = || self.searches.shown(&self.totals, &self.processes, self.top);
+        let probed = self.meta.hooks.probes_functions(Capability::PortSearch);
+        let shown = || self.searches.shown(&self.totals, &self.processes, self.top, probed);
         self.searches_ports().then(shown)
     }
 
@@ -270,7 +285,7 @@ impl Stats {
         let seeded = seeded.map_or(0, |(_, count)| count);
         let now = self.time_wait.now_in(home, seeded, &self.totals);
         let ours = Ours::of(&self.totals, home);
-        self.kernel.reconcile(home, ours, Some(now), self.meta.tw_counts_births)
+        self.kernel.reconcile(home, ours, now, self.probes_minis(), self.meta.tw_counts_births)
     }
 
     fn hdr(&self) -> Option<snapshot::Hdr> {

@@ -1,6 +1,6 @@
 //! What the search for a local port costs, and whom.
 
-use std::{cmp::Reverse, hash::Hash};
+use std::{cmp::Reverse, collections::BTreeMap, hash::Hash};
 
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
@@ -19,26 +19,60 @@ use crate::{
 
 /// Rows kept of each kind; each has a distribution.
 const MAX_ROWS: usize = 1_024;
-/// What a connect search that finds nothing ends with.
-const NO_PORT: &str = "EADDRNOTAVAIL";
+/// What a search that finds nothing ends with, as a rule: of connect, and of bind.
+const NO_PORT: (u16, &str) = (99, "EADDRNOTAVAIL");
+const IN_USE: (u16, &str) = (98, "EADDRINUSE");
+/// What else it may end with.
+const NO_MEMORY: (u16, &str) = (12, "ENOMEM");
+const OTHER_ERROR: &str = "other";
 
 /// Searches of one kind.
 #[derive(Clone, Debug)]
 struct Cost {
     count: u64,
-    failed: u64,
-    /// In nanoseconds; an upper bound each.
+    failed: Failed,
+    /// In nanoseconds; from outside, an upper bound each.
     latency: Distribution,
+}
+
+/// Those that failed, by errno.
+#[derive(Clone, Debug, Default)]
+struct Failed(BTreeMap<u16, u64>);
+
+impl Failed {
+    fn add(&mut self, error: u16, count: u64) {
+        if error != 0 {
+            *self.0.entry(error).or_default() += count;
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(error, count)| self.add(*error, *count));
+    }
+
+    /// By name, `usual` even if there is none.
+    fn named(&self, usual: (u16, &'static str)) -> snapshot::Failures {
+        let mut named: snapshot::Failures = [(usual.1, 0)].into();
+        for (error, count) in &self.0 {
+            *named.entry(error_name(*error)).or_default() += count;
+        }
+        named
+    }
+}
+
+fn error_name(error: u16) -> &'static str {
+    let known = [NO_PORT, IN_USE, NO_MEMORY].into_iter().find(|(number, _)| *number == error);
+    known.map_or(OTHER_ERROR, |(_, name)| name)
 }
 
 impl Cost {
     fn new(latency: Distribution) -> Self {
-        Self { count: 0, failed: 0, latency }
+        Self { count: 0, failed: Failed::default(), latency }
     }
 
     fn add(&mut self, search: &PortSearch) {
         self.count += 1;
-        self.failed += u64::from(search.failed);
+        self.failed.add(search.error, 1);
         if let Some(latency_ns) = search.latency_ns {
             self.latency.record(latency_ns);
         }
@@ -46,7 +80,7 @@ impl Cost {
 
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        self.failed += other.failed;
+        self.failed.merge(&other.failed);
         self.latency.add(&other.latency);
     }
 
@@ -60,6 +94,8 @@ impl Cost {
 pub(super) struct PortSearches {
     connect: Cost,
     bind: Cost,
+    /// Checks of a port of the process's choice that failed.
+    explicit_failed: Failed,
     by_process: Costs<(Option<ProcessKey>, SearchOp)>,
     by_destination: Costs<Destination>,
 }
@@ -76,6 +112,7 @@ impl Default for PortSearches {
         Self {
             connect: Cost::new(Distribution::fine()),
             bind: Cost::new(Distribution::fine()),
+            explicit_failed: Failed::default(),
             by_process: Costs::new(),
             by_destination: Costs::new(),
         }
@@ -88,7 +125,7 @@ impl PortSearches {
             Search::Connect => SearchOp::Connect,
             Search::Bind | Search::Listen => SearchOp::Bind,
             // A check, no search; the kernel's side counts it.
-            Search::BindExplicit => return,
+            Search::BindExplicit => return self.explicit_failed.add(search.error, 1),
         };
         match op {
             SearchOp::Connect => self.connect.add(search),
@@ -100,38 +137,53 @@ impl PortSearches {
         }
     }
 
-    /// The counts are the kernel side's; the rest is what records told.
+    /// The counts are the kernel side's; the rest is what records told. `probed`:
+    /// by the functions that search, which tell of failed binds too.
     pub(super) fn shown(
         &self,
         totals: &TotalCounts,
         processes: &Processes,
         top: usize,
+        probed: bool,
     ) -> snapshot::PortSearch {
-        let listen = totals.search(Search::Listen);
+        let count = |search| totals.search(search, probed);
+        let binds_failed = |failed: &Failed| probed.then(|| failed.named(IN_USE));
         snapshot::PortSearch {
             connect: PortSearchKind {
-                failed: Some(failures(&self.connect)),
-                ..kind(&self.connect, totals.search(Search::Connect))
+                failed: Some(self.connect.failed.named(NO_PORT)),
+                ..kind(&self.connect, count(Search::Connect))
             },
-            bind: kind(&self.bind, totals.search(Search::Bind) + listen),
+            bind: PortSearchKind {
+                failed: binds_failed(&self.bind.failed),
+                ..kind(&self.bind, count(Search::Bind) + count(Search::Listen))
+            },
             bind_explicit: snapshot::BindExplicit {
-                count: totals.search(Search::BindExplicit),
-                failed: None,
+                count: count(Search::BindExplicit),
+                failed: binds_failed(&self.explicit_failed),
             },
-            by_process: self.processes(processes, top),
+            by_process: self.processes(processes, top, probed),
             by_destination: self.destinations(top),
         }
     }
 
-    fn processes(&self, processes: &Processes, top: usize) -> Vec<snapshot::SearchingProcess> {
+    fn processes(
+        &self,
+        processes: &Processes,
+        top: usize,
+        probed: bool,
+    ) -> Vec<snapshot::SearchingProcess> {
         let (rows, rest) = self.by_process.ranked(top);
+        let failed = |op, cost: &Cost| match op {
+            SearchOp::Connect => Some(cost.failed.named(NO_PORT)),
+            SearchOp::Bind => probed.then(|| cost.failed.named(IN_USE)),
+        };
         let shown = |((process, op), cost): (&(Option<ProcessKey>, SearchOp), &Cost)| {
             snapshot::SearchingProcess {
                 other: false,
                 pid: process.map(|process| process.tgid),
                 comm: processes.comm(*process),
                 op: Some(*op),
-                failed: (*op == SearchOp::Connect).then(|| failures(cost)),
+                failed: failed(*op, cost),
                 ..searching(cost)
             }
         };
@@ -192,7 +244,7 @@ fn searching(cost: &Cost) -> snapshot::SearchingProcess {
         comm: None,
         op: None,
         count: cost.count,
-        failed: Some(failures(cost)),
+        failed: Some(cost.failed.named(NO_PORT)),
         latency_ns: cost.latency.summary(nanoseconds),
         total_ns: cost.total_ns(),
         cpu_core_pct: None,
@@ -207,14 +259,10 @@ fn searched(cost: &Cost) -> snapshot::SearchedDestination {
         raddr: None,
         rport: None,
         count: cost.count,
-        failed: failures(cost),
+        failed: cost.failed.named(NO_PORT),
         latency_ns: cost.latency.summary(nanoseconds),
         total_ns: cost.total_ns(),
     }
-}
-
-fn failures(cost: &Cost) -> snapshot::Failures {
-    [(NO_PORT, cost.failed)].into()
 }
 
 fn kind(cost: &Cost, count: u64) -> PortSearchKind {

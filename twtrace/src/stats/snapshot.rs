@@ -124,8 +124,12 @@ impl Probes {
     /// `seeded` have words of their own, since they depend on what sock_diag
     /// answered too.
     pub fn followed(hooks: Hooks, states: Option<Exactness>, seeded: Exactness) -> Self {
-        let seeded = ["time_wait.now", "time_wait.seeded"].map(|key| (key, Some(seeded)));
-        Self::new(hooks, &[&[("states", states)], &seeded[..]].concat())
+        let mut words = vec![("states", states)];
+        words.extend(["time_wait.now", "time_wait.seeded"].map(|key| (key, Some(seeded))));
+        if hooks.probes_functions(Capability::EndCause) {
+            words.push(("fin_wait2.now", Some(seeded)));
+        }
+        Self::new(hooks, &words)
     }
 
     /// What `hooks` deliver where sock_diag is polled for mini-sockets, or for

@@ -50,9 +50,7 @@ impl TimeWait {
             return;
         };
         self.lifetimes.record(event.time_ns.saturating_sub(mini.born_ns), end);
-        if mini.substate == TcpState::FinWait2 && event.substate == TcpState::TimeWait {
-            self.lifetimes.became_time_wait();
-        }
+        self.lifetimes.record_parts(mini, event.time_ns, event.substate);
     }
 
     /// A mini-socket is no longer there, and no record told its end.
@@ -78,24 +76,33 @@ impl TimeWait {
         self.by_netns.iter().map(|(netns, records)| records.unseen(totals, *netns)).sum()
     }
 
+    /// Without what only probed functions tell; see [`Self::probed`].
     pub(super) fn shown(
         &self,
         seeded: u64,
         totals: &TotalCounts,
-        kernel: &Kernel,
-        unexplained: impl Fn(u32) -> u64,
+        refused: Option<u64>,
     ) -> snapshot::TimeWait {
         snapshot::TimeWait {
             now: Some((seeded + totals.born()).saturating_sub(self.all_ended(totals))),
             seeded: Some(seeded),
             born: Some(totals.born()),
-            refused: refused(totals, kernel, unexplained),
+            refused,
             rearmed: None,
             ended: self.ends(totals),
             lifetime_s: Some(self.lifetimes.summary()),
             lifetime_by_end: Some(self.lifetimes.by_end()),
             time_wait_s: None,
             remaining_s: None,
+        }
+    }
+
+    /// With what only probed functions tell.
+    pub(super) fn probed(&self, seeded: u64, totals: &TotalCounts) -> snapshot::TimeWait {
+        snapshot::TimeWait {
+            rearmed: Some(totals.rearmed()),
+            time_wait_s: Some(self.lifetimes.time_wait()),
+            ..self.shown(seeded, totals, Some(totals.refused()))
         }
     }
 
@@ -125,6 +132,18 @@ impl TimeWait {
         }
     }
 
+    /// With what only probed functions tell; `seeded` were there when counting began.
+    pub(super) fn probed_fin_wait2(&self, seeded: u64, totals: &TotalCounts) -> snapshot::FinWait2 {
+        let born = totals.births(TcpState::FinWait2);
+        let gone = totals.steps() + totals.ended_in_fin_wait2();
+        snapshot::FinWait2 {
+            now: Some((seeded + born).saturating_sub(gone)),
+            born: Some(born),
+            to_time_wait: Some(totals.steps()),
+            time_s: Some(self.lifetimes.fin_wait2()),
+        }
+    }
+
     pub(super) fn encoded(&self) -> Option<String> {
         self.lifetimes.encoded()
     }
@@ -135,7 +154,11 @@ impl TimeWait {
 ///
 /// Where its counters cannot be read, a namespace that is gone for instance,
 /// nothing was refused all the same if all closes are explained.
-fn refused(totals: &TotalCounts, kernel: &Kernel, unexplained: impl Fn(u32) -> u64) -> Option<u64> {
+pub(super) fn refused(
+    totals: &TotalCounts,
+    kernel: &Kernel,
+    unexplained: impl Fn(u32) -> u64,
+) -> Option<u64> {
     let is_explained = |netns| totals.ring_full == 0 && unexplained(netns) == 0;
     let in_namespace = |(netns, counts): (u32, &NetnsCounts)| match counts.closes_without() {
         0 => Some(0),

@@ -28,6 +28,8 @@ pub(super) struct NetnsCounts {
     reused: u64,
     /// Closes that should have left a mini-socket, and did not.
     without: u64,
+    /// Of these, refused by the kernel, where that is seen.
+    refused: u64,
 }
 
 impl NetnsCounts {
@@ -37,6 +39,7 @@ impl NetnsCounts {
             ends: counters.ends.iter().sum(),
             reused: reused(counters),
             without: frame::closes_without_mini(counters),
+            refused: counters.refused,
         }
     }
 
@@ -53,6 +56,11 @@ impl NetnsCounts {
     /// Of these, taken by an outgoing connect.
     pub(super) fn reused(&self) -> u64 {
         self.reused
+    }
+
+    /// Births that were seen to be refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Closes without a mini-socket.
@@ -86,6 +94,13 @@ impl TotalCounts {
             add(&mut sum.births, &counters.births);
             add(&mut sum.ends, &counters.ends);
             add(&mut sum.searches, &counters.searches);
+            add(&mut sum.probed_searches, &counters.probed_searches);
+            add(&mut sum.failed_searches, &counters.failed_searches);
+            sum.ends_in_fin_wait2 =
+                sum.ends_in_fin_wait2.saturating_add(counters.ends_in_fin_wait2);
+            sum.steps = sum.steps.saturating_add(counters.steps);
+            sum.rearmed = sum.rearmed.saturating_add(counters.rearmed);
+            sum.refused = sum.refused.saturating_add(counters.refused);
             sum.ring_full = sum.ring_full.saturating_add(counters.ring_full);
         }
         let by_netns = totals.by_netns.iter();
@@ -135,9 +150,30 @@ impl TotalCounts {
         self.counters.ends.iter().sum()
     }
 
-    /// Port searches and checks.
-    pub(super) fn search(&self, search: Search) -> u64 {
-        self.counters.searches[search as usize]
+    /// Births that were seen to be refused.
+    pub(super) fn refused(&self) -> u64 {
+        self.counters.refused
+    }
+
+    /// Timers of mini-sockets that were set back.
+    pub(super) fn rearmed(&self) -> u64 {
+        self.counters.rearmed
+    }
+
+    /// Mini-sockets that went from FIN_WAIT2 to TIME_WAIT.
+    pub(super) fn steps(&self) -> u64 {
+        self.counters.steps
+    }
+
+    /// Mini-sockets that ended in FIN_WAIT2.
+    pub(super) fn ended_in_fin_wait2(&self) -> u64 {
+        self.counters.ends_in_fin_wait2
+    }
+
+    /// Port searches and checks; `probed`: as their functions told.
+    pub(super) fn search(&self, search: Search, probed: bool) -> u64 {
+        let counts = if probed { &self.counters.probed_searches } else { &self.counters.searches };
+        counts[search as usize]
     }
 
     fn pair(&self, old: TcpState, new: TcpState) -> u64 {

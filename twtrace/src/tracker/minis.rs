@@ -1,6 +1,6 @@
 //! Timewait mini-sockets from birth to end, and whose closes made them.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::collections::{HashMap, hash_map::Entry};
 
 use foldhash::fast::FixedState;
 use twtrace_common::{ProcessKey, TcpState};
@@ -33,6 +33,9 @@ pub struct Mini {
     pub born_ns: u64,
     /// FIN_WAIT2 or TIME_WAIT, then.
     pub substate: TcpState,
+    /// Since when it is in TIME_WAIT, on the clock of records; `None` if that was
+    /// not seen.
+    pub time_wait_ns: Option<u64>,
     /// Whose it is.
     pub maker: Maker,
 }
@@ -55,9 +58,13 @@ pub(super) struct Minis {
     alive: HashMap<u64, Mini, FixedState>,
     /// Born, and waiting for their socket to say whose they are.
     newborn: HashMap<(u32, Tuple), Newborn, FixedState>,
-    seeds: HashSet<(u32, Tuple), FixedState>,
+    /// Refused ones, and when, whose socket has not said goodbye yet.
+    refused: HashMap<(u32, Tuple), u64, FixedState>,
+    seeds: HashMap<(u32, Tuple), TcpState, FixedState>,
     /// How many there were when counting began, by namespace.
     seeded: HashMap<u32, u64, FixedState>,
+    /// Of these, in FIN_WAIT2.
+    seeded_in_fin_wait2: u64,
     seeded_until_ns: u64,
     losses: TableLosses,
     /// Births that found no room and whose ends are still to come.
@@ -69,11 +76,23 @@ struct Newborn {
     tw: u64,
     born_ns: u64,
     substate: TcpState,
+    time_wait_ns: Option<u64>,
 }
 
 impl Newborn {
+    fn new(event: &MiniEvent) -> Self {
+        let in_time_wait = event.substate == TcpState::TimeWait;
+        Self {
+            tw: event.tw,
+            born_ns: event.time_ns,
+            substate: event.substate,
+            time_wait_ns: in_time_wait.then_some(event.time_ns),
+        }
+    }
+
     fn made_by(self, maker: Maker) -> Mini {
-        Mini { born_ns: self.born_ns, substate: self.substate, maker }
+        let Self { born_ns, substate, time_wait_ns, .. } = self;
+        Mini { born_ns, substate, time_wait_ns, maker }
     }
 }
 
@@ -91,8 +110,10 @@ impl Minis {
             max,
             alive: HashMap::default(),
             newborn: HashMap::default(),
-            seeds: HashSet::default(),
+            refused: HashMap::default(),
+            seeds: HashMap::default(),
             seeded: HashMap::default(),
+            seeded_in_fin_wait2: 0,
             seeded_until_ns: 0,
             losses: TableLosses::default(),
             strangers: 0,
@@ -101,6 +122,11 @@ impl Minis {
 
     pub(super) fn losses(&self) -> TableLosses {
         self.losses
+    }
+
+    /// How many were in FIN_WAIT2 when counting began.
+    pub(super) fn seeded_in_fin_wait2(&self) -> u64 {
+        self.seeded_in_fin_wait2
     }
 
     /// How many there were when counting began.
@@ -114,14 +140,19 @@ impl Minis {
         for seed in seeds {
             let key = (seed.netns, seed.tuple);
             if self.has_room() {
-                if self.seeds.insert(key) {
-                    *self.seeded.entry(seed.netns).or_default() += 1;
+                if self.seeds.insert(key, seed.substate).is_none() {
+                    self.count_seed(seed);
                 }
-            } else if !self.seeds.contains(&key) {
-                *self.seeded.entry(seed.netns).or_default() += 1;
+            } else if !self.seeds.contains_key(&key) {
+                self.count_seed(seed);
                 self.turn_away();
             }
         }
+    }
+
+    fn count_seed(&mut self, seed: &SeedMini) {
+        *self.seeded.entry(seed.netns).or_default() += 1;
+        self.seeded_in_fin_wait2 += u64::from(seed.substate == TcpState::FinWait2);
     }
 
     /// A birth; returns the mini-socket whose memory this one has, if nobody
@@ -129,15 +160,17 @@ impl Minis {
     pub(super) fn born(&mut self, event: &MiniEvent) -> Option<Mini> {
         let key = (event.netns, event.tuple);
         // Told twice: it was born between attaching and seeding.
-        if event.time_ns <= self.seeded_until_ns && self.seeds.remove(&key) {
+        if event.time_ns <= self.seeded_until_ns
+            && let Some(substate) = self.seeds.remove(&key)
+        {
             let seeded = self.seeded.entry(event.netns).or_default();
             *seeded = seeded.saturating_sub(1);
+            let in_fin_wait2 = u64::from(substate == TcpState::FinWait2);
+            self.seeded_in_fin_wait2 = self.seeded_in_fin_wait2.saturating_sub(in_fin_wait2);
         }
         let unseen = self.alive.remove(&event.tw);
         if self.has_room() {
-            let newborn =
-                Newborn { tw: event.tw, born_ns: event.time_ns, substate: event.substate };
-            self.newborn.insert(key, newborn);
+            self.newborn.insert(key, Newborn::new(event));
         } else {
             self.turn_away();
         }
@@ -153,9 +186,49 @@ impl Minis {
         Some(mini)
     }
 
+    /// It is in TIME_WAIT from now on.
+    pub(super) fn stepped(&mut self, event: &MiniEvent) {
+        if let Some(mini) = self.alive.get_mut(&event.tw) {
+            mini.time_wait_ns = Some(event.time_ns);
+        } else if let Some(newborn) = self.newborn.get_mut(&(event.netns, event.tuple))
+            && newborn.tw == event.tw
+        {
+            newborn.time_wait_ns = Some(event.time_ns);
+        } else {
+            self.seed_stepped(event);
+        }
+    }
+
+    /// One from before us. If sock_diag looked after the step, it was in FIN_WAIT2
+    /// when counting began all the same.
+    fn seed_stepped(&mut self, event: &MiniEvent) {
+        let seed = self.seeds.get_mut(&(event.netns, event.tuple));
+        let was_known = seed.as_deref() == Some(&TcpState::FinWait2);
+        if let Some(seed) = seed {
+            *seed = TcpState::TimeWait;
+        }
+        if !was_known && event.time_ns <= self.seeded_until_ns {
+            self.seeded_in_fin_wait2 += 1;
+        }
+    }
+
+    /// One was refused; whose it would have been its socket says next.
+    pub(super) fn refused(&mut self, event: &MiniEvent) {
+        if self.refused.len() < self.max {
+            self.refused.insert((event.netns, event.tuple), event.time_ns);
+        }
+    }
+
+    /// Whether the socket of `tuple`, which closes for good, was refused one.
+    pub(super) fn was_refused(&mut self, netns: u32, tuple: &Tuple) -> bool {
+        self.refused.remove(&(netns, *tuple)).is_some()
+    }
+
     /// Gives up waiting for the sockets of the births long before `now_ns`.
     pub(super) fn unclaimed(&mut self, now_ns: u64) -> Vec<Mini> {
-        let late = |newborn: &Newborn| newborn.born_ns.saturating_add(LONGEST_GOODBYE_NS) < now_ns;
+        let is_late = |time_ns: u64| time_ns.saturating_add(LONGEST_GOODBYE_NS) < now_ns;
+        self.refused.retain(|_, refused_ns| !is_late(*refused_ns));
+        let late = |newborn: &Newborn| is_late(newborn.born_ns);
         let mut unclaimed = Vec::new();
         for ((netns, _), newborn) in self.newborn.extract_if(|_, newborn| late(newborn)) {
             let mini = newborn.made_by(Maker::unknown(netns));
@@ -185,7 +258,7 @@ impl Minis {
         {
             return Ended::Unclaimed(newborn.remove().made_by(Maker::unknown(event.netns)));
         }
-        if !self.seeds.remove(&key) {
+        if self.seeds.remove(&key).is_none() {
             self.stranger_ended(event);
         }
         Ended::Unknown
@@ -196,6 +269,7 @@ impl Minis {
     fn stranger_ended(&mut self, event: &MiniEvent) {
         if event.time_ns <= self.seeded_until_ns {
             *self.seeded.entry(event.netns).or_default() += 1;
+            self.seeded_in_fin_wait2 += u64::from(event.substate == TcpState::FinWait2);
         } else if self.strangers > 0 {
             self.strangers -= 1;
         } else {
@@ -210,5 +284,35 @@ impl Minis {
     fn turn_away(&mut self) {
         self.losses.evicted += 1;
         self.strangers += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(time_ns: u64, lport: u16, substate: TcpState) -> MiniEvent {
+        let tuple = Tuple { laddr: [0; 16], raddr: [0; 16], lport, rport: 80 };
+        MiniEvent { time_ns, tw: u64::from(lport), netns: 1, substate, tuple }
+    }
+
+    /// What was in FIN_WAIT2 when counting began, and has left it when sock_diag looks.
+    #[test]
+    fn those_that_leave_fin_wait2_before_sock_diag_looks_were_in_it() {
+        let mut minis = Minis::new(10);
+        let seed = |lport, substate| SeedMini {
+            netns: 1,
+            substate,
+            tuple: event(0, lport, substate).tuple,
+        };
+        let seeds = [seed(1, TcpState::FinWait2), seed(2, TcpState::TimeWait)];
+        minis.seed(&seeds, 100);
+        assert_eq!(minis.seeded_in_fin_wait2(), 1);
+        minis.stepped(&event(50, 2, TcpState::TimeWait));
+        minis.ended(&event(60, 3, TcpState::FinWait2));
+        assert_eq!(minis.seeded_in_fin_wait2(), 3, "one stepped, one ended");
+        minis.stepped(&event(200, 1, TcpState::TimeWait));
+        minis.stepped(&event(210, 4, TcpState::TimeWait));
+        assert_eq!(minis.seeded_in_fin_wait2(), 3, "one was known, one was missed");
     }
 }

@@ -28,7 +28,7 @@ pub use self::{
 use crate::{
     event::{ConnectEvent, MiniEvent, TransitionEvent},
     frame::{Polled, SeedMini, SeedSocket},
-    probes::{Capability, Hooks},
+    probes::{Capability, Hooks, Tier},
 };
 
 /// How a socket came to be connected.
@@ -89,6 +89,8 @@ pub struct Transition {
 pub enum Goodbye {
     /// It left a mini-socket.
     Mini(Mini),
+    /// It left none: the kernel refused it.
+    Refused(Maker),
     /// It left none, and nothing tells why: the kernel may have refused one.
     Nothing(Maker),
 }
@@ -110,7 +112,7 @@ pub struct Tracker {
     minis: Option<Minis>,
     /// Empty where they are traced.
     polled: PolledMinis,
-    /// `None` where nobody sees them.
+    /// `None` where nobody sees them, or each tells of itself.
     searches: Option<Searches>,
     max_connections: usize,
     seeds: Seeds,
@@ -129,7 +131,8 @@ impl Tracker {
             sockets: Sockets::default(),
             minis: follows(Capability::EndCause).then(|| Minis::new(max_connections)),
             polled: PolledMinis::default(),
-            searches: follows(Capability::PortSearch).then(Searches::default),
+            searches: (hooks.tier(Capability::PortSearch) == Some(Tier::Tracepoint))
+                .then(Searches::default),
             max_connections,
             seeds: Seeds::default(),
             population: Population::default(),
@@ -151,6 +154,11 @@ impl Tracker {
             losses.evicted += minis.losses().evicted;
         }
         losses
+    }
+
+    /// How many mini-sockets were in FIN_WAIT2 when counting began.
+    pub fn seeded_in_fin_wait2(&self) -> u64 {
+        self.minis.as_ref().map_or(0, Minis::seeded_in_fin_wait2)
     }
 
     /// How many mini-sockets there were when counting began, by namespace.
@@ -188,6 +196,20 @@ impl Tracker {
     /// but which must be gone, since this one has its memory.
     pub fn born(&mut self, event: &MiniEvent) -> Option<Mini> {
         self.minis.as_mut()?.born(event)
+    }
+
+    /// A mini-socket went from FIN_WAIT2 to TIME_WAIT.
+    pub fn stepped(&mut self, event: &MiniEvent) {
+        if let Some(minis) = &mut self.minis {
+            minis.stepped(event);
+        }
+    }
+
+    /// The kernel refused a mini-socket, whose socket will say so.
+    pub fn refused(&mut self, event: &MiniEvent) {
+        if let Some(minis) = &mut self.minis {
+            minis.refused(event);
+        }
     }
 
     /// Follows the end of a mini-socket.
@@ -249,8 +271,10 @@ impl Tracker {
             return None;
         }
         let maker = Maker { process: socket.closer.flatten(), netns, role: socket.role };
-        match self.minis.as_mut()?.claim(netns, &event.tuple, maker) {
+        let minis = self.minis.as_mut()?;
+        match minis.claim(netns, &event.tuple, maker) {
             Some(mini) => Some(Goodbye::Mini(mini)),
+            None if minis.was_refused(netns, &event.tuple) => Some(Goodbye::Refused(maker)),
             None => (error == 0).then_some(Goodbye::Nothing(maker)),
         }
     }

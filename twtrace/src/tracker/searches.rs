@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use twtrace_common::{Outcome, ProcessKey, Search, TcpState};
 
-use crate::event::{BindEvent, ConnectEvent, TransitionEvent};
+use crate::event::{ConnectEvent, SearchEvent, TransitionEvent};
+
+/// What a connect without a free port fails with, by the kernel's number.
+const EADDRNOTAVAIL: u16 = 99;
 
 /// The remote end that a connect searches a port for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,23 +32,26 @@ pub struct PortSearch {
     pub destination: Option<Destination>,
     /// How long it took at most; `None` if nobody saw its end.
     pub latency_ns: Option<u64>,
-    /// Whether it found none: `EADDRNOTAVAIL`.
-    pub failed: bool,
+    /// A positive errno if it found none; 0 if there is a port.
+    pub error: u16,
 }
 
-impl From<&BindEvent> for PortSearch {
-    fn from(event: &BindEvent) -> Self {
+impl From<&SearchEvent> for PortSearch {
+    fn from(event: &SearchEvent) -> Self {
+        let destination =
+            Destination { netns: Some(event.netns), raddr: event.raddr, rport: event.rport };
         Self {
             search: event.search,
             process: Some(event.owner),
-            destination: None,
+            destination: (event.search == Search::Connect).then_some(destination),
             latency_ns: Some(event.latency_ns),
-            failed: false,
+            error: event.error,
         }
     }
 }
 
-/// Connects that search, by socket. See the module's documentation.
+/// Connects that search, by socket, where only what comes before and after is
+/// seen. See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Searches {
     connecting: HashMap<u64, Searching, FixedState>,
@@ -75,7 +81,7 @@ impl Searches {
                 process: event.owner,
                 destination: None,
                 latency_ns: None,
-                failed: false,
+                error: 0,
             }),
             None if event.change.new == TcpState::SynSent => {
                 // It has its port; whoever was there before is gone.
@@ -86,7 +92,7 @@ impl Searches {
                 let searching = self.connecting.remove(&event.sk)?;
                 // A connect that got further had its port, though nobody saw it.
                 let failed = outcome == Some(Outcome::ConnectNoPort);
-                failed.then(|| searching.over(event.time_ns, failed))
+                failed.then(|| searching.over(event.time_ns, EADDRNOTAVAIL))
             }
             None => None,
         }
@@ -95,7 +101,7 @@ impl Searches {
     /// A connect has its port. `None` for one that had it all along.
     pub(super) fn found(&mut self, event: &ConnectEvent) -> Option<PortSearch> {
         let searching = self.connecting.remove(&event.sk)?;
-        Some(searching.over(event.time_ns, false))
+        Some(searching.over(event.time_ns, 0))
     }
 }
 
@@ -106,13 +112,13 @@ impl Searching {
         Self { since_ns: event.time_ns, process: event.owner, destination }
     }
 
-    fn over(&self, time_ns: u64, failed: bool) -> PortSearch {
+    fn over(&self, time_ns: u64, error: u16) -> PortSearch {
         PortSearch {
             search: Search::Connect,
             process: self.process,
             destination: Some(self.destination),
             latency_ns: Some(time_ns.saturating_sub(self.since_ns)),
-            failed,
+            error,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::probes::{Capability, Exactness, Tier};
@@ -36,7 +36,7 @@ pub struct HookLine {
     pub tier: Tier,
     /// Whether it attached.
     pub attached: bool,
-    /// Why not.
+    /// Why not, or what is suspicious about it.
     pub why: Option<String>,
     /// What helps.
     pub fix: Option<String>,
@@ -72,9 +72,7 @@ pub struct CapabilityLine {
 /// # Errors
 /// None that a report can cause.
 pub fn json(report: &Report) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(report).context("cannot write JSON")?;
-    text.push('\n');
-    Ok(text)
+    super::json::pretty(report)
 }
 
 /// As text.
@@ -89,7 +87,11 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "Linux {}", report.kernel)?;
     writeln!(out, "\nHOOKS")?;
     for hook in &report.hooks {
-        let mark = if hook.attached { "attached" } else { "refused" };
+        let mark = match (hook.attached, &hook.why) {
+            (true, None) => "attached",
+            (true, Some(_)) => "silent",
+            (false, _) => "refused",
+        };
         writeln!(out, "  {mark:<9} {} ({})", hook.name, hook.tier.name())?;
         let cost = hook.cost.as_ref().map(cost);
         for (label, text) in [("why", &hook.why), ("fix", &hook.fix), ("cost", &cost)] {

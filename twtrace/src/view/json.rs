@@ -1,6 +1,7 @@
-//! One Snapshot, one line of JSON.
+//! JSON: a Snapshot as one line, a report as several.
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 
 use crate::stats::snapshot::Snapshot;
 
@@ -12,4 +13,11 @@ pub fn line(snapshot: &Snapshot) -> Result<String> {
     let mut line = serde_json::to_string(snapshot).context("cannot write JSON")?;
     line.push('\n');
     Ok(line)
+}
+
+/// One object over several lines, with its newline.
+pub(super) fn pretty(report: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(report).context("cannot write JSON")?;
+    text.push('\n');
+    Ok(text)
 }

@@ -3,4 +3,5 @@
 pub mod check;
 pub mod csv;
 pub mod json;
+pub mod selftest;
 pub mod text;

@@ -2,8 +2,8 @@
 //!
 //! A fixture is a JSON file of `tests/fixtures`:
 //! - `about`: what it shows;
-//! - `hook`: `tp_btf` (the default, with the hooks for mini-sockets and port searches) or
-//!   `classic` (without them);
+//! - `hook`: `tp_btf` (the default, with the hooks for mini-sockets and port searches),
+//!   `fentry` (with their functions probed) or `classic` (without them);
 //! - `top`, `max_connections`: as on the command line;
 //! - `processes`: `PID NAME [start=S] [kernel]`; one not listed was never introduced;
 //! - `places`: `PID CGROUP [CONTAINER]`: what /proc said;
@@ -23,7 +23,11 @@
 //!   `shutdown=BITS`, `netns=N`, `ring_full`;
 //! - `birth SUBSTATE LADDR:LPORT > RADDR:RPORT` and `end CAUSE SUBSTATE LADDR:LPORT >
 //!   RADDR:RPORT`, with `netns=N`, `ring_full`, or `missed` (our program did not run);
-//! - `refused [netns=N]`: the kernel makes no mini-socket, since there are too many;
+//! - `step LADDR:LPORT > RADDR:RPORT [netns=N]`: it goes from FIN_WAIT2 to TIME_WAIT;
+//! - `refused [LADDR:LPORT > RADDR:RPORT] [netns=N]`: the kernel makes no mini-socket, since
+//!   there are too many;
+//! - `search KIND PORT LATENCY_NS > RADDR:RPORT task=PID [error=ERRNO]`: the function that looks
+//!   for a port returns; KIND is `connect`, `bind`, `explicit` or `listen`;
 //! - `connect [ring_full]`: it has the port that its connect searched for;
 //! - `bind PORT LATENCY_NS task=PID [netns=N] [explicit]`: it has a port.
 
@@ -32,7 +36,7 @@ use std::{collections::HashMap, fs, net::IpAddr, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 use twtrace::{
-    event::{BindEvent, ConnectEvent, MiniEvent, Tuple},
+    event::{ConnectEvent, MiniEvent, SearchEvent, Tuple},
     frame::{Frame, ProcessFacts, SeedMini, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
@@ -40,7 +44,7 @@ use twtrace::{
 };
 use twtrace_common::{End, ProcessKey, Search, TcpState};
 
-use super::kernel::{self, CLASSIC, Fate, NETNS, PaperKernel, Seen, TP_BTF, Task};
+use super::kernel::{self, CLASSIC, FENTRY, Fate, NETNS, PaperKernel, Seen, TP_BTF, Task};
 
 /// See the module's documentation.
 #[derive(Debug, Deserialize)]
@@ -79,6 +83,7 @@ pub(crate) struct Fixture {
 enum Hook {
     #[default]
     TpBtf,
+    Fentry,
     Classic,
 }
 
@@ -131,6 +136,7 @@ impl Fixture {
     fn hooks(&self) -> Hooks {
         match self.hook {
             Hook::TpBtf => TP_BTF,
+            Hook::Fentry => FENTRY,
             Hook::Classic => CLASSIC,
         }
     }
@@ -196,7 +202,27 @@ impl Fixture {
                 let mini = line.mini(names, netns, substate, local, remote);
                 kernel.end(&mini, end_named(cause), line.fate());
             }
-            ["refused"] => kernel.refuse(netns),
+            ["step", local, ">", remote] => {
+                kernel.step(&line.mini(names, netns, "TIME_WAIT", local, remote), line.fate());
+            }
+            ["refused"] => {
+                let nobody = line.mini(names, netns, "TIME_WAIT", "0.0.0.0:0", "0.0.0.0:0");
+                kernel.refuse(&nobody, line.fate());
+            }
+            ["refused", local, ">", remote] => {
+                kernel.refuse(&line.mini(names, netns, "TIME_WAIT", local, remote), line.fate());
+            }
+            ["search", kind, port, latency_ns, ">", remote] => {
+                let task = self.running(line.value("task").expect("a process searches"));
+                let Tuple { raddr, rport, .. } = line.tuple("0.0.0.0:0", remote);
+                let search = SearchEvent {
+                    error: line.value("error").map_or(0, number),
+                    raddr,
+                    rport,
+                    ..kernel::bound(netns, search_named(kind), number(latency_ns), task.key)
+                };
+                kernel.search(line.time_ns(), number(port), &search, &task);
+            }
             ["connect"] => {
                 let sk = names.socket(line.name());
                 kernel.connect(&ConnectEvent { time_ns: line.time_ns(), sk }, line.fate());
@@ -206,7 +232,7 @@ impl Fixture {
                 let explicit = line.has("explicit");
                 let search = if explicit { Search::BindExplicit } else { Search::Bind };
                 let latency_ns = number(latency_ns);
-                let bind = BindEvent { netns, search, latency_ns, owner: task.key };
+                let bind = kernel::bound(netns, search, latency_ns, task.key);
                 kernel.bind(line.time_ns(), number(port), &bind, &task);
             }
             [pair, local, ">", remote] => {
@@ -246,6 +272,16 @@ impl Fixture {
         let (pid, start) = named.split_once('@').unwrap_or((named, "1"));
         let stranger = Task { comm: None, ..Task::new(number(pid), number(start), b"") };
         self.tasks().into_iter().find(|task| task.key == stranger.key).unwrap_or(stranger)
+    }
+}
+
+fn search_named(kind: &str) -> Search {
+    match kind {
+        "connect" => Search::Connect,
+        "bind" => Search::Bind,
+        "explicit" => Search::BindExplicit,
+        "listen" => Search::Listen,
+        _ => panic!("no kind of search: {kind}"),
     }
 }
 
@@ -385,7 +421,7 @@ fn seed(line: &str, hooks: Hooks) -> Seeded {
     let netns = facts.iter().find_map(|fact| fact.strip_prefix("netns=")).map_or(NETNS, number);
     let tuple = tuple(local, remote);
     if *named == "mini" {
-        return Seeded::Mini(SeedMini { netns, tuple });
+        return Seeded::Mini(SeedMini { netns, substate: TcpState::TimeWait, tuple });
     }
     let netns = hooks.fields_known.then_some(netns);
     Seeded::Socket(SeedSocket { netns, state: state(named), tuple })

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use twtrace::{
-    event::{BindEvent, ConnectEvent, MiniEvent, Tuple},
+    event::{ConnectEvent, MiniEvent, SearchEvent, Tuple},
     frame::{Frame, KernelCounters, Meta, Totals},
     probes::{Capability, Hooks, Tier},
 };
 use twtrace_common::{
-    BindRecord, COMM_LEN, Change, ConnectRecord, Counters, End, ProcessKey, ProcessRecord,
-    RecordKind, Search, TcpState, TimeWaitRecord, TransitionRecord, pair_index, process_flags,
+    COMM_LEN, Change, ConnectRecord, Counters, End, ProcessKey, ProcessRecord, RecordKind, Search,
+    SearchRecord, TcpState, TimeWaitRecord, TransitionRecord, pair_index, process_flags,
     substate_index, transition_flags,
 };
 use zerocopy::IntoBytes;
@@ -30,6 +30,9 @@ pub(crate) const TP_BTF: Hooks = Hooks {
     time_wait: Some(Tier::Tracepoint),
     port_search: Some(Tier::Tracepoint),
 };
+/// Functions are probed besides.
+pub(crate) const FENTRY: Hooks =
+    Hooks { time_wait: Some(Tier::Fentry), port_search: Some(Tier::Fentry), ..TP_BTF };
 /// The classic tracepoint on a kernel without BTF: it is the only hook then.
 pub(crate) const CLASSIC: Hooks = Hooks {
     transitions: Tier::Tracepoint,
@@ -151,20 +154,54 @@ impl PaperKernel {
         }
     }
 
+    /// The peer of a mini-socket in FIN_WAIT2 closes; `mini` says what it is now.
+    pub(crate) fn step(&mut self, mini: &MiniEvent, fate: Fate) {
+        if self.probes(Capability::EndCause, fate) {
+            let counters = self.counters(Some(mini.netns));
+            counters.rearmed += 1;
+            counters.steps += 1;
+            let record = TimeWaitRecord { kind: RecordKind::Step as u8, ..mini_record(mini, None) };
+            self.write(Some(mini.netns), fate, record.as_bytes());
+        }
+    }
+
     /// A mini-socket ends.
     pub(crate) fn end(&mut self, mini: &MiniEvent, end: End, fate: Fate) {
         let own = self.own.entry(mini.netns).or_default();
         own.minis.remove(&mini.tuple);
         own.recycled += u64::from(matches!(end, End::Reused | End::ReusedBound));
         if self.runs(Capability::EndCause, fate) {
-            self.counters(Some(mini.netns)).ends[end as usize] += 1;
+            let counters = self.counters(Some(mini.netns));
+            counters.ends[end as usize] += 1;
+            counters.ends_in_fin_wait2 += u64::from(mini.substate == TcpState::FinWait2);
             self.write(Some(mini.netns), fate, mini_record(mini, Some(end)).as_bytes());
         }
     }
 
-    /// The limit of mini-sockets is reached: one is refused. No program sees it.
-    pub(crate) fn refuse(&mut self, netns: u32) {
-        self.own.entry(netns).or_default().overflow += 1;
+    /// The limit of mini-sockets is reached: one is refused. A probe of the function
+    /// sees it, and nothing else.
+    pub(crate) fn refuse(&mut self, mini: &MiniEvent, fate: Fate) {
+        self.own.entry(mini.netns).or_default().overflow += 1;
+        if self.probes(Capability::EndCause, fate) {
+            self.counters(Some(mini.netns)).refused += 1;
+            let record = TimeWaitRecord {
+                kind: RecordKind::Refused as u8,
+                tw: 0,
+                ..mini_record(mini, None)
+            };
+            self.write(Some(mini.netns), fate, record.as_bytes());
+        }
+    }
+
+    /// A function that looks for a port returns.
+    pub(crate) fn search(&mut self, time_ns: u64, lport: u16, search: &SearchEvent, task: &Task) {
+        if self.probes(Capability::PortSearch, Fate::Written) {
+            let counters = self.counters(Some(search.netns));
+            counters.probed_searches[search.search as usize] += 1;
+            counters.failed_searches[search.search as usize] += u64::from(search.error != 0);
+            self.name(task);
+            self.records.extend_from_slice(search_record(time_ns, lport, search).as_bytes());
+        }
     }
 
     /// A connect has its port.
@@ -176,11 +213,11 @@ impl PaperKernel {
     }
 
     /// A bind has its port.
-    pub(crate) fn bind(&mut self, time_ns: u64, lport: u16, bind: &BindEvent, task: &Task) {
+    pub(crate) fn bind(&mut self, time_ns: u64, lport: u16, bind: &SearchEvent, task: &Task) {
         if self.runs(Capability::PortSearch, Fate::Written) {
             self.counters(Some(bind.netns)).searches[bind.search as usize] += 1;
             self.name(task);
-            self.records.extend_from_slice(bind_record(time_ns, lport, bind).as_bytes());
+            self.records.extend_from_slice(search_record(time_ns, lport, bind).as_bytes());
         }
     }
 
@@ -189,6 +226,11 @@ impl PaperKernel {
         let attached = self.hooks.tier(capability).is_some();
         self.missed += u64::from(attached && fate == Fate::Missed);
         attached && fate != Fate::Missed
+    }
+
+    /// Whether the functions are probed for it, and the program runs.
+    fn probes(&mut self, capability: Capability, fate: Fate) -> bool {
+        self.hooks.probes_functions(capability) && self.runs(capability, fate)
     }
 
     fn counters(&mut self, netns: Option<u32>) -> &mut Counters {
@@ -331,18 +373,25 @@ pub(crate) fn connect_record(connect: &ConnectEvent) -> ConnectRecord {
     ConnectRecord { kind: RecordKind::Connect as u8, padding: [0; 7], time_ns, sk }
 }
 
-/// The record of a bind that has its port.
-pub(crate) fn bind_record(time_ns: u64, lport: u16, bind: &BindEvent) -> BindRecord {
-    BindRecord {
-        kind: RecordKind::Bind as u8,
-        explicit: u8::from(bind.search == Search::BindExplicit),
-        lport,
-        netns: bind.netns,
+/// A bind that has its port.
+pub(crate) fn bound(netns: u32, search: Search, latency_ns: u64, owner: ProcessKey) -> SearchEvent {
+    SearchEvent { netns, search, error: 0, latency_ns, owner, raddr: [0; 16], rport: 0 }
+}
+
+/// The record of a search that is over.
+pub(crate) fn search_record(time_ns: u64, lport: u16, search: &SearchEvent) -> SearchRecord {
+    SearchRecord {
+        kind: RecordKind::Search as u8,
+        search: search.search as u8,
+        error: search.error,
+        netns: search.netns,
         time_ns,
-        latency_ns: bind.latency_ns,
-        start_time_ns: bind.owner.start_time_ns,
-        tgid: bind.owner.tgid,
-        padding: 0,
+        latency_ns: search.latency_ns,
+        start_time_ns: search.owner.start_time_ns,
+        tgid: search.owner.tgid,
+        lport,
+        rport: search.rport,
+        raddr: search.raddr,
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Row {
     Bpftrace,
     /// twtrace with 600,000 TIME_WAIT sockets
     Memory,
+    /// What a run of each program costs on each tier, in an emulated machine
+    Tiers,
 }
 
 /// What is run.
@@ -35,6 +37,8 @@ pub(super) struct Plan {
     bare: bool,
     /// TIME_WAIT sockets to make at once
     pub(super) memory: Option<u64>,
+    /// Whether every tier is run where there is one that has them all
+    pub(super) tiers: bool,
 }
 
 /// A run with a tracer and one without, next to each other.
@@ -60,6 +64,7 @@ impl Plan {
             bare: asked(Row::Bare),
             tracers,
             memory: asked(Row::Memory).then_some(600_000),
+            tiers: asked(Row::Tiers),
         }
     }
 
@@ -121,6 +126,6 @@ mod tests {
         assert!(bare.only_bare() && bare.memory.is_none());
         let memory = Plan::new(false, &[Row::Memory]);
         assert!(!memory.only_bare() && memory.pairs(0).is_empty() && memory.memory.is_some());
-        assert!(memory.commands().is_empty());
+        assert!(memory.commands().is_empty() && !memory.tiers);
     }
 }

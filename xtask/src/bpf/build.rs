@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::arch::Arch;
 use crate::command;
 use crate::toolchain::Toolchain;
 
@@ -15,22 +16,25 @@ const TARGET: &str = "bpfel-unknown-none";
 const PACKAGE: &str = "twtrace-ebpf";
 const PROFILE: &str = "bpf";
 
-/// Compiles for the BPF target into one target directory.
+/// Compiles for the BPF target and one architecture into a target directory of its own.
 pub(crate) struct Compiler<'a> {
     root: &'a Path,
     toolchain: &'a Toolchain,
-    target_dir: &'a Path,
+    arch: Arch,
+    target_dir: PathBuf,
     cargo_home: PathBuf,
 }
 
 impl<'a> Compiler<'a> {
-    /// A compiler of the workspace in `root` that builds in `target_dir`.
+    /// A compiler of the workspace in `root` that builds below `target_dir`.
     pub(crate) fn new(
         root: &'a Path,
         toolchain: &'a Toolchain,
-        target_dir: &'a Path,
+        target_dir: &Path,
+        arch: Arch,
     ) -> Result<Self> {
-        Ok(Self { root, toolchain, target_dir, cargo_home: cargo_home()? })
+        let target_dir = target_dir.join(arch.name());
+        Ok(Self { root, toolchain, arch, target_dir, cargo_home: cargo_home()? })
     }
 
     /// The object, without DWARF.
@@ -59,7 +63,7 @@ impl<'a> Compiler<'a> {
             .args(["--locked", "-p", PACKAGE, "--profile", PROFILE, "--target", TARGET])
             .args(["-Z", "build-std=core"])
             .args(["--features", &features.join(",")])
-            .env("CARGO_TARGET_DIR", self.target_dir)
+            .env("CARGO_TARGET_DIR", &self.target_dir)
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.toolchain.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags())
             // Stable, with the one unstable option this needs.
@@ -72,6 +76,7 @@ impl<'a> Compiler<'a> {
     fn rustflags(&self) -> OsString {
         let mut flags: Vec<OsString> =
             ["-Cdebuginfo=2", "-Clink-arg=--btf"].map(OsString::from).into();
+        flags.push(format!("--cfg=bpf_target_arch=\"{}\"", self.arch.name()).into());
         flags.extend(
             self.remapped()
                 .iter()
@@ -86,7 +91,7 @@ impl<'a> Compiler<'a> {
     fn remapped(&self) -> Vec<(PathBuf, &'static str)> {
         let mut folders = vec![
             (self.root.to_owned(), "/twtrace"),
-            (self.target_dir.to_owned(), "/target"),
+            (self.target_dir.clone(), "/target"),
             (self.cargo_home.clone(), "/cargo"),
         ];
         folders.extend(self.registries().map(|folder| (folder, "/registry")));

@@ -5,15 +5,16 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::arch::Arch;
 use super::lockfile::Lockfile;
 use super::source;
 use crate::toolchain::{LINKER, Toolchain};
 
 const HEADER: &str = "\
-# What twtrace.bpf.o was built from. Written by `cargo xtask bpf`, checked by
+# What the objects here were built from. Written by `cargo xtask bpf`, checked by
 # `cargo xtask bpf --check`; not to be edited by hand.
 #
-# source_sha256 covers what the object is made of: Cargo.toml, build.rs and src/ of twtrace-ebpf
+# source_sha256 covers what the objects are made of: Cargo.toml, build.rs and src/ of twtrace-ebpf
 # and twtrace-common; of the workspace's Cargo.toml the package defaults, the release and bpf
 # profiles and the dependencies used; of Cargo.lock every package those two crates can reach.
 # A crate that only the host uses does not change it.
@@ -26,29 +27,30 @@ pub(super) struct Provenance {
 }
 
 impl Provenance {
-    /// The provenance of an object that this toolchain just built.
+    /// The provenance of the objects that this toolchain just built.
     pub(super) fn new(
         root: &Path,
         toolchain: &Toolchain,
-        features: &[&str],
-        object: &[u8],
+        objects: &[(Arch, Vec<u8>)],
     ) -> Result<Self> {
         let lock = Lockfile::read(root)?;
         let rustc = &toolchain.rustc.version;
         let aya = lock.version_of("aya-ebpf").context("Cargo.lock holds no aya-ebpf")?;
-        let fields = [
+        let of_source = [
             ("rustc", rustc.release.clone()),
             ("rustc_commit", rustc.commit.clone()),
             ("rustc_host", rustc.host.clone()),
             ("llvm", rustc.llvm.clone()),
             ("bpf_linker", LINKER.to_owned()),
             ("aya_ebpf", aya.to_owned()),
-            ("features", features.join(",")),
-            ("object_bytes", object.len().to_string()),
-            ("object_sha256", sha256(object)),
             ("source_sha256", source::hash(root, &lock)?),
         ];
-        Ok(Self { fields: fields.map(|(key, value)| (key.to_owned(), value)).into() })
+        let mut fields: Vec<_> = of_source.map(|(key, value)| (key.to_owned(), value)).into();
+        for (arch, object) in objects {
+            fields.push((format!("{}_bytes", arch.name()), object.len().to_string()));
+            fields.push((format!("{}_sha256", arch.name()), sha256(object)));
+        }
+        Ok(Self { fields })
     }
 
     /// Reads what [`Self::render`] wrote: no TOML but lines of `key = "value"` and comments.

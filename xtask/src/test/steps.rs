@@ -5,12 +5,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::bpf::{self, Compiler};
+use crate::bpf::{self, Arch, Compiler};
 use crate::toolchain::Toolchain;
+use crate::vm::{self, Extent};
 use crate::{apt, command, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("ss", "iproute2")];
+
+/// The kernel on which every case of the selftest is run, and not only the quick ones, and
+/// connections are made at full speed.
+const FULLY: [&str; 1] = ["6.12"];
 
 /// What one run works on.
 pub(super) struct Plan<'a> {
@@ -49,6 +54,11 @@ const LIVE: [Step; 3] = [
     Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
     Step { name: "live tests", run: live },
 ];
+const MATRIX: [Step; 3] = [
+    Step { name: "selftest on other kernels, the quick cases", run: selftest_quick },
+    Step { name: "selftest on another kernel, every case", run: selftest_full },
+    Step { name: "connections at full speed on another kernel", run: churn },
+];
 
 impl Plan<'_> {
     /// The steps to run, and in words what is not among them.
@@ -66,6 +76,10 @@ impl Plan<'_> {
         }
         steps.push(TESTS);
         if with_live {
+            if self.filter.is_empty() {
+                steps.extend(MATRIX);
+            }
+            // Last: their last lines count the tests.
             steps.extend(LIVE);
         } else {
             left_out.push("live tests (--no-live): nothing was run on the kernel".into());
@@ -98,7 +112,7 @@ fn clippy_host(plan: &Plan<'_>) -> Result<Outcome> {
 fn clippy_bpf(plan: &Plan<'_>) -> Result<Outcome> {
     let toolchain = Toolchain::find(plan.root)?;
     let target = workspace::bpf_target(plan.root);
-    let compiler = Compiler::new(plan.root, &toolchain, &target)?;
+    let compiler = Compiler::new(plan.root, &toolchain, &target, Arch::host()?)?;
     compiler.clippy(&[])?;
     compiler.clippy(&["log"])?;
     Ok(Outcome::Passed)
@@ -140,6 +154,35 @@ fn live(plan: &Plan<'_>) -> Result<Outcome> {
     plan.cargo_test(&["--release", "-p", "twtrace-tests"])
 }
 
+fn selftest_quick(plan: &Plan<'_>) -> Result<Outcome> {
+    selftest(plan, &vm::KERNELS, Extent::Quick)
+}
+
+fn churn(plan: &Plan<'_>) -> Result<Outcome> {
+    match no_kernels(&FULLY) {
+        Some(why) => Ok(Outcome::NotRun(why)),
+        None => vm::churn(plan.root, &FULLY).map(|()| Outcome::Passed),
+    }
+}
+
+fn selftest_full(plan: &Plan<'_>) -> Result<Outcome> {
+    selftest(plan, &FULLY, Extent::Full)
+}
+
+fn selftest(plan: &Plan<'_>, kernels: &[&str], extent: Extent) -> Result<Outcome> {
+    match no_kernels(kernels) {
+        Some(why) => Ok(Outcome::NotRun(why)),
+        None => vm::selftest(plan.root, kernels, extent).map(|()| Outcome::Passed),
+    }
+}
+
+/// Why there are none: they are Debian's, and come through apt.
+fn no_kernels(kernels: &[&str]) -> Option<String> {
+    command::find("apt-get")
+        .is_none()
+        .then(|| format!("Linux {}: come through apt-get, which is not here", kernels.join(" ")))
+}
+
 fn passed(command: &mut Command) -> Result<Outcome> {
     command::run(command).map(|()| Outcome::Passed)
 }
@@ -154,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn everything_runs_by_default_and_live_is_last() {
+    fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 9);
-        assert_eq!(steps.last(), Some(&"live tests"));
+        assert_eq!(steps.len(), 12);
+        assert_eq!(steps[11], "live tests");
         assert_eq!(left_out, 0);
     }
 

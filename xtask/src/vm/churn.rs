@@ -1,0 +1,139 @@
+//! What twtrace says of many connections at full speed, most of which reuse a port.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::answer::{Cases, Ended, Failure};
+
+/// So many are made in each machine with each tier.
+pub(super) const CONNECTIONS: u64 = 20_000;
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Churn {
+    /// Whether all numbers agree
+    pub(super) cases: Cases,
+    /// What a run of each hook's program cost, as a multiple of what measuring one that does
+    /// nothing shows: emulated processors have no nanoseconds worth telling
+    pub(super) costs: BTreeMap<String, f64>,
+}
+
+impl Churn {
+    /// What the script printed.
+    pub(super) fn of(ended: &Ended) -> Result<Self> {
+        if ended.code != 0 {
+            bail!("exit {}: {}", ended.code, ended.err.trim());
+        }
+        let answer: Value = serde_json::from_str(&ended.out)
+            .with_context(|| format!("no JSON: {}{}", ended.out, ended.err))?;
+        Ok(Self { cases: judged(&answer["top"], misses(&answer)), costs: costs(&answer["check"]) })
+    }
+}
+
+/// How often the kernel says that it left out a program. twtrace says null where the kernel counts
+/// only a part of that; a part is what can be forgiven for sure.
+fn misses(answer: &Value) -> u64 {
+    answer["misses"].as_u64().unwrap_or(0)
+}
+
+/// Compares what was counted with what was done, and with the kernel's own counters, which began at
+/// 0 with the namespace. A program that was left out may have missed as much.
+fn judged(top: &Value, missed: u64) -> Cases {
+    let (minis, kernel) = (&top["time_wait"], &top["kernel"]);
+    let done = json!(CONNECTIONS);
+    let zero = json!(0);
+    let mut pairs = vec![
+        ("time_wait.born", &done, &minis["born"]),
+        ("closes.active", &done, &top["closes"]["active"]),
+        ("port_search.connect.count", &done, &top["port_search"]["connect"]["count"]),
+        ("time_wait.now", &kernel["tw_sockstat"], &minis["now"]),
+        ("time_wait.ended.reused", &kernel["TWRecycled"], &minis["ended"]["reused"]),
+        ("time_wait.ended.other", &zero, &minis["ended"]["other"]),
+        ("time_wait.ended.unseen", &zero, &minis["ended"]["unseen"]),
+        ("loss.ring_full", &zero, &top["loss"]["ring_full"]),
+        ("loss.unmatched", &zero, &top["loss"]["unmatched"]),
+        ("loss.evicted", &zero, &top["loss"]["evicted"]),
+    ];
+    let reconcile = top["reconcile"].as_object().into_iter().flatten();
+    // Null where this kernel counts otherwise.
+    let known = reconcile.filter(|(_, value)| !value.is_null());
+    pairs.extend(known.map(|(key, value)| (key.as_str(), &zero, value)));
+    let mut cases = Cases::default();
+    for (key, expected, seen) in pairs {
+        match difference(expected, seen) {
+            Some(0) => cases.passed += 1,
+            Some(difference) if difference <= missed => cases.inferred += 1,
+            _ => cases.failed.push(failure(key, expected, seen)),
+        }
+    }
+    if minis["ended"]["reused"].as_u64().is_none_or(|reused| reused == 0) {
+        cases.failed.push(failure("some are reused", &json!("> 0"), &minis["ended"]["reused"]));
+    }
+    cases
+}
+
+fn difference(expected: &Value, seen: &Value) -> Option<u64> {
+    Some(expected.as_i64()?.abs_diff(seen.as_i64()?))
+}
+
+fn failure(key: &str, expected: &Value, seen: &Value) -> Failure {
+    let why = "what was counted differs".to_owned();
+    Failure { name: key.to_owned(), why, expected: expected.clone(), seen: seen.clone() }
+}
+
+/// `check` takes the cost of measuring off; where a program is no dearer than that, 0 is left.
+fn costs(check: &Value) -> BTreeMap<String, f64> {
+    let nothing = check["measuring_ns"].as_f64().unwrap_or(f64::NAN);
+    let hooks = check["hooks"].as_array().into_iter().flatten();
+    hooks
+        .filter_map(|hook| {
+            let name = hook["name"].as_str()?.to_owned();
+            Some((name, hook["cost"]["ns_per_run"].as_f64()? / nothing))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn top() -> Value {
+        json!({
+            "loss": {"ring_full": 0, "missed": 0, "unmatched": 0, "evicted": 0},
+            "closes": {"active": CONNECTIONS},
+            "time_wait": {"born": CONNECTIONS, "now": 8_000,
+                "ended": {"reused": 12_000, "other": 0, "unseen": 0}},
+            "port_search": {"connect": {"count": CONNECTIONS}},
+            "kernel": {"tw_sockstat": 8_000, "TWRecycled": 12_000},
+            "reconcile": {"births_minus_TW": null, "reused_minus_TWRecycled": 0},
+        })
+    }
+
+    #[test]
+    fn all_agrees_to_the_unit() {
+        let cases = judged(&top(), 0);
+        assert_eq!((cases.passed, cases.inferred, cases.failed), (11, 0, vec![]));
+    }
+
+    #[test]
+    fn what_differs_is_named_unless_it_was_missed() {
+        let mut top = top();
+        top["time_wait"]["born"] = json!(CONNECTIONS - 2);
+        assert_eq!(judged(&top, 0).failed[0].name, "time_wait.born");
+        let cases = judged(&top, 2);
+        assert_eq!((cases.inferred, cases.failed), (1, vec![]));
+        top["time_wait"]["ended"]["reused"] = Value::Null;
+        assert_eq!(judged(&top, 2).failed.len(), 2, "unknown is not agreement");
+    }
+
+    #[test]
+    fn costs_are_multiples_of_measuring_nothing() {
+        let check = json!({"measuring_ns": 50.0, "hooks": [
+            {"name": "fentry/a", "cost": {"ns_per_run": 100.0}},
+            {"name": "fentry/b", "cost": {"ns_per_run": null}},
+            {"name": "fentry/c", "cost": null}]});
+        assert_eq!(costs(&check), BTreeMap::from([("fentry/a".to_owned(), 2.0)]));
+    }
+}
