@@ -134,7 +134,7 @@ fn decode(kind: u8, rest: &[u8], offset: usize) -> Result<Event, DecodeError> {
         }
         RecordKind::Connect => {
             let ConnectRecord { time_ns, sk, .. } = record(rest, offset)?;
-            Ok(Event::Connect(ConnectEvent { time_ns, sk }))
+            Ok(Event::Connect(ConnectEvent { time_ns, sk, lport: 0 }))
         }
         RecordKind::Search => {
             let unknown_search = DecodeError::UnknownSearch { offset };
@@ -176,6 +176,7 @@ fn transition(record: &TransitionRecord) -> Option<TransitionEvent> {
             tgid: record.tgid,
             padding: 0,
         }),
+        own_range: None,
     })
 }
 
@@ -191,11 +192,14 @@ fn mini(record: &TimeWaitRecord) -> Option<MiniEvent> {
             lport: record.lport,
             rport: record.rport,
         },
+        timestamps: None,
     })
 }
 
 fn search(record: &SearchRecord) -> Option<SearchEvent> {
     Some(SearchEvent {
+        time_ns: record.time_ns,
+        sk: 0,
         netns: record.netns,
         search: Search::from_raw(record.search)?,
         error: record.error,
@@ -203,6 +207,8 @@ fn search(record: &SearchRecord) -> Option<SearchEvent> {
         owner: ProcessKey { start_time_ns: record.start_time_ns, tgid: record.tgid, padding: 0 },
         raddr: record.raddr,
         rport: record.rport,
+        lport: record.lport,
+        tried: None,
     })
 }
 

@@ -44,6 +44,15 @@ impl fmt::Display for Tuple {
     }
 }
 
+/// Local ports from `low` to `high`, both among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortRange {
+    /// The first.
+    pub low: u16,
+    /// The last.
+    pub high: u16,
+}
+
 /// One decoded record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -61,6 +70,8 @@ pub enum Event {
     Connect(ConnectEvent),
     /// A search for a local port is over.
     Search(SearchEvent),
+    /// A processor was found searching a port.
+    Sample(SampleEvent),
     /// A process appeared for the first time.
     Process(ProcessEvent),
 }
@@ -80,6 +91,9 @@ pub struct TransitionEvent {
     pub tuple: Tuple,
     /// The process that caused it; `None` if a softirq or a timer did.
     pub owner: Option<ProcessKey>,
+    /// Of a socket that goes to SYN_SENT, the range it asked for (IP_LOCAL_PORT_RANGE);
+    /// `None` if it asked for none, or where the hook cannot tell.
+    pub own_range: Option<PortRange>,
 }
 
 /// A timewait mini-socket, at one moment of its life.
@@ -95,6 +109,9 @@ pub struct MiniEvent {
     pub substate: TcpState,
     /// Its ends.
     pub tuple: Tuple,
+    /// Whether its connection had timestamps, without which no connect may take its
+    /// port; `None` where that is not told.
+    pub timestamps: Option<bool>,
 }
 
 /// A connect has its local port and is about to send the SYN.
@@ -104,11 +121,17 @@ pub struct ConnectEvent {
     pub time_ns: u64,
     /// The socket, as in [`TransitionEvent::sk`].
     pub sk: u64,
+    /// The local port.
+    pub lport: u16,
 }
 
 /// A search for a local port, or the check of one, is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchEvent {
+    /// When it was over: nanoseconds since boot, suspend left out.
+    pub time_ns: u64,
+    /// The socket, as in [`TransitionEvent::sk`]; 0 where the hook cannot tell.
+    pub sk: u64,
     /// Inode of the socket's network namespace.
     pub netns: u32,
     /// Which kind.
@@ -123,6 +146,22 @@ pub struct SearchEvent {
     pub raddr: [u8; 16],
     /// The remote port of a connect; 0 of a bind.
     pub rport: u16,
+    /// The local port that was found, or that was asked for; 0 if none.
+    pub lport: u16,
+    /// How many ports it had to look at that were taken; `None` where nobody counts.
+    pub tried: Option<u32>,
+}
+
+/// A processor was found searching a port, when it was looked at as it is many times a
+/// second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleEvent {
+    /// Nanoseconds since boot, suspend left out.
+    pub time_ns: u64,
+    /// Whether it searched for a connect; otherwise for a bind.
+    pub connects: bool,
+    /// Whose search it was.
+    pub owner: ProcessKey,
 }
 
 /// A process, as the kernel named it.

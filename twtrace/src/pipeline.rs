@@ -90,6 +90,7 @@ impl Pipeline {
                 }
             }
             Event::Search(event) => self.stats.searched(&event.into()),
+            Event::Sample(event) => self.stats.sampled(event),
             Event::Process(event) => self.stats.process(event),
         }
     }

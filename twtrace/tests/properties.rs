@@ -73,7 +73,7 @@ proptest! {
         };
         let event = Event::Transition(TransitionEvent {
             time_ns: seen.time_ns, sk: seen.sk, netns: fields_known.then_some(seen.netns), change,
-            tuple: seen.tuple, owner,
+            tuple: seen.tuple, owner, own_range: None,
         });
         let record = kernel::record(&seen, &change, owner);
         let decoded: Vec<_> = decode::events(record.as_bytes()).collect();
@@ -109,7 +109,7 @@ proptest! {
         let record = kernel::mini_record(&mini, end);
         let event = end.map_or(Event::Birth(mini), |end| Event::End(mini, end));
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
-        let connect = ConnectEvent { time_ns: mini.time_ns, sk };
+        let connect = ConnectEvent { time_ns: mini.time_ns, sk, lport: 0 };
         let record = kernel::connect_record(&connect);
         let event = Event::Connect(connect);
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
@@ -143,7 +143,7 @@ proptest! {
                 None => kernel.birth(mini, *fate),
             }
             if *connects {
-                kernel.connect(&ConnectEvent { time_ns: mini.time_ns, sk: mini.tw }, *fate);
+                kernel.connect(&ConnectEvent { time_ns: mini.time_ns, sk: mini.tw, lport: 0 }, *fate);
             }
             pieces.push(bytes_of(&kernel.records()));
         }
@@ -278,7 +278,7 @@ prop_compose! {
         (time_ns, tw, netns) in (at(0.0)..at(3.0), 0_u64..8, 0_u32..2),
         (substate, tuple) in (any_state(), any_tuple()),
     ) -> MiniEvent {
-        MiniEvent { time_ns, tw, netns, substate, tuple }
+        MiniEvent { time_ns, tw, netns, substate, tuple, timestamps: None }
     }
 }
 
@@ -342,7 +342,14 @@ impl MiniLife {
     fn mini(&self, name: u64) -> MiniEvent {
         let Seen { tuple, .. } = step(name, self.netns, FinWait2, Close, None);
         let substate = TcpState::TimeWait;
-        MiniEvent { time_ns: self.born_ns(), tw: name, netns: self.netns, substate, tuple }
+        MiniEvent {
+            time_ns: self.born_ns(),
+            tw: name,
+            netns: self.netns,
+            substate,
+            tuple,
+            timestamps: None,
+        }
     }
 
     fn steps(&self, name: u64) -> VecDeque<MiniStep> {

@@ -76,7 +76,7 @@ fn round(kernel: &mut PaperKernel) -> Frame {
     for port in 0..OPEN {
         step(kernel, port, true, Close, SynSent, Some(client));
         let sk = address(port, true);
-        kernel.connect(&ConnectEvent { time_ns: at(0.1) + 4_000, sk }, Fate::Written);
+        kernel.connect(&ConnectEvent { time_ns: at(0.1) + 4_000, sk, lport: port }, Fate::Written);
         step(kernel, port, false, Listen, SynRecv, None);
         step(kernel, port, true, SynSent, Established, None);
         step(kernel, port, false, SynRecv, Established, None);
@@ -117,6 +117,7 @@ fn mini(port: u16, time_ns: u64) -> MiniEvent {
         netns: common::kernel::NETNS,
         substate: TcpState::TimeWait,
         tuple: tuple(port, true),
+        timestamps: None,
     }
 }
 

@@ -316,7 +316,8 @@ fn live(kernel: &mut PaperKernel, port: u16, task: Task, netns: u32, substate: T
     kernel.transition(&opens);
     // Most searches are short.
     let latency_ns = if port % 10 == 9 { 3_456_000 } else { 1_800 + 10 * u64::from(port) };
-    let found = ConnectEvent { time_ns: opens.time_ns + latency_ns, sk: u64::from(port) };
+    let found =
+        ConnectEvent { time_ns: opens.time_ns + latency_ns, sk: u64::from(port), lport: port };
     kernel.connect(&found, Fate::Written);
     kernel.transition(&seen(port, SynSent, Established, None, netns));
     kernel.transition(&seen(port, Established, FinWait1, Some(task), netns));
@@ -344,7 +345,14 @@ fn refused_and_searched(kernel: &mut PaperKernel, task: Task) {
 /// The mini-socket of the connection of `port`.
 fn mini(port: u16, netns: u32, substate: TcpState, after_s: f64) -> MiniEvent {
     let tuple = seen(port, FinWait2, Close, None, netns).tuple;
-    MiniEvent { time_ns: at(after_s), tw: u64::from(port), netns, substate, tuple }
+    MiniEvent {
+        time_ns: at(after_s),
+        tw: u64::from(port),
+        netns,
+        substate,
+        tuple,
+        timestamps: None,
+    }
 }
 
 /// A connection opened by `task`, which closes it first.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::net::{AddressFamily, sockopt};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    net::{AddressFamily, sockopt},
+};
 
 use super::case::Key;
 
@@ -110,6 +113,15 @@ impl Pair {
             Role::Server => (self.server, self.client),
         }
     }
+}
+
+/// A connection waits to be accepted.
+pub(super) fn await_connection(listener: &TcpListener) -> Result<()> {
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    let limit = Timespec::try_from(STEP).context("a step is too long")?;
+    let ready = rustix::event::poll(&mut fds, Some(&limit)).context("cannot poll")?;
+    ensure!(ready == 1, "no connection came");
+    Ok(())
 }
 
 /// Accepts the other end of `client`; then a byte goes each way, so that both ends know of each other.

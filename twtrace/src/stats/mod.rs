@@ -32,7 +32,7 @@ use self::{
     totals::TotalCounts,
 };
 use crate::{
-    event::{MiniEvent, ProcessEvent},
+    event::{MiniEvent, ProcessEvent, SampleEvent},
     frame::{KernelCounters, Meta, Polled, ProcessFacts, Totals},
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
@@ -121,6 +121,11 @@ impl Stats {
         self.searches.record(search);
     }
 
+    /// A processor was found searching a port.
+    pub fn sampled(&mut self, sample: &SampleEvent) {
+        self.searches.sampled(sample);
+    }
+
     /// Learns a process's name.
     pub fn process(&mut self, process: &ProcessEvent) {
         self.processes.name(process);
@@ -190,6 +195,8 @@ impl Stats {
             port_search: self.port_search(),
             destinations: None,
             clients: None,
+            proxies: None,
+            tw_reuse: None,
             close_wait: None,
             states: self.states(traced, tracker),
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),

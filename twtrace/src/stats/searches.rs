@@ -13,7 +13,7 @@ use super::{
     totals::TotalCounts,
 };
 use crate::{
-    event::Tuple,
+    event::{SampleEvent, Tuple},
     tracker::{Destination, PortSearch},
 };
 
@@ -137,6 +137,9 @@ impl PortSearches {
         }
     }
 
+    /// A processor was found searching a port.
+    pub(super) fn sampled(&mut self, _sample: &SampleEvent) {}
+
     /// The counts are the kernel side's; the rest is what records told. `probed`:
     /// by the functions that search, which tell of failed binds too.
     pub(super) fn shown(
@@ -163,6 +166,10 @@ impl PortSearches {
             },
             by_process: self.processes(processes, top, probed),
             by_destination: self.destinations(top),
+            by_netns: Vec::new(),
+            failures: Vec::new(),
+            bind_before_connect: Vec::new(),
+            samples: None,
         }
     }
 
@@ -272,6 +279,8 @@ fn kind(cost: &Cost, count: u64) -> PortSearchKind {
         latency_ns: cost.latency.summary(nanoseconds),
         total_ns: cost.total_ns(),
         cpu_core_pct: None,
+        found: snapshot::Halves::default(),
+        tried: None,
     }
 }
 

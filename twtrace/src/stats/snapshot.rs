@@ -49,10 +49,15 @@ pub struct Snapshot {
     pub closers: Option<Vec<Closer>>,
     /// What the search for a free local port costs.
     pub port_search: Option<PortSearch>,
-    /// Which destination runs out of ports. `null` in this version.
-    pub destinations: Option<()>,
-    /// Quadruplets in use towards listening ports. `null` in this version.
-    pub clients: Option<()>,
+    /// Which destination runs out of ports, by `used_ratio`.
+    pub destinations: Option<Vec<Destination>>,
+    /// Quadruplets in use towards listening ports, by `quadruplets_used`.
+    pub clients: Option<Vec<Client>>,
+    /// Processes whose mini-sockets keep ports towards destinations and quadruplets of
+    /// their clients busy, by the sum of both.
+    pub proxies: Option<Vec<Proxy>>,
+    /// What each network namespace lets connects take of ports in TIME_WAIT.
+    pub tw_reuse: Option<Vec<TwReuse>>,
     /// Sockets that their process does not close. `null` in this version.
     pub close_wait: Option<()>,
     /// Sockets by state, now.
@@ -310,6 +315,251 @@ pub struct PortSearch {
     pub by_process: Vec<SearchingProcess>,
     /// By the remote end of connects, by `total_ns`.
     pub by_destination: Vec<SearchedDestination>,
+    /// By network namespace and kind, by `total_ns`.
+    pub by_netns: Vec<SearchedNetns>,
+    /// Searches that failed, by process and remote end, by `count`.
+    pub failures: Vec<SearchFailure>,
+    /// Processes that bind a port before they connect, which keeps it from every other
+    /// destination, by `count`.
+    pub bind_before_connect: Vec<BoundConnects>,
+    /// CPU samples of all processors; `null` where they are not taken.
+    pub samples: Option<Samples>,
+}
+
+/// CPU samples: each processor is looked at many times a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Samples {
+    /// How often each processor is looked at, per second.
+    pub hz: u64,
+    /// Samples that met a search by bind.
+    pub bind: u64,
+    /// Samples that met a search by connect.
+    pub connect: u64,
+}
+
+/// Where the ports lie that searches found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Halves {
+    /// In the half that is searched first: of connect the ports as even or odd as the
+    /// first of the range, of bind the others.
+    pub first_half: u64,
+    /// In the other: every port of the first half was taken.
+    pub second_half: u64,
+    /// Not known: outside the range, or the port or the range is not known.
+    pub unknown: u64,
+}
+
+/// The searches in one network namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SearchedNetns {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Its inode.
+    pub netns: Option<u32>,
+    /// By which call; `null` in the row that sums the rest.
+    pub op: Option<SearchOp>,
+    /// Searches.
+    pub count: u64,
+    /// By errno; `null` where failures are not seen.
+    pub failed: Option<Failures>,
+    /// How long they took at most.
+    pub latency_ns: Summary<u64>,
+    /// Σ of these.
+    pub total_ns: u64,
+}
+
+/// Searches of one process that failed alike.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SearchFailure {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Thread group id; `null` if nobody saw who it was.
+    pub pid: Option<u32>,
+    /// Its name; `unknown` if nobody saw who it was.
+    pub comm: Option<String>,
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+    /// `connect`, `bind` or `bind_explicit`; `null` in the row that sums the rest.
+    pub op: Option<&'static str>,
+    /// The errno's name; `null` in the row that sums the rest.
+    pub error: Option<&'static str>,
+    /// Of a connect, the local address.
+    pub laddr: Option<String>,
+    /// Of a connect, the remote address.
+    pub raddr: Option<String>,
+    /// Of a connect, the remote port.
+    pub rport: Option<u16>,
+    /// Of `bind_explicit`, the port that was asked for; `null` where that is not told.
+    pub lport: Option<u16>,
+    /// How often.
+    pub count: u64,
+    /// The state of the port range when it last happened; `null` if that is not known.
+    pub last: Option<RangeState>,
+}
+
+/// A port range at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RangeState {
+    /// The first port of the range.
+    pub low: u16,
+    /// The last port of the range.
+    pub high: u16,
+    /// Of a connect, the ports taken towards the destination; of a bind, the ports that
+    /// any socket had.
+    pub ports_used: u64,
+    /// The ports that the range offers.
+    pub ports_available: u64,
+}
+
+/// A process that binds before it connects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BoundConnects {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Thread group id; `null` if nobody saw who it was.
+    pub pid: Option<u32>,
+    /// Its name; `unknown` if nobody saw who it was.
+    pub comm: Option<String>,
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+    /// Connects of sockets that had a port.
+    pub count: u64,
+    /// Of these, those whose port lies in the automatic range; `null` where that is not
+    /// known.
+    pub in_range: Option<u64>,
+}
+
+/// Local ports taken towards one remote end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Destination {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+    /// Local address.
+    pub laddr: Option<String>,
+    /// Remote address.
+    pub raddr: Option<String>,
+    /// Remote port.
+    pub rport: Option<u16>,
+    /// Local ports taken, by connections and by mini-sockets.
+    pub ports_used: u64,
+    /// Of these, by mini-sockets.
+    pub ports_time_wait: u64,
+    /// What the automatic search may give: the range without the reserved ports and the
+    /// odd last one.
+    pub ports_available: Option<u64>,
+    /// Of these, those that the search passes over because a process has bound them.
+    pub ports_bound: Option<u64>,
+    /// Mini-sockets whose port tcp_tw_reuse would give up now.
+    pub ports_reusable: Option<u64>,
+    /// `ports_used` by `ports_available`.
+    pub used_ratio: Option<f64>,
+    /// The range that the search walks: the namespace's, or the sockets' own.
+    pub range: Option<SearchRange>,
+    /// Ports taken per second, over the last ten.
+    pub opens_per_s: Option<f64>,
+    /// Seconds until half of the ports are taken, from where on each connect searches
+    /// the other half too: 0 when past, `null` when not approaching, where there is no
+    /// knee, and where it is not known.
+    pub knee_in_s: Option<f64>,
+    /// Seconds until no port is left: 0 when there is none, `null` when not approaching,
+    /// and where it is not known.
+    pub exhausted_in_s: Option<f64>,
+    /// Connects that failed, by the name of their errno.
+    pub connect_errors: Failures,
+    /// Where the ports lie that were found.
+    pub found: Halves,
+    /// Mini-sockets whose port a connect took.
+    pub reused: u64,
+    /// The process that took the last port.
+    pub pid: Option<u32>,
+    /// Its name.
+    pub comm: Option<String>,
+}
+
+/// The ports that a connect's search walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SearchRange {
+    /// The first port.
+    pub low: u16,
+    /// The last port.
+    pub high: u16,
+    /// Whether the socket asked for it (IP_LOCAL_PORT_RANGE).
+    pub own: bool,
+    /// 2: first the ports as even or odd as the first one, then the others. 1: one after
+    /// the other. `null`: at random.
+    pub step: Option<u16>,
+}
+
+/// Quadruplets in use between one client address and a listening port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Client {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+    /// Local address.
+    pub laddr: Option<String>,
+    /// Local port.
+    pub lport: Option<u16>,
+    /// The client's address.
+    pub raddr: Option<String>,
+    /// Remote ports in use, by connections and by mini-sockets.
+    pub quadruplets_used: u64,
+    /// Of these, by mini-sockets.
+    pub time_wait: u64,
+}
+
+/// A process that pays on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Proxy {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Thread group id.
+    pub pid: Option<u32>,
+    /// Its name.
+    pub comm: Option<String>,
+    /// Inode of the network namespace.
+    pub netns: Option<u32>,
+    /// Mini-sockets of connections that it opened.
+    pub outbound_time_wait: u64,
+    /// Mini-sockets of connections that it accepted.
+    pub inbound_time_wait: u64,
+}
+
+/// What one network namespace lets connects take of ports in TIME_WAIT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TwReuse {
+    /// Its inode.
+    pub netns: u32,
+    /// tcp_tw_reuse: 0 never, 1 always, 2 on loopback.
+    pub setting: Option<u8>,
+    /// How old they must be, in milliseconds.
+    pub delay_ms: Option<u64>,
+    /// Mini-sockets towards destinations that a connect could take now.
+    pub reusable: Option<u64>,
+    /// Those that it could not, by the reason that comes first.
+    pub refused: ReuseRefusals,
+}
+
+/// Why a connect may not take the port of a mini-socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ReuseRefusals {
+    /// tcp_tw_reuse is 0, or 2 and it is not on loopback.
+    pub setting: Option<u64>,
+    /// Its connection had no timestamps.
+    pub no_timestamps: Option<u64>,
+    /// It is younger than the delay.
+    pub too_young: Option<u64>,
+    /// Whether it had timestamps is not told.
+    pub unknown: Option<u64>,
 }
 
 /// Failures by the name of their errno.
@@ -326,8 +576,13 @@ pub struct PortSearchKind {
     pub latency_ns: Summary<u64>,
     /// Σ of these.
     pub total_ns: u64,
-    /// CPU as a share of one core. `null` in this version.
+    /// CPU as a share of one core, in percent, over the last interval; `null` where no
+    /// samples are taken.
     pub cpu_core_pct: Option<f64>,
+    /// Where the ports lie that were found.
+    pub found: Halves,
+    /// How many taken ports each search looked at; `null` where nobody counts.
+    pub tried: Option<Summary<u64>>,
 }
 
 /// Checks of a port that the process chose.
@@ -369,7 +624,8 @@ pub struct SearchingProcess {
     pub latency_ns: Summary<u64>,
     /// Σ of these.
     pub total_ns: u64,
-    /// CPU as a share of one core. `null` in this version.
+    /// CPU as a share of one core, in percent, over the last interval; `null` where no
+    /// samples are taken.
     pub cpu_core_pct: Option<f64>,
 }
 

@@ -293,7 +293,7 @@ mod tests {
 
     fn event(time_ns: u64, lport: u16, substate: TcpState) -> MiniEvent {
         let tuple = Tuple { laddr: [0; 16], raddr: [0; 16], lport, rport: 80 };
-        MiniEvent { time_ns, tw: u64::from(lport), netns: 1, substate, tuple }
+        MiniEvent { time_ns, tw: u64::from(lport), netns: 1, substate, tuple, timestamps: None }
     }
 
     /// What was in FIN_WAIT2 when counting began, and has left it when sock_diag looks.

@@ -225,7 +225,8 @@ impl Fixture {
             }
             ["connect"] => {
                 let sk = names.socket(line.name());
-                kernel.connect(&ConnectEvent { time_ns: line.time_ns(), sk }, line.fate());
+                kernel
+                    .connect(&ConnectEvent { time_ns: line.time_ns(), sk, lport: 0 }, line.fate());
             }
             ["bind", port, latency_ns] => {
                 let task = self.running(line.value("task").expect("a process binds"));
@@ -369,6 +370,7 @@ impl<'a> Line<'a> {
             netns,
             substate: state(substate),
             tuple: self.tuple(local, remote),
+            timestamps: None,
         }
     }
 

@@ -369,13 +369,25 @@ pub(crate) fn mini_record(mini: &MiniEvent, end: Option<End>) -> TimeWaitRecord 
 
 /// The record of a connect that has its port.
 pub(crate) fn connect_record(connect: &ConnectEvent) -> ConnectRecord {
-    let ConnectEvent { time_ns, sk } = *connect;
+    let ConnectEvent { time_ns, sk, .. } = *connect;
     ConnectRecord { kind: RecordKind::Connect as u8, padding: [0; 7], time_ns, sk }
 }
 
 /// A bind that has its port.
 pub(crate) fn bound(netns: u32, search: Search, latency_ns: u64, owner: ProcessKey) -> SearchEvent {
-    SearchEvent { netns, search, error: 0, latency_ns, owner, raddr: [0; 16], rport: 0 }
+    SearchEvent {
+        time_ns: 0,
+        sk: 0,
+        netns,
+        search,
+        error: 0,
+        latency_ns,
+        owner,
+        raddr: [0; 16],
+        rport: 0,
+        lport: 0,
+        tried: None,
+    }
 }
 
 /// The record of a search that is over.

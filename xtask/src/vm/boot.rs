@@ -44,6 +44,18 @@ pub(super) struct Heard {
     pub(super) trouble: Option<String>,
 }
 
+impl Heard {
+    /// The tasks that took too long, and what everything was waiting for then.
+    pub(super) fn stuck(&self) -> impl Iterator<Item = (&str, String)> {
+        self.frames.texts(".stuck").filter(|(_, stuck)| !stuck.is_empty())
+    }
+
+    /// Whether something came to no end, rather than to a wrong one.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.trouble.is_some() || self.stuck().next().is_some()
+    }
+}
+
 /// qemu, which must not outlive us.
 struct Machine(Child);
 

@@ -21,8 +21,21 @@ impl Frames {
 
     /// The content of a frame as text, without the newline at its end.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        Some(String::from_utf8_lossy(self.0.get(name)?).trim_end().to_owned())
+        self.0.get(name).map(|content| text(content))
     }
+
+    /// The frames whose names end so, by what comes before that.
+    pub(super) fn texts(&self, ending: &'static str) -> impl Iterator<Item = (&str, String)> {
+        let named = self
+            .0
+            .iter()
+            .filter_map(move |(name, content)| Some((name.strip_suffix(ending)?, content)));
+        named.map(|(name, content)| (name, text(content)))
+    }
+}
+
+fn text(content: &[u8]) -> String {
+    String::from_utf8_lossy(content).trim_end().to_owned()
 }
 
 /// Name, content, and what follows.

@@ -24,6 +24,17 @@ send() { # NAME FILE
 seconds() {
     cut -d. -f1 /proc/uptime
 }
+# Ends a task that takes too long, after it has said what everything is waiting for.
+guard() { # PID
+    sleep "$(cat /limit)"
+    for thread in /proc/[0-9]*/task/*; do
+        [ -e "$thread/exe" ] || continue # the kernel's have none
+        echo "$thread $(cat "$thread/comm"): $(cat "$thread/syscall")"
+        cat "$thread/stack"
+    done > /tmp/stuck
+    dmesg | tail -n 20 >> /tmp/stuck
+    kill -KILL "$1"
+}
 
 uname -r > /tmp/release
 send release /tmp/release
@@ -31,12 +42,17 @@ send setup /tmp/setup
 for task in /tasks/*; do
     name=${task##*/}
     started=$(seconds)
-    timeout -s KILL "$(cat /limit)" sh "$task" > /tmp/out 2> /tmp/err < /dev/null 3>&-
+    : > /tmp/stuck
+    sh "$task" > /tmp/out 2> /tmp/err < /dev/null 3>&- &
+    running=$!
+    guard "$running" 3>&- &
+    wait "$running"
     echo "$? $(($(seconds) - started))" > /tmp/code
     # What it left running must not disturb the next one; this spares init.
     kill -9 -1
     send "$name.out" /tmp/out
     send "$name.err" /tmp/err
+    send "$name.stuck" /tmp/stuck
     send "$name.code" /tmp/code
 done
 : > /tmp/none

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::selftest::{
-    connection::Role,
+    connection::{Role, await_connection},
     scene::{STEP_TO_TIME_WAIT, Scene},
 };
 
@@ -103,6 +103,8 @@ pub(super) fn cut_with_unread_data(scene: &mut Scene) -> Result<()> {
 pub(super) fn unaccepted(scene: &mut Scene) -> Result<()> {
     let listener = scene.listen()?;
     let mut client = scene.connect()?;
+    // The client is connected before its ACK is processed: earlier there is no socket to cut.
+    await_connection(&listener)?;
     drop(listener);
     match client.read(&mut [0]) {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
