@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use twtrace_common::{Counters, ProcessKey, TcpState, pair_index};
 
-use crate::{event::Tuple, probes::Hooks};
+use crate::{
+    event::{PortRange, Tuple},
+    probes::Hooks,
+};
 
 /// One step of a run.
 #[derive(Clone, Debug)]
@@ -37,6 +40,9 @@ pub enum Frame {
     /// all namespaces, after the first look and before every later one, so that
     /// it counts no birth that the looks could not see.
     Kernel(Vec<KernelCounters>),
+    /// What namespaces offer to the search for a local port: the first time of all that
+    /// can be entered, then of those that are new or where it has changed.
+    Ports(Vec<PortFacts>),
     /// All sockets of the host at one moment; only where nothing is traced: at
     /// the start and before every tick. `None`: sock_diag did not answer.
     Polled(Option<Polled>),
@@ -68,6 +74,9 @@ pub struct Meta {
     /// The namespace that `kernel` and `reconcile` are about: the one selected,
     /// or the caller's. `None` if that is not known.
     pub home_netns: Option<u32>,
+    /// How far a search goes from one port to the next in a range that the socket asked
+    /// for (IP_LOCAL_PORT_RANGE).
+    pub own_range_step: u16,
     /// Whether this kernel's TW and TWKilled count births (since 5.18) and not
     /// timers that fired; `None` if that is not known.
     pub tw_counts_births: Option<bool>,
@@ -92,6 +101,8 @@ pub struct SeedMini {
     pub netns: u32,
     /// FIN_WAIT2 or TIME_WAIT.
     pub substate: TcpState,
+    /// Milliseconds until its timer is due.
+    pub expires_ms: u32,
     /// Its ends.
     pub tuple: Tuple,
 }
@@ -138,6 +149,37 @@ pub struct KernelCounters {
     pub counters: BTreeMap<&'static str, u64>,
 }
 
+/// What one network namespace offers to the search for a local port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Its inode.
+    pub netns: u32,
+    /// ip_local_port_range.
+    pub range: Option<PortRange>,
+    /// ip_local_reserved_ports, in ascending order.
+    pub reserved: Vec<PortRange>,
+    /// ip_local_port_step_width; `None` where the kernel has no such setting.
+    pub step_width: Option<u32>,
+    /// tcp_tw_reuse.
+    pub tw_reuse: Option<u8>,
+    /// tcp_tw_reuse_delay, in milliseconds; `None` where the kernel has no such setting.
+    pub tw_reuse_delay_ms: Option<u64>,
+}
+
+impl PortFacts {
+    /// Of a namespace of which nothing could be read.
+    pub fn unknown(netns: u32) -> Self {
+        Self {
+            netns,
+            range: None,
+            reserved: Vec::new(),
+            step_width: None,
+            tw_reuse: None,
+            tw_reuse_delay_ms: None,
+        }
+    }
+}
+
 /// All sockets at one moment, by sock_diag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polled {
@@ -147,6 +189,8 @@ pub struct Polled {
     pub until_ns: u64,
     /// Sockets by state, as ss counts them.
     pub states: Vec<(TcpState, u64)>,
+    /// Listeners and connections of the namespaces looked at.
+    pub sockets: Vec<SeedSocket>,
     /// Every timewait mini-socket of the namespaces looked at; one may come twice.
     pub minis: Vec<PolledMini>,
     /// The namespaces it looked at.
@@ -169,4 +213,6 @@ pub struct PolledMini {
     /// Milliseconds until its timer is due; it fires up to a bucket of the
     /// timer wheel later.
     pub expires_ms: u32,
+    /// Its ends.
+    pub tuple: Tuple,
 }

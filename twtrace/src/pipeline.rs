@@ -20,7 +20,7 @@ impl Pipeline {
     /// A pipeline for the run `meta`, which remembers at most `max_connections`
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
-        Self { tracker: Tracker::new(meta.hooks, max_connections), stats: Stats::new(meta, top) }
+        Self { tracker: Tracker::new(&meta, max_connections), stats: Stats::new(meta, top) }
     }
 
     /// Takes in one frame; a tick gives a Snapshot.
@@ -40,6 +40,7 @@ impl Pipeline {
             }
             Frame::Totals(totals) => self.stats.totals(totals),
             Frame::Kernel(counters) => self.stats.kernel(counters),
+            Frame::Ports(facts) => self.tracker.port_facts(facts),
             Frame::Polled(polled) => self.polled(polled.as_ref()),
             Frame::Tick { time_ns, wall_ns } => return Ok(Some(self.tick(*time_ns, *wall_ns))),
         }
@@ -52,7 +53,7 @@ impl Pipeline {
     }
 
     fn tick(&mut self, time_ns: u64, wall_ns: u64) -> Snapshot {
-        for mini in self.tracker.unclaimed(time_ns) {
+        for mini in self.tracker.tick(time_ns) {
             self.stats.claimed(&mini);
         }
         self.stats.snapshot(time_ns, wall_ns, &self.tracker)
@@ -80,7 +81,7 @@ impl Pipeline {
             Event::Step(event) => self.tracker.stepped(event),
             Event::Refused(event) => self.tracker.refused(event),
             Event::End(event, end) => {
-                if let Some(ended) = self.tracker.ended(event) {
+                if let Some(ended) = self.tracker.ended(event, *end) {
                     self.stats.ended(event, *end, &ended);
                 }
             }
@@ -89,7 +90,7 @@ impl Pipeline {
                     self.stats.searched(&search);
                 }
             }
-            Event::Search(event) => self.stats.searched(&event.into()),
+            Event::Search(event) => self.stats.searched(&self.tracker.searched(event)),
             Event::Sample(event) => self.stats.sampled(event),
             Event::Process(event) => self.stats.process(event),
         }

@@ -153,7 +153,9 @@ proptest! {
             .map(|&(state, tuple)| SeedSocket { netns: known.then_some(1), state, tuple })
             .collect();
         let minis: Vec<SeedMini> =
-            seeds.iter().map(|&(_, tuple)| SeedMini { netns: 1, substate: TcpState::TimeWait, tuple }).collect();
+            seeds.iter().map(|&(_, tuple)| SeedMini {
+                netns: 1, substate: TcpState::TimeWait, expires_ms: 30_000, tuple,
+            }).collect();
         apply(&mut pipeline, &Frame::Seed { sockets, minis, until_ns: at(0.5), complete: true });
         apply(&mut pipeline, &kernel.own_counters(&[kernel::NETNS, 1]));
         if !pieces.is_empty() {
@@ -336,7 +338,12 @@ impl MiniLife {
     }
 
     fn seed(&self, name: u64) -> SeedMini {
-        SeedMini { netns: self.netns, substate: TcpState::TimeWait, tuple: self.mini(name).tuple }
+        SeedMini {
+            netns: self.netns,
+            substate: TcpState::TimeWait,
+            expires_ms: 30_000,
+            tuple: self.mini(name).tuple,
+        }
     }
 
     fn mini(&self, name: u64) -> MiniEvent {

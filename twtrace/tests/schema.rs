@@ -129,6 +129,7 @@ fn polled() -> Snapshot {
         cookie,
         substate: TcpState::TimeWait,
         expires_ms: 30_000,
+        tuple: fixture::tuple(&format!("10.0.0.1:{cookie}"), "10.0.0.2:443"),
     };
     let minis = (0..7).map(mini).collect();
     let look = Frame::Polled(Some(Polled {

@@ -38,6 +38,7 @@ fn busy_run() {
     let minis = [50_000, 50_001].map(|port| SeedMini {
         netns: NETNS,
         substate: TimeWait,
+        expires_ms: 30_000,
         tuple: before(port),
     });
     minis.iter().for_each(|mini| kernel.mini_from_before(mini.netns, mini.tuple));
@@ -88,13 +89,16 @@ fn polling() {
     let mini = |cookie| {
         // The first 150 are due between the two looks.
         let expires_ms = if cookie < 150 { 500 } else { 30_000 };
-        PolledMini { netns: NETNS, cookie, substate: TimeWait, expires_ms }
+        let lport = u16::try_from(cookie).expect("it is small") + 30_000;
+        let tuple = common::fixture::tuple(&format!("10.0.0.1:{lport}"), "10.0.0.2:443");
+        PolledMini { netns: NETNS, cookie, substate: TimeWait, expires_ms, tuple }
     };
     let look = |seconds, cookies: std::ops::Range<u64>| {
         Frame::Polled(Some(Polled {
             time_ns: at(seconds),
             until_ns: at(seconds + 0.01),
             states: states.clone(),
+            sockets: Vec::new(),
             minis: cookies.map(mini).collect(),
             looked_at: vec![NETNS],
             failed: Vec::new(),

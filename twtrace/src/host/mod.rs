@@ -13,6 +13,7 @@ mod counters;
 mod facts;
 mod limits;
 mod netns;
+mod port_facts;
 mod processes;
 mod sock_diag;
 mod symbols;
@@ -26,6 +27,7 @@ pub use facts::{
 };
 pub use limits::raise_file_limit;
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
+pub use port_facts::port_facts;
 pub use processes::{cgroup, same_start, start_time_ns};
 pub use sock_diag::{
     ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, destroy, tcp_sockets, visit_tcp_sockets,

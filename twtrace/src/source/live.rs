@@ -12,6 +12,7 @@ use super::{
     Pace, Source, Stop,
     kernel_counters::KernelReader,
     netlink::Poller,
+    port_facts::PortFactsReader,
     processes::ProcessFinder,
     seeding::{self, Wanted},
 };
@@ -38,6 +39,7 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
     let hooks = session.hooks;
     let meta = super::meta(hooks, netns, hooks.fields_known.then_some(session.tw_counts_births));
     let kernel = KernelReader::new(meta.home_netns, netns);
+    let port_facts = PortFactsReader::new(meta.home_netns, netns);
     let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(netns));
     let wanted = Wanted {
         netns,
@@ -45,7 +47,7 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
         minis: hooks.tier(Capability::EndCause).is_some(),
     };
     Source::start("ring-reader", meta, move |sender, stop| {
-        Reader::new(session, kernel, poller, sender, interval).run(wanted, &stop)
+        Reader::new(session, kernel, port_facts, poller, sender, interval).run(wanted, &stop)
     })
 }
 
@@ -57,6 +59,7 @@ const TRIES_TO_AGREE: u32 = 3;
 struct Reader {
     session: Session,
     kernel: KernelReader,
+    port_facts: PortFactsReader,
     /// Where no hook follows mini-sockets.
     poller: Option<Poller>,
     sender: mpsc::Sender<Frame>,
@@ -74,6 +77,7 @@ impl Reader {
     fn new(
         session: Session,
         kernel: KernelReader,
+        port_facts: PortFactsReader,
         poller: Option<Poller>,
         sender: mpsc::Sender<Frame>,
         interval: Duration,
@@ -81,6 +85,7 @@ impl Reader {
         Self {
             session,
             kernel,
+            port_facts,
             poller,
             sender,
             held: Some(Vec::new()),
@@ -182,7 +187,9 @@ impl Reader {
                     if polls { reader.all() } else { reader.of_interest(totals) }
                 },
             )?;
+        let news = self.port_facts.changed(&totals, now_ns);
         let mut frames = vec![Frame::Totals(totals), Frame::Kernel(kernel)];
+        frames.extend((!news.is_empty()).then_some(Frame::Ports(news)));
         frames.extend(self.poller.as_mut().map(Poller::look));
         frames.push(super::tick(now_ns));
         let facts = self.processes.second_look(now_ns);
@@ -194,7 +201,8 @@ impl Reader {
     /// What the kernel's own counters are compared with from now on.
     fn first_counters(&mut self) -> Result<()> {
         let (totals, kernel) = self.counters(|reader, _| reader.all())?;
-        for frame in [Frame::Totals(totals), Frame::Kernel(kernel)] {
+        let facts = self.port_facts.all(host::monotonic_ns());
+        for frame in [Frame::Totals(totals), Frame::Kernel(kernel), Frame::Ports(facts)] {
             // Held frames have no reader that could be gone.
             let _ = self.send(frame);
         }

@@ -7,6 +7,7 @@
 mod kernel_counters;
 pub mod live;
 pub mod netlink;
+mod port_facts;
 mod processes;
 mod seeding;
 mod stop;
@@ -80,16 +81,24 @@ impl Source {
 fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta {
     let facts = host::read();
     let clock = host::ClockAnchor::read();
+    let kernel = facts.kernel;
     Meta {
         hostname: facts.hostname,
-        kernel: facts.kernel,
+        kernel: kernel.clone(),
         boot_id: facts.boot_id,
         started_ns: clock.monotonic_ns,
         wall_at_boot_ns: clock.wall_ns.saturating_sub(clock.boot_ns),
         hooks,
         home_netns: only.or_else(|| host::own().ok().map(|own| own.inode)),
+        own_range_step: own_range_step(&kernel),
         tw_counts_births,
     }
+}
+
+/// Since 6.8 a search in a socket's own range comes to every port in turn.
+/// <https://github.com/torvalds/linux/blob/v6.8/net/ipv4/inet_hashtables.c#L1033-L1040>
+fn own_range_step(release: &str) -> u16 {
+    if host::kernel_version(release).is_some_and(|version| version >= (6, 8)) { 1 } else { 2 }
 }
 
 /// Why some of the sockets that exist cannot be seen; `None` if all can.

@@ -6,10 +6,10 @@ use anyhow::Result;
 use log::warn;
 use twtrace_common::TcpState;
 
-use super::{Pace, Source, kernel_counters::KernelReader, seeding};
+use super::{Pace, Source, kernel_counters::KernelReader, port_facts::PortFactsReader, seeding};
 use crate::{
     bpf::{offsets, preflight},
-    frame::{Frame, Polled, PolledMini},
+    frame::{Frame, Polled, PolledMini, SeedSocket, Totals},
     host::{self, Netns, Socket},
     probes::Hooks,
 };
@@ -21,15 +21,21 @@ use crate::{
 /// No thread, no file descriptor.
 pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
     let meta = super::meta(Hooks::POLLING, netns, tw_counts_births());
-    let kernel = KernelReader::new(meta.home_netns, netns);
+    let home = meta.home_netns;
+    let kernel = KernelReader::new(home, netns);
     Source::start("sock-diag", meta, move |sender, stop| {
         let mut poller = Poller::new(netns);
+        let mut port_facts = PortFactsReader::new(home, netns);
         let mut pace = Pace::new(interval);
         // What is there already, and what the kernel has counted until then.
-        let mut frames = vec![poller.look(), Frame::Kernel(kernel.all())];
+        let facts = Frame::Ports(port_facts.all(host::monotonic_ns()));
+        let mut frames = vec![facts, poller.look(), Frame::Kernel(kernel.all())];
         let mut stopping = false;
         loop {
             if pace.is_due(host::monotonic_ns()) || stopping {
+                // Nothing tells where anything happened: only our own is read again.
+                let news = port_facts.changed(&Totals::default(), host::monotonic_ns());
+                frames.extend((!news.is_empty()).then_some(Frame::Ports(news)));
                 frames.extend([Frame::Kernel(kernel.all()), poller.look()]);
                 frames.push(super::tick(host::monotonic_ns()));
             }
@@ -79,6 +85,7 @@ impl Poller {
             time_ns,
             until_ns: host::monotonic_ns(),
             states: look.states.into_iter().collect(),
+            sockets: look.sockets,
             minis: look.minis,
             looked_at: look.looked_at,
             failed: look.failed,
@@ -91,6 +98,7 @@ impl Poller {
 #[derive(Debug, Default)]
 struct Look {
     states: BTreeMap<TcpState, u64>,
+    sockets: Vec<SeedSocket>,
     minis: Vec<PolledMini>,
     looked_at: Vec<u32>,
     failed: Vec<u32>,
@@ -98,16 +106,19 @@ struct Look {
 
 impl Look {
     fn at(&mut self, netns: &Netns) -> Result<()> {
-        let known = self.minis.len();
+        let (known, known_sockets) = (self.minis.len(), self.sockets.len());
         let dump = host::visit_tcp_sockets(netns, host::ALL_STATES, |socket| {
             *self.states.entry(socket.state).or_default() += 1;
             self.minis.extend(socket.mini.then(|| mini(netns, socket)));
+            let is_full = seeding::has_transitions(socket);
+            self.sockets.extend(is_full.then(|| seeding::seed(netns, socket, true)));
         });
         if dump.is_ok() {
             self.looked_at.push(netns.inode);
         } else {
             // Those that a broken dump does not show need not be gone.
             self.minis.truncate(known);
+            self.sockets.truncate(known_sockets);
             self.failed.push(netns.inode);
         }
         dump.map(drop)
@@ -120,5 +131,6 @@ fn mini(netns: &Netns, socket: &Socket) -> PolledMini {
         cookie: socket.cookie,
         substate: socket.state,
         expires_ms: socket.expires_ms,
+        tuple: seeding::tuple(socket),
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn seeds(wanted: Wanted) -> Seeds {
         let mini = |socket: &Socket| SeedMini {
             netns: netns.inode,
             substate: socket.state,
+            expires_ms: socket.expires_ms,
             tuple: tuple(socket),
         };
         seeds.minis.extend(minis.map(mini));
@@ -94,11 +95,11 @@ pub(super) fn look(only: Option<u32>, mut at: impl FnMut(&Netns) -> Result<()>) 
 }
 
 /// Mini-sockets and half-open requests are no full sockets and change silently.
-fn has_transitions(socket: &Socket) -> bool {
+pub(super) fn has_transitions(socket: &Socket) -> bool {
     !socket.mini && !matches!(socket.state, TcpState::SynRecv | TcpState::Close)
 }
 
-fn seed(netns: &Netns, socket: &Socket, netns_known: bool) -> SeedSocket {
+pub(super) fn seed(netns: &Netns, socket: &Socket, netns_known: bool) -> SeedSocket {
     SeedSocket {
         netns: netns_known.then_some(netns.inode),
         state: socket.state,
@@ -106,6 +107,6 @@ fn seed(netns: &Netns, socket: &Socket, netns_known: bool) -> SeedSocket {
     }
 }
 
-fn tuple(socket: &Socket) -> Tuple {
+pub(super) fn tuple(socket: &Socket) -> Tuple {
     Tuple { laddr: socket.laddr, raddr: socket.raddr, lport: socket.lport, rport: socket.rport }
 }

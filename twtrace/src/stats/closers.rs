@@ -1,6 +1,6 @@
 //! Who closes first: one row per process, namespace and role.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
@@ -211,6 +211,31 @@ impl Closers {
             ..introduced(key, processes, totals, counts.shown(active, totals))
         };
         ranked.iter().take(top).map(shown).chain(other).collect()
+    }
+
+    /// Processes with mini-sockets of connections that they opened, and of some that they
+    /// accepted; the `top` of them.
+    pub(super) fn proxies(&self, top: usize, processes: &Processes) -> Vec<snapshot::Proxy> {
+        let mut sides: BTreeMap<(ProcessKey, Option<u32>), (u64, u64)> = BTreeMap::new();
+        for (key, counts) in &self.rows {
+            let Who::Process(process) = key.who else { continue };
+            let (outbound, inbound) = sides.entry((process, key.netns)).or_default();
+            match key.role {
+                Role::Client => *outbound += counts.minis.alive,
+                Role::Server => *inbound += counts.minis.alive,
+                Role::Unknown => {}
+            }
+        }
+        let mut rows: Vec<_> = sides.into_iter().filter(|(_, (a, b))| *a > 0 && *b > 0).collect();
+        rows.sort_by_key(|(_, (outbound, inbound))| std::cmp::Reverse(outbound + inbound));
+        let row = |((process, netns), (outbound, inbound)): ((ProcessKey, _), _)| snapshot::Proxy {
+            pid: Some(process.tgid),
+            comm: processes.comm(Some(process)),
+            netns,
+            outbound_time_wait: outbound,
+            inbound_time_wait: inbound,
+        };
+        rows.into_iter().take(top).map(row).collect()
     }
 
     /// Closes in `netns` that left no mini-socket, and nothing tells why.

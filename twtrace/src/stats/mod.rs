@@ -4,13 +4,17 @@
 //! rows come from the tracker. [`Stats::snapshot`] puts both into the one form
 //! that every view shows.
 
+mod bound_connects;
 mod closers;
+mod destinations;
 mod distribution;
+mod forecast;
 mod kernel;
 mod lifetimes;
 mod polls;
 mod processes;
 mod rates;
+mod search_failures;
 mod searches;
 pub mod snapshot;
 mod time_wait;
@@ -22,6 +26,7 @@ use twtrace_common::End;
 
 use self::{
     closers::{Closers, RowTotals},
+    destinations::Moment,
     kernel::{Kernel, Ours},
     polls::Polls,
     processes::Processes,
@@ -83,6 +88,9 @@ impl Stats {
                 self.closers.left_nothing(maker, &mut self.processes);
             }
             None => {}
+        }
+        if let Some(bound) = &transition.bound_connect {
+            self.searches.bound_connect(bound);
         }
         if let Some(search) = &transition.search {
             self.searched(search);
@@ -169,6 +177,7 @@ impl Stats {
         let withdrawn = self.closers.withdrawn();
         let losses = tracker.losses();
         let rates = self.rates.over_interval(time_ns, self.rate_counts());
+        let ports = self.ports(time_ns, tracker);
         Snapshot {
             schema: snapshot::SCHEMA,
             time: snapshot::rfc3339(wall_ns),
@@ -193,10 +202,10 @@ impl Stats {
             fin_wait2: self.fin_wait2(tracker),
             closers: totals.map(|_| self.closers(time_ns)),
             port_search: self.port_search(),
-            destinations: None,
-            clients: None,
-            proxies: None,
-            tw_reuse: None,
+            destinations: ports.as_ref().map(Moment::destinations),
+            clients: ports.as_ref().map(Moment::clients),
+            proxies: self.follows_minis().then(|| self.closers.proxies(self.top, &self.processes)),
+            tw_reuse: ports.as_ref().map(Moment::tw_reuse),
             close_wait: None,
             states: self.states(traced, tracker),
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
@@ -233,6 +242,18 @@ impl Stats {
                 |totals| Some(self.time_wait.all_ended(totals)),
             ),
         }
+    }
+
+    /// Which ports are taken; `None` where mini-sockets, which take most, are not seen.
+    fn ports<'a>(&'a self, time_ns: u64, tracker: &'a Tracker) -> Option<Moment<'a>> {
+        let followed = self.follows_minis();
+        (followed || self.polls.now_known().is_some()).then(|| Moment {
+            ports: tracker.ports(),
+            followed,
+            processes: &self.processes,
+            now_s: time_ns as f64 / 1e9,
+            top: self.top,
+        })
     }
 
     fn closers(&self, time_ns: u64) -> Vec<snapshot::Closer> {

@@ -7,14 +7,17 @@ use hashlink::LruCache;
 use twtrace_common::{ProcessKey, Search};
 
 use super::{
+    bound_connects::BoundConnects,
+    destinations::halves,
     distribution::Distribution,
     processes::Processes,
+    search_failures::SearchFailures,
     snapshot::{self, PortSearchKind, SearchOp},
     totals::TotalCounts,
 };
 use crate::{
     event::{SampleEvent, Tuple},
-    tracker::{Destination, PortSearch},
+    tracker::{BoundConnect, Destination, PortSearch, ports::Found},
 };
 
 /// Rows kept of each kind; each has a distribution.
@@ -33,6 +36,8 @@ struct Cost {
     failed: Failed,
     /// In nanoseconds; from outside, an upper bound each.
     latency: Distribution,
+    /// Where the ports lay that were found.
+    found: Found,
 }
 
 /// Those that failed, by errno.
@@ -67,7 +72,7 @@ fn error_name(error: u16) -> &'static str {
 
 impl Cost {
     fn new(latency: Distribution) -> Self {
-        Self { count: 0, failed: Failed::default(), latency }
+        Self { count: 0, failed: Failed::default(), latency, found: Found::default() }
     }
 
     fn add(&mut self, search: &PortSearch) {
@@ -76,12 +81,16 @@ impl Cost {
         if let Some(latency_ns) = search.latency_ns {
             self.latency.record(latency_ns);
         }
+        if search.error == 0 {
+            self.found.add(search.half);
+        }
     }
 
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.failed.merge(&other.failed);
         self.latency.add(&other.latency);
+        self.found.merge(other.found);
     }
 
     fn total_ns(&self) -> u64 {
@@ -98,6 +107,9 @@ pub(super) struct PortSearches {
     explicit_failed: Failed,
     by_process: Costs<(Option<ProcessKey>, SearchOp)>,
     by_destination: Costs<Destination>,
+    by_netns: Costs<(Option<u32>, SearchOp)>,
+    failures: SearchFailures,
+    bound_connects: BoundConnects,
 }
 
 /// Searches by `K`; the sum of those that had to make room.
@@ -115,12 +127,21 @@ impl Default for PortSearches {
             explicit_failed: Failed::default(),
             by_process: Costs::new(),
             by_destination: Costs::new(),
+            by_netns: Costs::new(),
+            failures: SearchFailures::default(),
+            bound_connects: BoundConnects::default(),
         }
     }
 }
 
 impl PortSearches {
+    /// A connect began of a socket that was bound.
+    pub(super) fn bound_connect(&mut self, connect: &BoundConnect) {
+        self.bound_connects.record(connect);
+    }
+
     pub(super) fn record(&mut self, search: &PortSearch) {
+        self.failures.record(search);
         let op = match search.search {
             Search::Connect => SearchOp::Connect,
             Search::Bind | Search::Listen => SearchOp::Bind,
@@ -132,6 +153,7 @@ impl PortSearches {
             SearchOp::Bind => self.bind.add(search),
         }
         self.by_process.row((search.process, op)).add(search);
+        self.by_netns.row((search.netns, op)).add(search);
         if let Some(destination) = search.destination {
             self.by_destination.row(destination).add(search);
         }
@@ -166,9 +188,9 @@ impl PortSearches {
             },
             by_process: self.processes(processes, top, probed),
             by_destination: self.destinations(top),
-            by_netns: Vec::new(),
-            failures: Vec::new(),
-            bind_before_connect: Vec::new(),
+            by_netns: self.namespaces(top, probed),
+            failures: self.failures.shown(top, processes, error_name),
+            bind_before_connect: self.bound_connects.shown(top, processes),
             samples: None,
         }
     }
@@ -180,21 +202,30 @@ impl PortSearches {
         probed: bool,
     ) -> Vec<snapshot::SearchingProcess> {
         let (rows, rest) = self.by_process.ranked(top);
-        let failed = |op, cost: &Cost| match op {
-            SearchOp::Connect => Some(cost.failed.named(NO_PORT)),
-            SearchOp::Bind => probed.then(|| cost.failed.named(IN_USE)),
-        };
         let shown = |((process, op), cost): (&(Option<ProcessKey>, SearchOp), &Cost)| {
             snapshot::SearchingProcess {
                 other: false,
                 pid: process.map(|process| process.tgid),
                 comm: processes.comm(*process),
                 op: Some(*op),
-                failed: failed(*op, cost),
+                failed: failed(*op, cost, probed),
                 ..searching(cost)
             }
         };
         rows.into_iter().map(shown).chain(rest.as_ref().map(searching)).collect()
+    }
+
+    fn namespaces(&self, top: usize, probed: bool) -> Vec<snapshot::SearchedNetns> {
+        let (rows, rest) = self.by_netns.ranked(top);
+        let shown =
+            |((netns, op), cost): (&(Option<u32>, SearchOp), &Cost)| snapshot::SearchedNetns {
+                other: false,
+                netns: *netns,
+                op: Some(*op),
+                failed: failed(*op, cost, probed),
+                ..searched_in(cost)
+            };
+        rows.into_iter().map(shown).chain(rest.as_ref().map(searched_in)).collect()
     }
 
     fn destinations(&self, top: usize) -> Vec<snapshot::SearchedDestination> {
@@ -243,6 +274,27 @@ impl<K: Copy + Ord + Hash> Costs<K> {
     }
 }
 
+/// Failed binds are seen where functions are probed.
+fn failed(op: SearchOp, cost: &Cost, probed: bool) -> Option<snapshot::Failures> {
+    match op {
+        SearchOp::Connect => Some(cost.failed.named(NO_PORT)),
+        SearchOp::Bind => probed.then(|| cost.failed.named(IN_USE)),
+    }
+}
+
+/// The row of no namespace in particular: as it is, that of all others.
+fn searched_in(cost: &Cost) -> snapshot::SearchedNetns {
+    snapshot::SearchedNetns {
+        other: true,
+        netns: None,
+        op: None,
+        count: cost.count,
+        failed: Some(cost.failed.named(NO_PORT)),
+        latency_ns: cost.latency.summary(nanoseconds),
+        total_ns: cost.total_ns(),
+    }
+}
+
 /// The row of nobody in particular: as it is, that of all others.
 fn searching(cost: &Cost) -> snapshot::SearchingProcess {
     snapshot::SearchingProcess {
@@ -279,7 +331,7 @@ fn kind(cost: &Cost, count: u64) -> PortSearchKind {
         latency_ns: cost.latency.summary(nanoseconds),
         total_ns: cost.total_ns(),
         cpu_core_pct: None,
-        found: snapshot::Halves::default(),
+        found: halves(cost.found),
         tried: None,
     }
 }

@@ -519,9 +519,6 @@ pub struct Client {
 /// A process that pays on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Proxy {
-    /// Present and `true` in the row that sums the rest.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub other: bool,
     /// Thread group id.
     pub pid: Option<u32>,
     /// Its name.
@@ -558,8 +555,6 @@ pub struct ReuseRefusals {
     pub no_timestamps: Option<u64>,
     /// It is younger than the delay.
     pub too_young: Option<u64>,
-    /// Whether it had timestamps is not told.
-    pub unknown: Option<u64>,
 }
 
 /// Failures by the name of their errno.

@@ -3,9 +3,12 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use foldhash::fast::FixedState;
-use twtrace_common::{ProcessKey, TcpState};
+use twtrace_common::{End, ProcessKey, TcpState};
 
-use super::{Role, TableLosses};
+use super::{
+    Role, TableLosses,
+    ports::{self, Hold, Ports, Release, Waiting},
+};
 use crate::{
     event::{MiniEvent, Tuple},
     frame::SeedMini,
@@ -38,6 +41,18 @@ pub struct Mini {
     pub time_wait_ns: Option<u64>,
     /// Whose it is.
     pub maker: Maker,
+    /// Whether its connection had timestamps, if that is known.
+    timestamps: Option<bool>,
+    /// What it keeps from others.
+    hold: Hold,
+}
+
+/// One that was there before us.
+#[derive(Clone, Copy, Debug)]
+struct Seeded {
+    substate: TcpState,
+    waiting: Waiting,
+    hold: Hold,
 }
 
 /// What is known of a mini-socket that ended.
@@ -60,7 +75,7 @@ pub(super) struct Minis {
     newborn: HashMap<(u32, Tuple), Newborn, FixedState>,
     /// Refused ones, and when, whose socket has not said goodbye yet.
     refused: HashMap<(u32, Tuple), u64, FixedState>,
-    seeds: HashMap<(u32, Tuple), TcpState, FixedState>,
+    seeds: HashMap<(u32, Tuple), Seeded, FixedState>,
     /// How many there were when counting began, by namespace.
     seeded: HashMap<u32, u64, FixedState>,
     /// Of these, in FIN_WAIT2.
@@ -77,6 +92,14 @@ struct Newborn {
     born_ns: u64,
     substate: TcpState,
     time_wait_ns: Option<u64>,
+    timestamps: Option<bool>,
+}
+
+impl Mini {
+    fn waiting(&self) -> Waiting {
+        let since_ns = self.time_wait_ns.unwrap_or(self.born_ns);
+        Waiting { since_s: ports::second(since_ns), timestamps: self.timestamps.unwrap_or(true) }
+    }
 }
 
 impl Newborn {
@@ -87,12 +110,13 @@ impl Newborn {
             born_ns: event.time_ns,
             substate: event.substate,
             time_wait_ns: in_time_wait.then_some(event.time_ns),
+            timestamps: event.timestamps,
         }
     }
 
-    fn made_by(self, maker: Maker) -> Mini {
-        let Self { born_ns, substate, time_wait_ns, .. } = self;
-        Mini { born_ns, substate, time_wait_ns, maker }
+    fn made_by(self, maker: Maker, hold: Hold) -> Mini {
+        let Self { born_ns, substate, time_wait_ns, timestamps, .. } = self;
+        Mini { born_ns, substate, time_wait_ns, maker, timestamps, hold }
     }
 }
 
@@ -135,12 +159,16 @@ impl Minis {
     }
 
     /// Takes in those that were there before us, as far as sock_diag could tell.
-    pub(super) fn seed(&mut self, seeds: &[SeedMini], until_ns: u64) {
+    pub(super) fn seed(&mut self, seeds: &[SeedMini], until_ns: u64, ports: &mut Ports) {
         self.seeded_until_ns = until_ns;
         for seed in seeds {
             let key = (seed.netns, seed.tuple);
             if self.has_room() {
-                if self.seeds.insert(key, seed.substate).is_none() {
+                if let Entry::Vacant(place) = self.seeds.entry(key) {
+                    let hold = ports.found(seed.netns, &seed.tuple);
+                    let waiting = Waiting::until(until_ns, seed.expires_ms);
+                    ports.was_waiting(hold, waiting);
+                    place.insert(Seeded { substate: seed.substate, waiting, hold });
                     self.count_seed(seed);
                 }
             } else if !self.seeds.contains_key(&key) {
@@ -157,18 +185,22 @@ impl Minis {
 
     /// A birth; returns the mini-socket whose memory this one has, if nobody
     /// saw that end.
-    pub(super) fn born(&mut self, event: &MiniEvent) -> Option<Mini> {
+    pub(super) fn born(&mut self, event: &MiniEvent, ports: &mut Ports) -> Option<Mini> {
         let key = (event.netns, event.tuple);
         // Told twice: it was born between attaching and seeding.
         if event.time_ns <= self.seeded_until_ns
-            && let Some(substate) = self.seeds.remove(&key)
+            && let Some(Seeded { substate, waiting, hold }) = self.seeds.remove(&key)
         {
+            ports.ends(hold, waiting, Release::Expired, event.time_ns);
             let seeded = self.seeded.entry(event.netns).or_default();
             *seeded = seeded.saturating_sub(1);
             let in_fin_wait2 = u64::from(substate == TcpState::FinWait2);
             self.seeded_in_fin_wait2 = self.seeded_in_fin_wait2.saturating_sub(in_fin_wait2);
         }
         let unseen = self.alive.remove(&event.tw);
+        if let Some(mini) = &unseen {
+            ports.ends(mini.hold, mini.waiting(), Release::Other, event.time_ns);
+        }
         if self.has_room() {
             self.newborn.insert(key, Newborn::new(event));
         } else {
@@ -178,18 +210,27 @@ impl Minis {
     }
 
     /// The socket of `tuple` closed for good, and says whose its mini-socket
-    /// is; `None` if it has none.
-    pub(super) fn claim(&mut self, netns: u32, tuple: &Tuple, maker: Maker) -> Option<Mini> {
-        let newborn = self.newborn.remove(&(netns, *tuple))?;
-        let mini = newborn.made_by(maker);
+    /// is, and what it kept from others; `None` if it has none.
+    pub(super) fn claim(
+        &mut self,
+        tuple: &Tuple,
+        maker: Maker,
+        hold: Hold,
+        ports: &mut Ports,
+    ) -> Option<Mini> {
+        let newborn = self.newborn.remove(&(maker.netns, *tuple))?;
+        let mini = newborn.made_by(maker, hold);
+        ports.waits(hold, mini.waiting());
         self.alive.insert(newborn.tw, mini);
         Some(mini)
     }
 
     /// It is in TIME_WAIT from now on.
-    pub(super) fn stepped(&mut self, event: &MiniEvent) {
+    pub(super) fn stepped(&mut self, event: &MiniEvent, ports: &mut Ports) {
         if let Some(mini) = self.alive.get_mut(&event.tw) {
+            let before = mini.waiting();
             mini.time_wait_ns = Some(event.time_ns);
+            ports.waits_anew(mini.hold, before, mini.waiting().since_s);
         } else if let Some(newborn) = self.newborn.get_mut(&(event.netns, event.tuple))
             && newborn.tw == event.tw
         {
@@ -203,9 +244,9 @@ impl Minis {
     /// when counting began all the same.
     fn seed_stepped(&mut self, event: &MiniEvent) {
         let seed = self.seeds.get_mut(&(event.netns, event.tuple));
-        let was_known = seed.as_deref() == Some(&TcpState::FinWait2);
+        let was_known = seed.as_ref().is_some_and(|seed| seed.substate == TcpState::FinWait2);
         if let Some(seed) = seed {
-            *seed = TcpState::TimeWait;
+            seed.substate = TcpState::TimeWait;
         }
         if !was_known && event.time_ns <= self.seeded_until_ns {
             self.seeded_in_fin_wait2 += 1;
@@ -225,13 +266,15 @@ impl Minis {
     }
 
     /// Gives up waiting for the sockets of the births long before `now_ns`.
-    pub(super) fn unclaimed(&mut self, now_ns: u64) -> Vec<Mini> {
+    pub(super) fn unclaimed(&mut self, now_ns: u64, ports: &mut Ports) -> Vec<Mini> {
         let is_late = |time_ns: u64| time_ns.saturating_add(LONGEST_GOODBYE_NS) < now_ns;
         self.refused.retain(|_, refused_ns| !is_late(*refused_ns));
         let late = |newborn: &Newborn| is_late(newborn.born_ns);
         let mut unclaimed = Vec::new();
-        for ((netns, _), newborn) in self.newborn.extract_if(|_, newborn| late(newborn)) {
-            let mini = newborn.made_by(Maker::unknown(netns));
+        for ((netns, tuple), newborn) in self.newborn.extract_if(|_, newborn| late(newborn)) {
+            let hold = ports.found(netns, &tuple);
+            let mini = newborn.made_by(Maker::unknown(netns), hold);
+            ports.was_waiting(hold, mini.waiting());
             self.alive.insert(newborn.tw, mini);
             unclaimed.push(mini);
         }
@@ -240,26 +283,36 @@ impl Minis {
 
     /// An end; `None` if it is told so late that another one was born in that
     /// memory, and [`Self::born`] gave up waiting for it.
-    pub(super) fn ended(&mut self, event: &MiniEvent) -> Option<Ended> {
+    pub(super) fn ended(
+        &mut self,
+        event: &MiniEvent,
+        end: End,
+        ports: &mut Ports,
+    ) -> Option<Ended> {
         let is_younger = |mini: &Mini| mini.born_ns > event.time_ns;
         if self.alive.get(&event.tw).is_some_and(is_younger) {
             return None;
         }
-        Some(self.ended_in_time(event))
+        Some(self.ended_in_time(event, release(end), ports))
     }
 
-    fn ended_in_time(&mut self, event: &MiniEvent) -> Ended {
+    fn ended_in_time(&mut self, event: &MiniEvent, release: Release, ports: &mut Ports) -> Ended {
         if let Some(mini) = self.alive.remove(&event.tw) {
+            ports.ends(mini.hold, mini.waiting(), release, event.time_ns);
             return Ended::Claimed(mini);
         }
         let key = (event.netns, event.tuple);
         if let Entry::Occupied(newborn) = self.newborn.entry(key)
             && newborn.get().tw == event.tw
         {
-            return Ended::Unclaimed(newborn.remove().made_by(Maker::unknown(event.netns)));
+            let maker = Maker::unknown(event.netns);
+            return Ended::Unclaimed(newborn.remove().made_by(maker, Hold::Nothing));
         }
-        if self.seeds.remove(&key).is_none() {
-            self.stranger_ended(event);
+        match self.seeds.remove(&key) {
+            Some(Seeded { hold, waiting, .. }) => {
+                ports.ends(hold, waiting, release, event.time_ns);
+            }
+            None => self.stranger_ended(event),
         }
         Ended::Unknown
     }
@@ -277,6 +330,12 @@ impl Minis {
         }
     }
 
+    /// What all of them keep from others.
+    pub(super) fn holds(&self) -> impl Iterator<Item = Hold> {
+        let alive = self.alive.values().map(|mini| mini.hold);
+        alive.chain(self.seeds.values().map(|seed| seed.hold))
+    }
+
     fn has_room(&self) -> bool {
         self.alive.len() + self.newborn.len() + self.seeds.len() < self.max
     }
@@ -284,6 +343,14 @@ impl Minis {
     fn turn_away(&mut self) {
         self.losses.evicted += 1;
         self.strangers += 1;
+    }
+}
+
+fn release(end: End) -> Release {
+    match end {
+        End::Expired | End::FinWait2Timeout | End::Purged => Release::Expired,
+        End::Reused | End::ReusedBound => Release::Reused,
+        _ => Release::Other,
     }
 }
 
@@ -299,20 +366,21 @@ mod tests {
     /// What was in FIN_WAIT2 when counting began, and has left it when sock_diag looks.
     #[test]
     fn those_that_leave_fin_wait2_before_sock_diag_looks_were_in_it() {
-        let mut minis = Minis::new(10);
+        let (mut minis, mut ports) = (Minis::new(10), Ports::new(1));
         let seed = |lport, substate| SeedMini {
             netns: 1,
             substate,
+            expires_ms: 60_000,
             tuple: event(0, lport, substate).tuple,
         };
         let seeds = [seed(1, TcpState::FinWait2), seed(2, TcpState::TimeWait)];
-        minis.seed(&seeds, 100);
+        minis.seed(&seeds, 100, &mut ports);
         assert_eq!(minis.seeded_in_fin_wait2(), 1);
-        minis.stepped(&event(50, 2, TcpState::TimeWait));
-        minis.ended(&event(60, 3, TcpState::FinWait2));
+        minis.stepped(&event(50, 2, TcpState::TimeWait), &mut ports);
+        minis.ended(&event(60, 3, TcpState::FinWait2), End::FinWait2Timeout, &mut ports);
         assert_eq!(minis.seeded_in_fin_wait2(), 3, "one stepped, one ended");
-        minis.stepped(&event(200, 1, TcpState::TimeWait));
-        minis.stepped(&event(210, 4, TcpState::TimeWait));
+        minis.stepped(&event(200, 1, TcpState::TimeWait), &mut ports);
+        minis.stepped(&event(210, 4, TcpState::TimeWait), &mut ports);
         assert_eq!(minis.seeded_in_fin_wait2(), 3, "one was known, one was missed");
     }
 }

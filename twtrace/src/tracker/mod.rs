@@ -7,16 +7,18 @@
 mod minis;
 mod polled;
 mod population;
+pub mod ports;
 mod searches;
 mod seeds;
 mod sockets;
 
-use twtrace_common::{Change, Outcome, ProcessKey, TcpState};
+use twtrace_common::{Change, End, Outcome, ProcessKey, Search, TcpState};
 
 use self::{
     minis::Minis,
+    ports::{Hold, Ports},
     searches::Searches,
-    seeds::Seeds,
+    seeds::{Seed, Seeds},
     sockets::{Socket, Sockets},
 };
 pub use self::{
@@ -26,9 +28,9 @@ pub use self::{
     searches::{Destination, PortSearch},
 };
 use crate::{
-    event::{ConnectEvent, MiniEvent, TransitionEvent},
-    frame::{Polled, SeedMini, SeedSocket},
-    probes::{Capability, Hooks, Tier},
+    event::{ConnectEvent, MiniEvent, SearchEvent, TransitionEvent},
+    frame::{Meta, Polled, PortFacts, SeedMini, SeedSocket},
+    probes::{Capability, Tier},
 };
 
 /// How a socket came to be connected.
@@ -82,6 +84,19 @@ pub struct Transition {
     pub goodbye: Option<Goodbye>,
     /// The port search that began, or that failed, with this transition.
     pub search: Option<PortSearch>,
+    /// The connect that began with this transition, if its socket had a port already.
+    pub bound_connect: Option<BoundConnect>,
+}
+
+/// A connect of a socket that its process had bound to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundConnect {
+    /// Whose; `None` if nobody saw who it was.
+    pub process: Option<ProcessKey>,
+    /// The network namespace.
+    pub netns: u32,
+    /// Whether the port is one that searches give; `None` if that is not known.
+    pub in_range: Option<bool>,
 }
 
 /// How a socket that closed first, or at the same time, left.
@@ -114,6 +129,9 @@ pub struct Tracker {
     polled: PolledMinis,
     /// `None` where nobody sees them, or each tells of itself.
     searches: Option<Searches>,
+    ports: Ports,
+    /// By the last look at all sockets; only where mini-sockets are not traced.
+    polled_ports: Option<Ports>,
     max_connections: usize,
     seeds: Seeds,
     population: Population,
@@ -122,9 +140,10 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker of what `hooks` deliver, that remembers at most
+    /// A tracker of what the hooks of `meta` deliver, that remembers at most
     /// `max_connections` sockets, and as many mini-sockets.
-    pub fn new(hooks: Hooks, max_connections: usize) -> Self {
+    pub fn new(meta: &Meta, max_connections: usize) -> Self {
+        let hooks = meta.hooks;
         let max_connections = max_connections.max(1);
         let follows = |capability| hooks.tier(capability).is_some();
         Self {
@@ -133,6 +152,8 @@ impl Tracker {
             polled: PolledMinis::default(),
             searches: (hooks.tier(Capability::PortSearch) == Some(Tier::Tracepoint))
                 .then(Searches::default),
+            ports: Ports::new(meta.own_range_step),
+            polled_ports: None,
             max_connections,
             seeds: Seeds::default(),
             population: Population::default(),
@@ -144,6 +165,24 @@ impl Tracker {
     /// Sockets by state: seeded ones and those seen since.
     pub fn population(&self) -> &Population {
         &self.population
+    }
+
+    /// Which local ports are taken, and by which clients.
+    pub fn ports(&self) -> &Ports {
+        self.polled_ports.as_ref().unwrap_or(&self.ports)
+    }
+
+    /// Learns what namespaces offer to the search for a local port.
+    pub fn port_facts(&mut self, facts: &[PortFacts]) {
+        self.ports.learn(facts);
+        self.recount_ports();
+    }
+
+    fn recount_ports(&mut self) {
+        if self.ports.recount_due() {
+            let live = self.sockets.holds().chain(self.seeds.holds());
+            self.ports.recount(live, self.minis.iter().flat_map(Minis::holds));
+        }
     }
 
     /// What this tracker lost.
@@ -172,15 +211,21 @@ impl Tracker {
     /// socket may be told twice: its records then take the seed's place.
     pub fn seed(&mut self, sockets: &[SeedSocket], until_ns: u64) {
         self.seeded_until_ns = until_ns;
-        for seed in sockets {
+        // Who listens tells which of the others were accepted.
+        let (listeners, others): (Vec<_>, Vec<_>) =
+            sockets.iter().partition(|seed| seed.state == TcpState::Listen);
+        for seed in listeners.into_iter().chain(others) {
             if self.sockets.len() + self.seeds.len() >= self.max_connections
                 && !self.seeds.has(seed)
             {
                 self.losses.evicted += 1;
                 continue;
             }
-            let replaced = self.seeds.insert(seed);
-            self.population.leave(replaced);
+            let hold = self.ports.seed(seed);
+            if let Some(replaced) = self.seeds.insert(seed, hold) {
+                self.population.leave(Some(replaced.state));
+                self.ports.gives_back(replaced.hold, until_ns);
+            }
             self.population.enter(seed.state);
         }
     }
@@ -188,20 +233,20 @@ impl Tracker {
     /// Takes in the mini-sockets that existed before the hooks attached.
     pub fn seed_minis(&mut self, seeds: &[SeedMini], until_ns: u64) {
         if let Some(minis) = &mut self.minis {
-            minis.seed(seeds, until_ns);
+            minis.seed(seeds, until_ns, &mut self.ports);
         }
     }
 
     /// Follows the birth of a mini-socket; returns one whose end nobody saw,
     /// but which must be gone, since this one has its memory.
     pub fn born(&mut self, event: &MiniEvent) -> Option<Mini> {
-        self.minis.as_mut()?.born(event)
+        self.minis.as_mut()?.born(event, &mut self.ports)
     }
 
     /// A mini-socket went from FIN_WAIT2 to TIME_WAIT.
     pub fn stepped(&mut self, event: &MiniEvent) {
         if let Some(minis) = &mut self.minis {
-            minis.stepped(event);
+            minis.stepped(event, &mut self.ports);
         }
     }
 
@@ -213,18 +258,25 @@ impl Tracker {
     }
 
     /// Follows the end of a mini-socket.
-    pub fn ended(&mut self, event: &MiniEvent) -> Option<Ended> {
-        self.minis.as_mut()?.ended(event)
+    pub fn ended(&mut self, event: &MiniEvent, end: End) -> Option<Ended> {
+        self.minis.as_mut()?.ended(event, end, &mut self.ports)
     }
 
-    /// Mini-sockets whose socket has not said in time whose they are.
-    pub fn unclaimed(&mut self, now_ns: u64) -> Vec<Mini> {
-        self.minis.as_mut().map(|minis| minis.unclaimed(now_ns)).unwrap_or_default()
+    /// An interval is over: gives the mini-sockets whose socket has not said in time whose
+    /// they are, and puts the ports in order.
+    pub fn tick(&mut self, now_ns: u64) -> Vec<Mini> {
+        let unclaimed = self.minis.as_mut().map(|minis| minis.unclaimed(now_ns, &mut self.ports));
+        self.recount_ports();
+        self.ports.tidy(now_ns);
+        unclaimed.unwrap_or_default()
     }
 
     /// Compares a look at all mini-sockets with the one before: what changed, by
     /// namespace.
     pub fn polled(&mut self, look: &Polled) -> Vec<(u32, PolledChanges)> {
+        let mut ports = self.ports.emptied();
+        ports.look(look);
+        self.polled_ports = Some(ports);
         self.polled.compare(look)
     }
 
@@ -235,7 +287,33 @@ impl Tracker {
 
     /// A connect has its port: the search is over.
     pub fn connect_found(&mut self, event: &ConnectEvent) -> Option<PortSearch> {
-        self.searches.as_mut()?.found(event)
+        let hold = self.sockets.hold_mut(event.sk);
+        let half = hold.and_then(|hold| self.ports.located(hold, event.lport, event.time_ns));
+        let search = self.searches.as_mut()?.found(event)?;
+        Some(PortSearch { half, ..search })
+    }
+
+    /// A search whose function was probed, or a bind, is over.
+    pub fn searched(&mut self, event: &SearchEvent) -> PortSearch {
+        let search = PortSearch::from(event);
+        let hold = self.sockets.hold_mut(event.sk);
+        match (event.search, event.error) {
+            (Search::Connect, 0) => {
+                let located = |hold| self.ports.located(hold, event.lport, event.time_ns);
+                PortSearch { half: hold.and_then(located), ..search }
+            }
+            (Search::Connect, _) => {
+                let hold = hold.copied().unwrap_or_default();
+                let (laddr, range) =
+                    (self.ports.local_address(hold), self.ports.range_of_connect(hold));
+                PortSearch { laddr, range, ..search }
+            }
+            (kind, 0) => {
+                let half = self.ports.half_of_bind(event.netns, kind, event.lport);
+                PortSearch { half, ..search }
+            }
+            _ => PortSearch { range: self.ports.range_of_bind(event.netns), ..search },
+        }
     }
 
     /// Follows one transition.
@@ -248,18 +326,67 @@ impl Tracker {
         self.population.leave(socket.state);
         let outcome = change.outcome();
         let credit = credit(&mut socket, event, outcome);
+        let bound_connect = self.bound_connect(event);
+        self.follow_port(&mut socket, event, outcome);
+        let search = self.searches.as_mut().and_then(|searches| searches.follow(event, outcome));
         let transition = Transition {
             netns: event.netns,
             role: socket.role,
             outcome,
             credit,
             goodbye: self.goodbye(&socket, event),
-            search: self.searches.as_mut().and_then(|searches| searches.follow(event, outcome)),
+            search: search.map(|search| PortSearch {
+                range: self.ports.range_of_connect(socket.hold),
+                ..search
+            }),
+            bound_connect,
         };
         if change.new != TcpState::Close {
-            self.put(event.sk, Socket { state: Some(change.new), ..socket });
+            self.put(event, Socket { state: Some(change.new), ..socket });
+        } else if !matches!(transition.goodbye, Some(Goodbye::Mini(_))) {
+            self.ports.gives_back(socket.hold, event.time_ns);
         }
         Some(transition)
+    }
+
+    /// Follows what a socket keeps from others, until it goes to CLOSE.
+    fn follow_port(
+        &mut self,
+        socket: &mut Socket,
+        event: &TransitionEvent,
+        outcome: Option<Outcome>,
+    ) {
+        use TcpState::{Close, Listen, SynRecv, SynSent};
+        let Some(netns) = event.netns else { return };
+        let (change, tuple) = (&event.change, &event.tuple);
+        match (change.old, change.new, socket.hold) {
+            (Close, SynSent, _) => {
+                let (range, owner) = (event.own_range, event.owner);
+                socket.hold = self.ports.connects(netns, tuple, range, owner, event.time_ns);
+            }
+            (Close, Listen, _) => socket.hold = self.ports.listens(netns, tuple.lport),
+            (SynSent, Close, hold) => {
+                outcome.into_iter().for_each(|outcome| self.ports.connect_failed(hold, outcome));
+            }
+            (SynSent, _, Hold::Port { .. }) => {
+                self.ports.located(&mut socket.hold, tuple.lport, event.time_ns);
+            }
+            (_, Close, _) | (Listen, ..) => {}
+            (SynRecv, _, Hold::Nothing) => socket.hold = self.ports.accepts(netns, tuple),
+            // Its beginning was not seen.
+            (_, _, Hold::Nothing) => socket.hold = self.ports.found(netns, tuple),
+            _ => {}
+        }
+    }
+
+    fn bound_connect(&self, event: &TransitionEvent) -> Option<BoundConnect> {
+        let begins = (event.change.old, event.change.new) == (TcpState::Close, TcpState::SynSent);
+        let (netns, lport) = (event.netns?, event.tuple.lport);
+        (begins && lport != 0).then(|| BoundConnect {
+            process: event.owner,
+            netns,
+            in_range: self.ports.is_in_range(netns, lport),
+        })
     }
 
     /// What a socket leaves that goes to CLOSE after it sent a FIN that was, or
@@ -272,7 +399,7 @@ impl Tracker {
         }
         let maker = Maker { process: socket.closer.flatten(), netns, role: socket.role };
         let minis = self.minis.as_mut()?;
-        match minis.claim(netns, &event.tuple, maker) {
+        match minis.claim(&event.tuple, maker, socket.hold, &mut self.ports) {
             Some(mini) => Some(Goodbye::Mini(mini)),
             None if minis.was_refused(netns, &event.tuple) => Some(Goodbye::Refused(maker)),
             None => (error == 0).then_some(Goodbye::Nothing(maker)),
@@ -283,17 +410,19 @@ impl Tracker {
     fn take(&mut self, event: &TransitionEvent) -> Socket {
         let known = self.sockets.remove(event.sk);
         let seed = self.seeds.take(event);
-        if let Some(state) = seed
+        if let Some(Seed { state, hold }) = seed
             && known.is_some()
         {
             // Told twice: it was born between attaching and seeding.
             self.population.leave(Some(state));
+            self.ports.gives_back(hold, event.time_ns);
         }
         let born = is_birth(event, known.as_ref());
         match known {
             // The address was given to a new socket, and the end of the old one was lost.
             Some(stale) if born => {
                 self.population.leave(stale.state);
+                self.ports.gives_back(stale.hold, event.time_ns);
                 Socket::new(event, None)
             }
             Some(socket) => socket,
@@ -302,16 +431,18 @@ impl Tracker {
                 if seed.is_none() && !born && event.time_ns > self.seeded_until_ns {
                     self.losses.unmatched += 1;
                 }
-                Socket::new(event, seed)
+                let hold = seed.map_or(Hold::Nothing, |seed| seed.hold);
+                Socket { hold, ..Socket::new(event, seed.map(|seed| seed.state)) }
             }
         }
     }
 
-    fn put(&mut self, sk: u64, socket: Socket) {
+    fn put(&mut self, event: &TransitionEvent, socket: Socket) {
         self.population.enter_maybe(socket.state);
         let room = self.max_connections.saturating_sub(self.seeds.len()).max(1);
-        if let Some(oldest) = self.sockets.insert(sk, socket, room) {
+        if let Some(oldest) = self.sockets.insert(event.sk, socket, room) {
             self.population.leave(oldest.state);
+            self.ports.gives_back(oldest.hold, event.time_ns);
             self.losses.evicted += 1;
         }
     }

@@ -210,6 +210,7 @@ mod tests {
     use twtrace_common::TcpState::{FinWait2, TimeWait};
 
     use super::*;
+    use crate::event::Tuple;
 
     const NETNS: u32 = 4_026_531_840;
     const OTHER: u32 = 4_026_532_000;
@@ -219,7 +220,8 @@ mod tests {
     }
 
     fn mini(netns: u32, cookie: u64, substate: TcpState, expires_ms: u32) -> PolledMini {
-        PolledMini { netns, cookie, substate, expires_ms }
+        let tuple = Tuple { laddr: [0; 16], raddr: [0; 16], lport: 1, rport: 80 };
+        PolledMini { netns, cookie, substate, expires_ms, tuple }
     }
 
     /// A look of 1 ms at the namespaces `looked_at`.

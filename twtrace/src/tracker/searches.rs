@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use twtrace_common::{Outcome, ProcessKey, Search, TcpState};
 
+use super::ports::{Half, RangeNow};
 use crate::event::{ConnectEvent, SearchEvent, TransitionEvent};
 
 /// What a connect without a free port fails with, by the kernel's number.
@@ -34,6 +35,18 @@ pub struct PortSearch {
     pub latency_ns: Option<u64>,
     /// A positive errno if it found none; 0 if there is a port.
     pub error: u16,
+    /// The network namespace; `None` where the hook cannot tell.
+    pub netns: Option<u32>,
+    /// Of a connect, the local address; `None` where the hook cannot tell.
+    pub laddr: Option<[u8; 16]>,
+    /// Of a check, the port that was asked for; `None` where the hook cannot tell.
+    pub asked_port: Option<u16>,
+    /// In which half of the range the port was found, if in any.
+    pub half: Option<Half>,
+    /// If none was found, how full the range was then; `None` if that is not known.
+    pub range: Option<RangeNow>,
+    /// How many taken ports it looked at; `None` where nobody counts.
+    pub tried: Option<u32>,
 }
 
 impl From<&SearchEvent> for PortSearch {
@@ -46,6 +59,13 @@ impl From<&SearchEvent> for PortSearch {
             destination: (event.search == Search::Connect).then_some(destination),
             latency_ns: Some(event.latency_ns),
             error: event.error,
+            netns: Some(event.netns),
+            laddr: None,
+            asked_port: (event.search == Search::BindExplicit && event.lport != 0)
+                .then_some(event.lport),
+            half: None,
+            range: None,
+            tried: event.tried,
         }
     }
 }
@@ -61,6 +81,7 @@ pub(super) struct Searches {
 struct Searching {
     since_ns: u64,
     process: Option<ProcessKey>,
+    laddr: [u8; 16],
     destination: Destination,
 }
 
@@ -82,6 +103,12 @@ impl Searches {
                 destination: None,
                 latency_ns: None,
                 error: 0,
+                netns: event.netns,
+                laddr: None,
+                asked_port: None,
+                half: None,
+                range: None,
+                tried: None,
             }),
             None if event.change.new == TcpState::SynSent => {
                 // It has its port; whoever was there before is gone.
@@ -109,7 +136,8 @@ impl Searching {
     fn new(event: &TransitionEvent) -> Self {
         let destination =
             Destination { netns: event.netns, raddr: event.tuple.raddr, rport: event.tuple.rport };
-        Self { since_ns: event.time_ns, process: event.owner, destination }
+        let laddr = event.tuple.laddr;
+        Self { since_ns: event.time_ns, process: event.owner, laddr, destination }
     }
 
     fn over(&self, time_ns: u64, error: u16) -> PortSearch {
@@ -119,6 +147,12 @@ impl Searching {
             destination: Some(self.destination),
             latency_ns: Some(time_ns.saturating_sub(self.since_ns)),
             error,
+            netns: self.destination.netns,
+            laddr: Some(self.laddr),
+            asked_port: None,
+            half: None,
+            range: None,
+            tried: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use twtrace_common::TcpState;
 
+use super::ports::Hold;
 use crate::{
     event::{TransitionEvent, Tuple},
     frame::SeedSocket,
@@ -24,7 +25,16 @@ pub(super) struct Seeds {
 #[derive(Debug)]
 struct Waiting {
     state: TcpState,
+    /// What each of them keeps from others.
+    hold: Hold,
     count: u32,
+}
+
+/// How a seed was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seed {
+    pub(super) state: TcpState,
+    pub(super) hold: Hold,
 }
 
 impl Seeds {
@@ -37,35 +47,43 @@ impl Seeds {
         seed.state != TcpState::Listen && self.waiting.contains_key(&(seed.netns, seed.tuple))
     }
 
-    /// Remembers a seed; returns the state of one it replaces: a connected
+    /// What all of them keep from others.
+    pub(super) fn holds(&self) -> impl Iterator<Item = Hold> {
+        self.waiting.values().flat_map(|waiting| (0..waiting.count).map(|_| waiting.hold))
+    }
+
+    /// Remembers a seed; returns the one it replaces: a connected
     /// socket that the dump met twice, because it changed meanwhile.
-    pub(super) fn insert(&mut self, seed: &SeedSocket) -> Option<TcpState> {
-        let waiting = self
-            .waiting
-            .entry((seed.netns, seed.tuple))
-            .or_insert(Waiting { state: seed.state, count: 0 });
+    pub(super) fn insert(&mut self, seed: &SeedSocket, hold: Hold) -> Option<Seed> {
+        let waiting = self.waiting.entry((seed.netns, seed.tuple)).or_insert(Waiting {
+            state: seed.state,
+            hold,
+            count: 0,
+        });
         if waiting.count > 0 && seed.state != TcpState::Listen {
-            return Some(std::mem::replace(&mut waiting.state, seed.state));
+            return Some(Seed {
+                state: std::mem::replace(&mut waiting.state, seed.state),
+                hold: std::mem::replace(&mut waiting.hold, hold),
+            });
         }
         waiting.count += 1;
         self.sockets += 1;
         None
     }
 
-    /// Takes the seed of the socket in `event`, if it has one; returns the
-    /// state in which it was counted.
-    pub(super) fn take(&mut self, event: &TransitionEvent) -> Option<TcpState> {
+    /// Takes the seed of the socket in `event`, if it has one.
+    pub(super) fn take(&mut self, event: &TransitionEvent) -> Option<Seed> {
         if self.waiting.is_empty() {
             return None;
         }
         let key = (event.netns, event.tuple);
         let waiting = self.waiting.get_mut(&key)?;
-        let state = waiting.state;
+        let seed = Seed { state: waiting.state, hold: waiting.hold };
         waiting.count -= 1;
         self.sockets -= 1;
         if waiting.count == 0 {
             self.waiting.remove(&key);
         }
-        Some(state)
+        Some(seed)
     }
 }

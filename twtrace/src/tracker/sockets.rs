@@ -5,7 +5,7 @@ use foldhash::fast::FixedState;
 use hashlink::LruCache;
 use twtrace_common::{ProcessKey, TcpState};
 
-use super::Role;
+use super::{Role, ports::Hold};
 use crate::event::TransitionEvent;
 
 /// What is remembered of a socket between its transitions.
@@ -19,6 +19,8 @@ pub(super) struct Socket {
     /// The process credited with closing first, `Some(None)` if that is
     /// `unknown`; `None` if nothing was credited.
     pub(super) closer: Option<Option<ProcessKey>>,
+    /// What it keeps from others.
+    pub(super) hold: Hold,
 }
 
 impl Socket {
@@ -29,7 +31,7 @@ impl Socket {
             (TcpState::SynRecv, _) => Role::Server,
             _ => Role::Unknown,
         };
-        Self { state: seed, role, owner: None, closer: None }
+        Self { state: seed, role, owner: None, closer: None, hold: Hold::Nothing }
     }
 }
 
@@ -53,6 +55,16 @@ impl Sockets {
 
     pub(super) fn remove(&mut self, sk: u64) -> Option<Socket> {
         self.table.remove(&sk)
+    }
+
+    /// What a socket keeps from others, to change it.
+    pub(super) fn hold_mut(&mut self, sk: u64) -> Option<&mut Hold> {
+        self.table.peek_mut(&sk).map(|socket| &mut socket.hold)
+    }
+
+    /// What all of them keep from others.
+    pub(super) fn holds(&self) -> impl Iterator<Item = Hold> {
+        self.table.iter().map(|(_, socket)| socket.hold)
     }
 
     /// Remembers a socket; returns the one that had to make room if there is

@@ -9,6 +9,8 @@
 //! - `places`: `PID CGROUP [CONTAINER]`: what /proc said;
 //! - `namespaces`: `N [later]`: those whose own counters the kernel shows, besides the first;
 //!   `later`, if it was made while we counted;
+//! - `ports`, what namespaces offer to the search: `LOW-HIGH [netns=N] [reserved=LOW-HIGH]
+//!   [tw_reuse=SETTING]`;
 //! - `seeds`, read at `seeded_s`: `STATE LADDR:LPORT > RADDR:RPORT [netns=N]`, where the state
 //!   `mini` stands for a timewait mini-socket; `incomplete`, if a namespace could not be read;
 //! - `events`, in the order of the ring: `SECONDS NAME WHAT …` (below);
@@ -36,8 +38,8 @@ use std::{collections::HashMap, fs, net::IpAddr, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 use twtrace::{
-    event::{ConnectEvent, MiniEvent, SearchEvent, Tuple},
-    frame::{Frame, ProcessFacts, SeedMini, SeedSocket},
+    event::{ConnectEvent, MiniEvent, PortRange, SearchEvent, Tuple},
+    frame::{Frame, PortFacts, ProcessFacts, SeedMini, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::Snapshot,
@@ -67,6 +69,8 @@ pub(crate) struct Fixture {
     places: Vec<String>,
     #[serde(default)]
     namespaces: Vec<String>,
+    #[serde(default)]
+    ports: Vec<String>,
     #[serde(default)]
     seeds: Vec<String>,
     #[serde(default)]
@@ -144,7 +148,9 @@ impl Fixture {
     fn frames(&self, hooks: Hooks) -> Vec<Frame> {
         let mut kernel = PaperKernel::new(hooks);
         let seed = self.seed(hooks, &mut kernel);
-        let mut frames = vec![seed, kernel.totals(), kernel.own_counters(&self.namespaces(false))];
+        let ports = Frame::Ports(self.ports.iter().map(|line| port_facts(line)).collect());
+        let counters = kernel.own_counters(&self.namespaces(false));
+        let mut frames = vec![seed, ports, kernel.totals(), counters];
         let mut names = Names::default();
         for round in 0..self.repeat {
             for line in &self.events {
@@ -410,6 +416,25 @@ fn place(line: &str, tasks: &[Task]) -> ProcessFacts {
     ProcessFacts { key, cgroup: word(), container: word() }
 }
 
+/// `LOW-HIGH`, then `netns=`, `reserved=LOW-HIGH`, `tw_reuse=`.
+fn port_facts(line: &str) -> PortFacts {
+    let mut words = line.split_whitespace();
+    let range = |text: &str| {
+        let (low, high) = text.split_once('-').unwrap_or_else(|| panic!("no range: {line}"));
+        PortRange { low: number(low), high: number(high) }
+    };
+    let mut facts = PortFacts { range: words.next().map(range), ..PortFacts::unknown(NETNS) };
+    for word in words {
+        match word.split_once('=') {
+            Some(("netns", netns)) => facts.netns = number(netns),
+            Some(("reserved", reserved)) => facts.reserved.push(range(reserved)),
+            Some(("tw_reuse", setting)) => facts.tw_reuse = Some(number(setting)),
+            _ => panic!("no facts about ports: {line}"),
+        }
+    }
+    facts
+}
+
 enum Seeded {
     Socket(SeedSocket),
     Mini(SeedMini),
@@ -423,7 +448,12 @@ fn seed(line: &str, hooks: Hooks) -> Seeded {
     let netns = facts.iter().find_map(|fact| fact.strip_prefix("netns=")).map_or(NETNS, number);
     let tuple = tuple(local, remote);
     if *named == "mini" {
-        return Seeded::Mini(SeedMini { netns, substate: TcpState::TimeWait, tuple });
+        return Seeded::Mini(SeedMini {
+            netns,
+            substate: TcpState::TimeWait,
+            expires_ms: 30_000,
+            tuple,
+        });
     }
     let netns = hooks.fields_known.then_some(netns);
     Seeded::Socket(SeedSocket { netns, state: state(named), tuple })

@@ -52,6 +52,7 @@ pub(crate) fn meta(hooks: Hooks) -> Meta {
         wall_at_boot_ns: WALL_AT_ZERO_NS - 3_600_000_000_000,
         hooks,
         home_netns: Some(NETNS),
+        own_range_step: 1,
         tw_counts_births: Some(true),
     }
 }

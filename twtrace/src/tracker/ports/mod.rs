@@ -1,0 +1,658 @@
+//! Which local ports are taken, towards which destinations and by which clients.
+//!
+//! A socket holds at most one thing: a port towards a destination, a quadruplet of a
+//! client, or a listener's port. It hands that on to its mini-socket.
+
+mod offer;
+mod seconds;
+mod table;
+mod taken;
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::FixedState;
+use twtrace_common::{Outcome, ProcessKey, Search, TcpState};
+
+use self::{
+    offer::Place,
+    table::{OTHER, Table},
+    taken::Asked,
+};
+pub use self::{
+    offer::{Half, Offer},
+    seconds::{RATE_S, Second},
+    taken::{ConnectErrors, Found, Lying, Pace, Taken},
+};
+use crate::{
+    event::{PortRange, Tuple},
+    frame::{Polled, PortFacts, SeedSocket},
+};
+
+/// Rows of each kind: a busy one takes up to two kilobytes.
+const MAX_DESTINATIONS: usize = 16_384;
+const MAX_CLIENTS: usize = 65_536;
+
+/// What local ports are taken towards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DestinationKey {
+    /// The network namespace.
+    pub netns: u32,
+    /// The local address.
+    pub laddr: [u8; 16],
+    /// The remote address.
+    pub raddr: [u8; 16],
+    /// The remote port.
+    pub rport: u16,
+}
+
+/// Whose quadruplets are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey {
+    /// The network namespace.
+    pub netns: u32,
+    /// The local address.
+    pub laddr: [u8; 16],
+    /// The local port.
+    pub lport: u16,
+    /// The client's address.
+    pub raddr: [u8; 16],
+}
+
+/// Quadruplets in use of one client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quadruplets {
+    /// By connections.
+    pub live: u64,
+    /// By mini-sockets.
+    pub waiting: u64,
+}
+
+/// What a socket, or its mini-socket, keeps from others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Nothing that is counted.
+    #[default]
+    Nothing,
+    /// The port that it listens on.
+    Listener { netns: u32, lport: u16 },
+    /// A port towards a destination; 0 as long as it is searched.
+    Port { netns: u32, destination: u32, lport: u16, bound: bool },
+    /// A quadruplet.
+    Quadruplet { client: u32 },
+}
+
+/// How a mini-socket came to let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// By its timer.
+    Expired,
+    /// A connect took its port.
+    Reused,
+    /// Otherwise.
+    Other,
+}
+
+/// What a mini-socket is counted by, from its birth to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// When it was born, or entered TIME_WAIT.
+    pub(super) since_s: u32,
+    /// Whether its connection had timestamps: where that is not told, nearly all have.
+    pub(super) timestamps: bool,
+}
+
+/// A port range at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RangeNow {
+    /// From where to where.
+    pub range: PortRange,
+    /// How many of its ports were taken.
+    pub used: u64,
+    /// How many it has to give.
+    pub available: u64,
+}
+
+/// What is known of the ports of one namespace.
+#[derive(Debug)]
+pub struct Namespace {
+    facts: PortFacts,
+    offer: Option<Offer>,
+    /// By how many sockets each port is used.
+    users: HashMap<u16, u32, FixedState>,
+    /// Of these ports, those in the range.
+    used: u64,
+    /// Ports that processes have bound, and by how many sockets.
+    bound: BTreeMap<u16, u32>,
+    listeners: HashMap<u16, u32, FixedState>,
+}
+
+/// All of them. See the module's documentation.
+#[derive(Debug)]
+pub struct Ports {
+    /// How far the search goes in a range of a socket's own.
+    own_step: u16,
+    namespaces: HashMap<u32, Namespace, FixedState>,
+    destinations: Table<DestinationKey, Taken>,
+    clients: Table<ClientKey, Quadruplets>,
+    /// Where ports lie has changed since they were counted.
+    recount_due: bool,
+}
+
+impl Namespace {
+    fn new(facts: PortFacts) -> Self {
+        let offer = Offer::new(&facts, None, 2);
+        Self {
+            facts,
+            offer,
+            users: HashMap::default(),
+            used: 0,
+            bound: BTreeMap::new(),
+            listeners: HashMap::default(),
+        }
+    }
+
+    fn unknown(netns: u32) -> Self {
+        Self::new(PortFacts::unknown(netns))
+    }
+
+    /// What the host says of it.
+    pub fn facts(&self) -> &PortFacts {
+        &self.facts
+    }
+
+    /// What it offers; `None` if that is not known.
+    pub fn offer(&self) -> Option<Offer> {
+        self.offer
+    }
+
+    /// How many ports of `offer` processes have bound.
+    pub fn bound(&self, offer: &Offer) -> u64 {
+        let PortRange { low, high } = offer.range;
+        let bound = self.bound.range(low..=high);
+        bound.filter(|(port, _)| offer.place(**port) != Place::Outside).count() as u64
+    }
+
+    fn is_in_range(&self, lport: u16) -> bool {
+        self.offer.is_some_and(|offer| offer.place(lport) != Place::Outside)
+    }
+
+    fn use_port(&mut self, lport: u16, bound: bool) {
+        let users = self.users.entry(lport).or_default();
+        *users += 1;
+        if *users == 1 && self.is_in_range(lport) {
+            self.used += 1;
+        }
+        if bound {
+            *self.bound.entry(lport).or_default() += 1;
+        }
+    }
+
+    fn free_port(&mut self, lport: u16, bound: bool) {
+        if let Some(users) = self.users.get_mut(&lport) {
+            *users -= 1;
+            if *users == 0 {
+                self.users.remove(&lport);
+                self.used -= u64::from(self.is_in_range(lport));
+            }
+        }
+        if bound && let Some(sockets) = self.bound.get_mut(&lport) {
+            *sockets -= 1;
+            if *sockets == 0 {
+                self.bound.remove(&lport);
+            }
+        }
+    }
+
+    fn learn(&mut self, facts: PortFacts) {
+        self.offer = Offer::new(&facts, None, 2);
+        self.facts = facts;
+        self.used = self.users.keys().filter(|port| self.is_in_range(**port)).count() as u64;
+    }
+
+    fn now(&self) -> Option<RangeNow> {
+        let offer = self.offer?;
+        Some(RangeNow { range: offer.range, used: self.used, available: offer.ports() })
+    }
+
+    /// In which half bind found `lport`: it looks the other way round than connect.
+    /// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_connection_sock.c#L306-L353>
+    fn half_of_bind(&self, lport: u16) -> Option<Half> {
+        let offer = self.offer.filter(Offer::has_halves)?;
+        match offer.place(lport) {
+            Place::High => Some(Half::First),
+            Place::Low => Some(Half::Second),
+            Place::Outside => None,
+        }
+    }
+}
+
+impl Ports {
+    /// None yet, on a kernel that goes through a socket's own range by `own_step`.
+    pub(super) fn new(own_step: u16) -> Self {
+        Self {
+            own_step,
+            namespaces: HashMap::default(),
+            destinations: Table::new(MAX_DESTINATIONS),
+            clients: Table::new(MAX_CLIENTS),
+            recount_due: false,
+        }
+    }
+
+    /// The same namespaces, and nothing that is taken.
+    pub(super) fn emptied(&self) -> Self {
+        let namespaces = self.namespaces.iter();
+        let emptied = |(netns, namespace): (&u32, &Namespace)| {
+            (*netns, Namespace::new(namespace.facts.clone()))
+        };
+        Self { namespaces: namespaces.map(emptied).collect(), ..Self::new(self.own_step) }
+    }
+
+    /// Takes in all sockets at one moment.
+    pub(super) fn look(&mut self, look: &Polled) {
+        // Who listens tells which of the others were accepted.
+        let (listeners, others): (Vec<_>, Vec<_>) =
+            look.sockets.iter().partition(|socket| socket.state == TcpState::Listen);
+        for socket in listeners.into_iter().chain(others) {
+            self.seed(socket);
+        }
+        for mini in &look.minis {
+            let hold = self.found(mini.netns, &mini.tuple);
+            self.was_waiting(hold, Waiting::until(look.time_ns, mini.expires_ms));
+        }
+    }
+
+    /// Destinations; the one without a key is all that found no room.
+    pub fn destinations(&self) -> impl Iterator<Item = (Option<DestinationKey>, &Taken)> {
+        self.destinations.iter()
+    }
+
+    /// Clients; the one without a key is all that found no room.
+    pub fn clients(&self) -> impl Iterator<Item = (Option<ClientKey>, &Quadruplets)> {
+        self.clients.iter()
+    }
+
+    /// Namespaces, by their inode.
+    pub fn namespaces(&self) -> impl Iterator<Item = (u32, &Namespace)> {
+        self.namespaces.iter().map(|(netns, namespace)| (*netns, namespace))
+    }
+
+    /// What is known of one namespace.
+    pub fn namespace(&self, netns: u32) -> Option<&Namespace> {
+        self.namespaces.get(&netns)
+    }
+
+    /// Learns what namespaces offer. What is taken has to be counted again then.
+    pub(super) fn learn(&mut self, facts: &[PortFacts]) {
+        for facts in facts {
+            self.namespace_mut(facts.netns).learn(facts.clone());
+        }
+        self.recount_due = true;
+    }
+
+    fn namespace_mut(&mut self, netns: u32) -> &mut Namespace {
+        self.namespaces.entry(netns).or_insert_with(|| Namespace::unknown(netns))
+    }
+
+    /// A socket from before us.
+    pub(super) fn seed(&mut self, seed: &SeedSocket) -> Hold {
+        match (seed.netns, seed.state) {
+            (None, _) => Hold::Nothing,
+            (Some(netns), TcpState::Listen) => self.listens(netns, seed.tuple.lport),
+            (Some(netns), _) => self.found(netns, &seed.tuple),
+        }
+    }
+
+    /// A process listens on a port.
+    pub(super) fn listens(&mut self, netns: u32, lport: u16) -> Hold {
+        // A listen without a port has not found one yet.
+        if lport == 0 {
+            return Hold::Nothing;
+        }
+        let namespace = self.namespace_mut(netns);
+        namespace.use_port(lport, true);
+        *namespace.listeners.entry(lport).or_default() += 1;
+        Hold::Listener { netns, lport }
+    }
+
+    /// A connect begins; a socket that has its port was bound to it.
+    pub(super) fn connects(
+        &mut self,
+        netns: u32,
+        tuple: &Tuple,
+        own_range: Option<PortRange>,
+        owner: Option<ProcessKey>,
+        time_ns: u64,
+    ) -> Hold {
+        let destination = self.destination(netns, tuple);
+        let offer = self.walked(netns, destination, own_range);
+        if let Some((_, taken)) = self.destinations.get_mut(destination) {
+            taken.offer = offer;
+            taken.last_opened = taken.last_opened.max(owner.map(|owner| (time_ns, owner)));
+            taken.holders += 1;
+            taken.touched_s = second(time_ns);
+        }
+        let mut hold = Hold::Port { netns, destination, lport: 0, bound: tuple.lport != 0 };
+        self.located(&mut hold, tuple.lport, time_ns);
+        hold
+    }
+
+    /// The number of the destination of `tuple`.
+    fn destination(&mut self, netns: u32, tuple: &Tuple) -> u32 {
+        let Tuple { laddr, raddr, rport, .. } = *tuple;
+        self.destinations.number(DestinationKey { netns, laddr, raddr, rport })
+    }
+
+    /// What a search towards a destination walks that asks for `own_range`.
+    fn walked(
+        &mut self,
+        netns: u32,
+        destination: u32,
+        own_range: Option<PortRange>,
+    ) -> Option<Offer> {
+        if destination == OTHER {
+            return None;
+        }
+        let namespace = self.namespaces.entry(netns);
+        let facts = &namespace.or_insert_with(|| Namespace::unknown(netns)).facts;
+        let (_, taken) = self.destinations.get_mut(destination)?;
+        match taken.asked {
+            Asked::Alike(asked) if asked == own_range => return taken.offer,
+            Asked::Alike(_) | Asked::Mixed => taken.asked = Asked::Mixed,
+            Asked::Nothing => taken.asked = Asked::Alike(own_range),
+        }
+        self.recount_due |= taken.live.sum() + taken.waiting.sum() > 0;
+        match taken.asked {
+            Asked::Mixed => None,
+            _ => Offer::new(facts, own_range, self.own_step),
+        }
+    }
+
+    /// A connect has its port; returns in which half it was found, if by a search.
+    pub(super) fn located(&mut self, hold: &mut Hold, found: u16, time_ns: u64) -> Option<Half> {
+        let Hold::Port { netns, destination, lport, bound } = hold else {
+            return None;
+        };
+        if *lport != 0 || found == 0 {
+            return None;
+        }
+        *lport = found;
+        self.namespace_mut(*netns).use_port(found, *bound);
+        let (_, taken) = self.destinations.get_mut(*destination)?;
+        let place = taken.place(found);
+        taken.live.add(place);
+        taken.bound += u32::from(*bound && place != Place::Outside);
+        taken.since_s.get_or_insert(time_ns as f64 / 1e9);
+        taken.seconds.at(second(time_ns)).opens += 1;
+        let half = taken.half(found);
+        if !*bound {
+            taken.found.add(half);
+        }
+        half
+    }
+
+    /// A listener's child was accepted.
+    pub(super) fn accepts(&mut self, netns: u32, tuple: &Tuple) -> Hold {
+        let Tuple { laddr, lport, raddr, .. } = *tuple;
+        let client = self.clients.number(ClientKey { netns, laddr, lport, raddr });
+        if let Some((_, quadruplets)) = self.clients.get_mut(client) {
+            quadruplets.live += 1;
+        }
+        Hold::Quadruplet { client }
+    }
+
+    /// A socket from before us, or whose beginning was lost: whose port somebody listens
+    /// on was accepted.
+    pub(super) fn found(&mut self, netns: u32, tuple: &Tuple) -> Hold {
+        let namespace = self.namespace_mut(netns);
+        if namespace.listeners.contains_key(&tuple.lport) {
+            return self.accepts(netns, tuple);
+        }
+        namespace.use_port(tuple.lport, false);
+        let destination = self.destination(netns, tuple);
+        let offer = self.namespaces.get(&netns).and_then(|namespace| namespace.offer);
+        if let Some((Some(_), taken)) = self.destinations.get_mut(destination) {
+            // Nobody has asked for a range of its own, as far as is known.
+            if taken.asked == Asked::Nothing {
+                taken.offer = offer;
+            }
+        }
+        if let Some((_, taken)) = self.destinations.get_mut(destination) {
+            taken.live.add(taken.place(tuple.lport));
+            taken.holders += 1;
+        }
+        Hold::Port { netns, destination, lport: tuple.lport, bound: false }
+    }
+
+    /// A connect failed.
+    pub(super) fn connect_failed(&mut self, hold: Hold, outcome: Outcome) {
+        if let Hold::Port { destination, .. } = hold
+            && let Some((_, taken)) = self.destinations.get_mut(destination)
+        {
+            taken.errors.add(outcome);
+        }
+    }
+
+    /// A socket left a mini-socket, which has what it held from now on.
+    pub(super) fn waits(&mut self, hold: Hold, waiting: Waiting) {
+        self.was_waiting(hold, waiting);
+        if let Hold::Port { destination, lport: 1.., .. } = hold
+            && let Some((_, taken)) = self.destinations.get_mut(destination)
+        {
+            taken.seconds.at(waiting.since_s).born += 1;
+        }
+    }
+
+    /// A mini-socket that was there before us, or of which nobody said whose it is, has
+    /// what its socket held.
+    pub(super) fn was_waiting(&mut self, hold: Hold, waiting: Waiting) {
+        match hold {
+            Hold::Quadruplet { client } => {
+                if let Some((_, quadruplets)) = self.clients.get_mut(client) {
+                    quadruplets.live = quadruplets.live.saturating_sub(1);
+                    quadruplets.waiting += 1;
+                }
+            }
+            Hold::Port { destination, lport, .. } if lport != 0 => {
+                let Some((_, taken)) = self.destinations.get_mut(destination) else { return };
+                let place = taken.place(lport);
+                taken.live.take(place);
+                taken.waiting.add(place);
+                waiting.enter(taken.seconds.at(waiting.since_s));
+            }
+            _ => {}
+        }
+    }
+
+    /// A mini-socket waits anew, from another second on.
+    pub(super) fn waits_anew(&mut self, hold: Hold, before: Waiting, since_s: u32) {
+        if let Hold::Port { destination, .. } = hold
+            && let Some((_, taken)) = self.destinations.get_mut(destination)
+        {
+            if let Some(second) = taken.seconds.of(before.since_s) {
+                before.leave(second);
+            }
+            Waiting { since_s, ..before }.enter(taken.seconds.at(since_s));
+        }
+    }
+
+    /// A socket is gone and left nothing.
+    pub(super) fn gives_back(&mut self, hold: Hold, time_ns: u64) {
+        match hold {
+            Hold::Nothing => {}
+            Hold::Listener { netns, lport } => self.listens_no_more(netns, lport),
+            Hold::Quadruplet { client } => {
+                if let Some((_, quadruplets)) = self.clients.get_mut(client) {
+                    quadruplets.live = quadruplets.live.saturating_sub(1);
+                }
+            }
+            Hold::Port { netns, destination, lport, bound } => {
+                let Some((_, taken)) = self.destinations.get_mut(destination) else { return };
+                taken.holders = taken.holders.saturating_sub(1);
+                if lport == 0 {
+                    return;
+                }
+                let place = taken.place(lport);
+                taken.live.take(place);
+                taken.forget_bound(bound, place);
+                taken.seconds.at(second(time_ns)).left += 1;
+                self.namespace_mut(netns).free_port(lport, bound);
+            }
+        }
+    }
+
+    fn listens_no_more(&mut self, netns: u32, lport: u16) {
+        let namespace = self.namespace_mut(netns);
+        namespace.free_port(lport, true);
+        if let Some(listeners) = namespace.listeners.get_mut(&lport) {
+            *listeners -= 1;
+            if *listeners == 0 {
+                namespace.listeners.remove(&lport);
+            }
+        }
+    }
+
+    /// A mini-socket ended.
+    pub(super) fn ends(&mut self, hold: Hold, waiting: Waiting, release: Release, time_ns: u64) {
+        match hold {
+            Hold::Quadruplet { client } => {
+                if let Some((_, quadruplets)) = self.clients.get_mut(client) {
+                    quadruplets.waiting = quadruplets.waiting.saturating_sub(1);
+                }
+            }
+            Hold::Port { netns, destination, lport, bound } if lport != 0 => {
+                self.namespace_mut(netns).free_port(lport, bound);
+                let Some((_, taken)) = self.destinations.get_mut(destination) else { return };
+                taken.holders = taken.holders.saturating_sub(1);
+                let place = taken.place(lport);
+                taken.waiting.take(place);
+                taken.forget_bound(bound, place);
+                taken.reused += u64::from(release == Release::Reused);
+                if release != Release::Expired {
+                    taken.seconds.at(second(time_ns)).left += 1;
+                }
+                if let Some(second) = taken.seconds.of(waiting.since_s) {
+                    waiting.leave(second);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The local address of a port that is held, or searched.
+    pub(super) fn local_address(&self, hold: Hold) -> Option<[u8; 16]> {
+        let Hold::Port { destination, .. } = hold else { return None };
+        self.destinations.get(destination)?.0.map(|key| key.laddr)
+    }
+
+    /// The state of the range that the connect of `hold` searches.
+    pub(super) fn range_of_connect(&self, hold: Hold) -> Option<RangeNow> {
+        let Hold::Port { destination, .. } = hold else { return None };
+        let (_, taken) = self.destinations.get(destination)?;
+        let offer = taken.offer?;
+        Some(RangeNow { range: offer.range, used: taken.in_range(), available: offer.ports() })
+    }
+
+    /// The state of the range that binds search.
+    pub(super) fn range_of_bind(&self, netns: u32) -> Option<RangeNow> {
+        self.namespaces.get(&netns)?.now()
+    }
+
+    /// In which half a bind found its port.
+    pub(super) fn half_of_bind(&self, netns: u32, search: Search, lport: u16) -> Option<Half> {
+        let searches = matches!(search, Search::Bind | Search::Listen);
+        self.namespaces.get(&netns).filter(|_| searches)?.half_of_bind(lport)
+    }
+
+    /// Whether `lport` may be given by a search; `None` if the range is not known.
+    pub(super) fn is_in_range(&self, netns: u32, lport: u16) -> Option<bool> {
+        let namespace = self.namespaces.get(&netns)?;
+        namespace.offer.map(|_| namespace.is_in_range(lport))
+    }
+
+    /// Whether [`Self::recount`] is due.
+    pub(super) fn recount_due(&self) -> bool {
+        self.recount_due
+    }
+
+    /// Counts anew where the ports lie that `live` and `waiting` hold.
+    pub(super) fn recount(
+        &mut self,
+        live: impl Iterator<Item = Hold>,
+        waiting: impl Iterator<Item = Hold>,
+    ) {
+        self.recount_due = false;
+        self.renew_offers();
+        for taken in self.destinations.iter_mut() {
+            (taken.live, taken.waiting, taken.bound) = (Lying::default(), Lying::default(), 0);
+        }
+        for (hold, waits) in live.map(|hold| (hold, false)).chain(waiting.map(|hold| (hold, true)))
+        {
+            let Hold::Port { destination, lport: lport @ 1.., bound, .. } = hold else { continue };
+            let Some((_, taken)) = self.destinations.get_mut(destination) else { continue };
+            let place = taken.place(lport);
+            if waits {
+                taken.waiting.add(place);
+            } else {
+                taken.live.add(place);
+            }
+            taken.bound += u32::from(bound && place != Place::Outside);
+        }
+    }
+
+    fn renew_offers(&mut self) {
+        let numbers: Vec<(u32, DestinationKey)> = self.destinations.numbered().collect();
+        for (number, key) in numbers {
+            let Some((_, taken)) = self.destinations.get_mut(number) else { continue };
+            let namespace = self.namespaces.get(&key.netns);
+            taken.offer = namespace.and_then(|namespace| match taken.asked {
+                Asked::Nothing | Asked::Alike(None) => namespace.offer,
+                Asked::Alike(own) => Offer::new(&namespace.facts, own, self.own_step),
+                Asked::Mixed => None,
+            });
+        }
+    }
+
+    /// Forgets destinations and clients of which there is nothing left to tell.
+    pub(super) fn tidy(&mut self, time_ns: u64) {
+        let now_s = second(time_ns);
+        self.destinations.retain(|taken| taken.matters(now_s));
+        self.clients.retain(|quadruplets| *quadruplets != Quadruplets::default());
+    }
+}
+
+impl Taken {
+    fn forget_bound(&mut self, bound: bool, place: Place) {
+        if bound && place != Place::Outside {
+            self.bound = self.bound.saturating_sub(1);
+        }
+    }
+}
+
+/// How long a timewait mini-socket waits, as a rule.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L132-L134>
+const TIME_WAIT_MS: u64 = 60_000;
+
+impl Waiting {
+    /// One that was there at `time_ns`, by the time that it had left.
+    pub(super) fn until(time_ns: u64, expires_ms: u32) -> Self {
+        let ends_ns = time_ns.saturating_add(u64::from(expires_ms) * 1_000_000);
+        let since_ns = ends_ns.saturating_sub(TIME_WAIT_MS * 1_000_000);
+        Self { since_s: second(since_ns), timestamps: true }
+    }
+
+    fn enter(self, second: &mut Second) {
+        second.waiting += 1;
+        second.with_timestamps += u32::from(self.timestamps);
+    }
+
+    fn leave(self, second: &mut Second) {
+        let less = |count: &mut u32, by: bool| *count = count.saturating_sub(u32::from(by));
+        less(&mut second.waiting, true);
+        less(&mut second.with_timestamps, self.timestamps);
+    }
+}
+
+/// The second of a moment on the clock of records.
+pub(super) fn second(time_ns: u64) -> u32 {
+    u32::try_from(time_ns / 1_000_000_000).unwrap_or(u32::MAX)
+}
