@@ -36,6 +36,29 @@ impl Drop for Cgroup {
     }
 }
 
+/// Our own cgroup of the v2 hierarchy.
+fn own() -> PathBuf {
+    let own = fs::read_to_string("/proc/self/cgroup").expect("our cgroups");
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).expect("cgroup v2");
+    v2_mount().join(own)
+}
+
+/// The names of the processes in the cgroup `name` below ours; none if there is no such cgroup.
+pub fn processes_in(name: &str) -> Vec<String> {
+    let pids = fs::read_to_string(own().join(name).join("cgroup.procs")).unwrap_or_default();
+    // One may have ended since.
+    let comms = pids.lines().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+    comms.map(|comm| comm.trim_end().to_owned()).collect()
+}
+
+/// The cgroups that `twtrace ports` has made below ours, by name.
+pub fn command_cgroups() -> Vec<String> {
+    let listed = fs::read_dir(own()).expect("our own cgroup");
+    let names = listed.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("twtrace-ports-")).collect()
+}
+
 fn v2_mount() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
     let v2 = mounts.lines().find(|line| line.contains(" - cgroup2 "));

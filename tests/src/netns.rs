@@ -68,6 +68,11 @@ impl PrivateNetns {
         self.inode
     }
 
+    /// The process that holds it.
+    pub fn holder(&self) -> u32 {
+        self.holder.id()
+    }
+
     /// The argument of `--netns` that selects it by its holder.
     pub fn selector(&self) -> String {
         format!("pid:{}", self.holder.id())

@@ -1,6 +1,6 @@
 //! What was typed.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -16,11 +16,16 @@ pub struct Cli {
 /// The subcommand that `selftest` starts itself with.
 pub const HOLD: &str = "selftest-hold";
 
+/// The subcommand that becomes the command of `ports`.
+pub const COMMAND: &str = "ports-command";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show live which processes close first, and how
     Top(TopArgs),
+    /// Measure what the searches for a local port cost, and report once at the end
+    Ports(PortsArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
     Check(CheckArgs),
     /// Close, reset, expire and fail in private network namespaces, and compare what is seen
@@ -28,6 +33,9 @@ pub enum Command {
     /// A process of `selftest` that holds a connection.
     #[command(name = HOLD, hide = true)]
     SelftestHold,
+    /// A process of `ports` that becomes its command.
+    #[command(name = COMMAND, hide = true)]
+    PortsCommand(CommandArgs),
 }
 
 /// Arguments of `twtrace top`.
@@ -55,6 +63,49 @@ pub struct TopArgs {
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace ports`.
+#[derive(Debug, Args)]
+#[command(after_help = "Without --duration and CMD it measures until Ctrl-C.
+
+CMD runs in a cgroup of its own, and only its searches and those of the processes that it \
+starts count in port_search; everything else is about the whole host. The measurement ends \
+when all of them have ended, and twtrace exits with CMD's exit code: 128 and the signal's \
+number if a signal ended it, 127 if there is no such command, 126 if it cannot be run.
+
+The report goes to standard output; with CMD, whose output that is, to standard error, \
+where it comes last: with --json it is the last line.")]
+pub struct PortsArgs {
+    /// Measure this long, such as 10 (seconds), 90s, 2m or 1h30m
+    #[arg(long, value_name = "T")]
+    pub duration: Option<String>,
+    /// Print the report as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Rows in each table; the rest is summed in one more
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// Measure this command and the processes that it starts
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of the process that becomes the command of `ports`.
+#[derive(Debug, Args)]
+pub struct CommandArgs {
+    /// The file of the cgroup to enter that takes processes.
+    #[arg(long)]
+    pub procs: Option<PathBuf>,
+    /// The limit on open files to give back.
+    #[arg(long)]
+    pub open_files: Option<u64>,
+    /// The command; only enters the cgroup if there is none.
+    #[arg(last = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Arguments of `twtrace check`.

@@ -1,12 +1,12 @@
 //! What runs: the arguments, checked and resolved. Nothing below sees clap.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     bpf::plan::Wanted,
-    cli::{CheckArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
+    cli::{CheckArgs, PortsArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
     host,
     probes::Tier,
 };
@@ -19,6 +19,8 @@ const DEFAULT_TEXT_ROWS: usize = 10;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// A day; longer ones are typing errors.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
+/// A year; longer ones are typing errors.
+const LONGEST_DURATION: Duration = Duration::from_secs(365 * 86_400);
 /// The kernel wants a power of two of at least a page.
 const SMALLEST_RING: u32 = 4096;
 /// More would be memory that no reader could catch up with.
@@ -48,6 +50,32 @@ pub struct Top {
     pub rows: usize,
     /// What and how to trace.
     pub trace: Trace,
+}
+
+/// `twtrace ports`.
+#[derive(Debug)]
+pub struct Ports {
+    /// How long to measure; `None`: until the command is gone, or a signal comes.
+    pub duration: Option<Duration>,
+    /// Time between ticks, over the last of which rates are taken.
+    pub interval: Duration,
+    /// How the report is printed: as text or JSON.
+    pub format: Format,
+    /// Rows in each array.
+    pub rows: usize,
+    /// What and how to trace.
+    pub trace: Trace,
+    /// The command to measure.
+    pub command: Option<Command>,
+}
+
+/// A command to start.
+#[derive(Debug)]
+pub struct Command {
+    /// The program and its arguments.
+    pub words: Vec<OsString>,
+    /// The limit on open files that it is to have; `None` for ours.
+    pub open_files: Option<u64>,
 }
 
 /// `twtrace check`.
@@ -107,6 +135,39 @@ impl Top {
     }
 }
 
+impl Ports {
+    /// Checks and resolves the arguments; `open_files` is the limit that a command
+    /// would have had without us.
+    ///
+    /// # Errors
+    /// As [`Top::new`].
+    pub fn new(args: &PortsArgs, open_files: Option<u64>) -> Result<Self> {
+        let (format, rows) = if args.json {
+            (Format::Json, DEFAULT_ROWS)
+        } else {
+            (Format::Text, DEFAULT_TEXT_ROWS)
+        };
+        let words = args.command.clone();
+        Ok(Self {
+            duration: args.duration.as_deref().map(duration).transpose()?,
+            // One tick, at the end: what is over the last interval is over the whole run.
+            interval: Duration::MAX,
+            format,
+            rows: args.top.unwrap_or(rows),
+            trace: Trace::new(&args.trace)?,
+            command: (!words.is_empty()).then_some(Command { words, open_files }),
+        })
+    }
+}
+
+impl Command {
+    /// As it may be shown in a line.
+    pub fn shown(&self) -> String {
+        let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+}
+
 impl Check {
     /// Checks and resolves the arguments.
     ///
@@ -163,6 +224,20 @@ fn interval(typed: &str) -> Result<Duration> {
     Ok(interval)
 }
 
+/// Seconds, or a number with a unit each.
+fn duration(typed: &str) -> Result<Duration> {
+    let seconds = typed.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let parsed = seconds.map_or_else(|| humantime::parse_duration(typed), Ok);
+    let duration = parsed.with_context(|| {
+        format!("--duration {typed} is no time, such as 10 (seconds), 2m or 1h")
+    })?;
+    ensure!(
+        (SHORTEST_INTERVAL..=LONGEST_DURATION).contains(&duration),
+        "--duration {typed} is out of range: 0.05 seconds to 365 days"
+    );
+    Ok(duration)
+}
+
 fn ring_bytes(typed: &str) -> Result<u32> {
     let digits = typed.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match typed[digits.len()..].to_ascii_uppercase().as_str() {
@@ -197,6 +272,25 @@ mod tests {
         assert_eq!(interval("0.5s").unwrap(), Duration::from_millis(500));
         for bad in ["0", "-1", "nan", "inf", "x", "", "1e9"] {
             assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (typed, seconds) in [
+            ("10", 10),
+            ("90s", 90),
+            ("2m", 120),
+            ("1h", 3_600),
+            ("1h30m", 5_400),
+            ("1h 1s", 3_601),
+        ] {
+            assert_eq!(duration(typed).unwrap(), Duration::from_secs(seconds), "{typed}");
+        }
+        assert_eq!(duration("0.5").unwrap(), Duration::from_millis(500));
+        for bad in ["0", "0s", "-1", "nan", "inf", "x", "", "2y", "1e300", "5 parsecs"] {
+            let error = duration(bad).expect_err(bad).to_string();
+            assert!(error.starts_with(&format!("--duration {bad} is ")), "{error}");
         }
     }
 

@@ -80,6 +80,18 @@ pub struct Meta {
     /// Whether this kernel's TW and TWKilled count births (since 5.18) and not
     /// timers that fired; `None` if that is not known.
     pub tw_counts_births: Option<bool>,
+    /// Whose port searches count: those of the processes that were in this cgroup when
+    /// they were introduced; `None`: everybody's.
+    pub searches_of: Option<Cgroup>,
+}
+
+/// A cgroup of the v2 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Its id.
+    pub id: u64,
+    /// Its path from the root of the hierarchy.
+    pub path: String,
 }
 
 /// A socket that existed before the hooks attached.

@@ -10,7 +10,8 @@ use clap::{Parser, error::ErrorKind};
 use rustix::io::Errno;
 use twtrace::{
     cli::{Cli, Command},
-    cmd, config, host,
+    cmd::{self, command::CannotRun},
+    config, host,
 };
 
 /// Something failed; 1 means findings.
@@ -26,16 +27,20 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         complain(&format!("{error:#}"));
-        ExitCode::from(FAILED)
+        ExitCode::from(error.downcast_ref().map_or(FAILED, |refused: &CannotRun| refused.exit_code))
     })
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
-    host::raise_file_limit();
+    let open_files = host::raise_file_limit();
     match &cli.command {
         Command::Top(args) => {
             log_to_stderr(args.trace.verbose);
             cmd::top::run(&config::Top::new(args)?)
+        }
+        Command::Ports(args) => {
+            log_to_stderr(args.trace.verbose);
+            cmd::ports::run(&config::Ports::new(args, open_files)?)
         }
         Command::Check(args) => {
             log_to_stderr(args.trace.verbose);
@@ -46,6 +51,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             cmd::selftest::run(&config::Selftest::new(args)?)
         }
         Command::SelftestHold => Ok(cmd::selftest::hold()),
+        Command::PortsCommand(args) => cmd::command::become_command(args),
     }
 }
 

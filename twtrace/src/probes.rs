@@ -157,9 +157,32 @@ impl Hooks {
             ("closers", credited),
             ("closers.resets", explained),
             ("states", Some(Exact)),
-            ("destinations", None),
-            ("clients", None),
             ("close_wait", None),
+        ]
+        .into_iter()
+        .chain(self.destination_words())
+        .collect()
+    }
+
+    /// What sockets and mini-sockets together tell.
+    fn destination_words(self) -> [Word; 9] {
+        use Exactness::{Exact, Inferred};
+        let followed = self.traces() && self.tier(Capability::EndCause).is_some();
+        let polled = self.time_wait == Some(Tier::None);
+        let followed = followed.then_some(Exact);
+        let shown = followed.or(polled.then_some(Exact));
+        let reckoned = shown.map(|_| Inferred);
+        [
+            ("destinations", shown),
+            ("destinations.ports_reusable", reckoned),
+            ("destinations.opens_per_s", followed),
+            // Of the future.
+            ("destinations.knee_in_s", reckoned),
+            ("destinations.exhausted_in_s", reckoned),
+            ("destinations.found", followed),
+            ("clients", shown),
+            ("proxies", followed),
+            ("tw_reuse", reckoned),
         ]
     }
 

@@ -21,7 +21,7 @@ use twtrace_common::TcpState;
 const SCHEMA: &str = "../docs/snapshot.schema.json";
 const DOCUMENTATION: &str = include_str!("../../docs/json.md");
 /// The top level of the contract.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "schema",
     "time",
     "elapsed_s",
@@ -38,6 +38,8 @@ const KEYS: [&str; 21] = [
     "port_search",
     "destinations",
     "clients",
+    "proxies",
+    "tw_reuse",
     "close_wait",
     "states",
     "kernel",

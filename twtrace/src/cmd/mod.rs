@@ -1,6 +1,9 @@
-//! One file per subcommand: wiring, nothing else.
+//! One file per subcommand, and what some of them share: wiring, nothing else.
 
 pub mod check;
+pub mod command;
+pub mod ports;
+mod run;
 pub mod selftest;
 pub mod top;
 

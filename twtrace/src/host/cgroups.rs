@@ -42,7 +42,7 @@ pub struct Cgroups {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     /// The cgroup that is mounted, as a path in the hierarchy; empty for its root.
-    root: String,
+    pub(super) root: String,
     pub(super) point: PathBuf,
 }
 

@@ -6,10 +6,21 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// 1,024, to the hard one: each network namespace is a file while it is looked at.
 ///
 /// Where that is forbidden the soft limit stays, and listing namespaces says so.
-pub fn raise_file_limit() {
+/// Returns what it was; `None` if there was none.
+pub fn raise_file_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        log::debug!("the limit on open files stays: {errno}");
+    }
+    limit.current
+}
+
+/// Sets the soft limit to what it was before it was raised: programs that we start
+/// may not be made for more files.
+pub fn limit_files(to: u64) {
+    let limit = Rlimit { current: Some(to), ..getrlimit(Resource::Nofile) };
+    if let Err(errno) = setrlimit(Resource::Nofile, limit) {
         log::debug!("the limit on open files stays: {errno}");
     }
 }

@@ -2,13 +2,14 @@
 //! processes, cgroups, kernel addresses, and the facts that name a host and a boot.
 //!
 //! Everything here reads on request and keeps nothing, except [`Cgroups`],
-//! which caches names. Nothing here needs a right to work on the caller's own
+//! which caches names. [`CommandCgroup`] alone makes something. Nothing here needs a right to work on the caller's own
 //! network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
 //! namespace) and `CAP_SYS_PTRACE` (to look at other users' processes). Kernel
 //! addresses cost `CAP_SYSLOG`.
 
 mod cgroup_root;
 mod cgroups;
+mod command_cgroup;
 mod counters;
 mod facts;
 mod limits;
@@ -20,12 +21,13 @@ mod symbols;
 
 pub use cgroup_root::cgroup_v2_root;
 pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
+pub use command_cgroup::CommandCgroup;
 pub use counters::{NetnsCounters, TCP_COUNTERS, tcp_counters};
 pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
 };
-pub use limits::raise_file_limit;
+pub use limits::{limit_files, raise_file_limit};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use port_facts::port_facts;
 pub use processes::{cgroup, same_start, start_time_ns};

@@ -51,6 +51,9 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
     })
 }
 
+/// How often is looked whether a port range has changed.
+const FACTS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often totals are read again that changed while the kernel's own
 /// counters were read; on a busy host none of the readings agrees to the unit.
 const TRIES_TO_AGREE: u32 = 3;
@@ -66,6 +69,7 @@ struct Reader {
     /// Frames that wait for the seeds, which must come before them.
     held: Option<Vec<Frame>>,
     pace: Pace,
+    facts_pace: Pace,
     batch: BytesMut,
     processes: ProcessFinder,
 }
@@ -90,6 +94,7 @@ impl Reader {
             sender,
             held: Some(Vec::new()),
             pace: Pace::new(interval),
+            facts_pace: Pace::new(FACTS_INTERVAL),
             batch: BytesMut::with_capacity(BATCH_ROOM),
             processes: ProcessFinder::new(),
         }
@@ -103,6 +108,9 @@ impl Reader {
                 return Ok(());
             }
             let now_ns = host::monotonic_ns();
+            if (self.facts_pace.is_due(now_ns) || stopping) && self.port_facts(now_ns)?.is_err() {
+                return Ok(());
+            }
             if (self.pace.is_due(now_ns) || stopping) && self.tick(now_ns)?.is_err() {
                 return Ok(());
             }
@@ -187,15 +195,19 @@ impl Reader {
                     if polls { reader.all() } else { reader.of_interest(totals) }
                 },
             )?;
-        let news = self.port_facts.changed(&totals, now_ns);
         let mut frames = vec![Frame::Totals(totals), Frame::Kernel(kernel)];
-        frames.extend((!news.is_empty()).then_some(Frame::Ports(news)));
         frames.extend(self.poller.as_mut().map(Poller::look));
         frames.push(super::tick(now_ns));
         let facts = self.processes.second_look(now_ns);
         Ok(self
             .facts(facts)
             .and_then(|()| frames.into_iter().try_for_each(|frame| self.send(frame))))
+    }
+
+    /// A range that has changed, and namespaces that are new.
+    fn port_facts(&mut self, now_ns: u64) -> Result<Result<(), Gone>> {
+        let news = self.port_facts.changed(&self.session.counters.read()?, now_ns);
+        Ok(if news.is_empty() { Ok(()) } else { self.send(Frame::Ports(news)) })
     }
 
     /// What the kernel's own counters are compared with from now on.

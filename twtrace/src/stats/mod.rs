@@ -22,7 +22,7 @@ mod totals;
 
 use std::collections::BTreeMap;
 
-use twtrace_common::End;
+use twtrace_common::{End, ProcessKey};
 
 use self::{
     closers::{Closers, RowTotals},
@@ -89,7 +89,9 @@ impl Stats {
             }
             None => {}
         }
-        if let Some(bound) = &transition.bound_connect {
+        if let Some(bound) = &transition.bound_connect
+            && self.in_scope(bound.process.as_ref())
+        {
             self.searches.bound_connect(bound);
         }
         if let Some(search) = &transition.search {
@@ -126,12 +128,16 @@ impl Stats {
 
     /// A port search, or the check of a port, is over.
     pub fn searched(&mut self, search: &PortSearch) {
-        self.searches.record(search);
+        if self.in_scope(search.process.as_ref()) {
+            self.searches.record(search);
+        }
     }
 
     /// A processor was found searching a port.
     pub fn sampled(&mut self, sample: &SampleEvent) {
-        self.searches.sampled(sample);
+        if self.in_scope(Some(&sample.owner)) {
+            self.searches.sampled(sample);
+        }
     }
 
     /// Learns a process's name.
@@ -226,6 +232,14 @@ impl Stats {
         self.meta.hooks.probes_functions(Capability::EndCause)
     }
 
+    /// Whether the port searches of `process` count.
+    fn in_scope(&self, process: Option<&ProcessKey>) -> bool {
+        let Some(cgroup) = &self.meta.searches_of else {
+            return true;
+        };
+        process.is_some_and(|process| self.processes.was_in(cgroup.id, process))
+    }
+
     fn searches_ports(&self) -> bool {
         self.meta.hooks.tier(Capability::PortSearch).is_some()
     }
@@ -299,7 +313,12 @@ impl Stats {
 
     fn port_search(&self) -> Option<snapshot::PortSearch> {
         let probed = self.meta.hooks.probes_functions(Capability::PortSearch);
-        let shown = || self.searches.shown(&self.totals, &self.processes, self.top, probed);
+        // The kernel's side counts everybody's.
+        let totals = self.meta.searches_of.is_none().then_some(&self.totals);
+        let shown = || snapshot::PortSearch {
+            only_cgroup: self.meta.searches_of.as_ref().map(|cgroup| cgroup.path.clone()),
+            ..self.searches.shown(totals, &self.processes, self.top, probed)
+        };
         self.searches_ports().then(shown)
     }
 

@@ -18,6 +18,8 @@ pub(super) const UNKNOWN: &str = "unknown";
 pub(super) struct Process {
     pub(super) comm: Comm,
     pub(super) kernel_thread: bool,
+    /// Of its first introduction.
+    cgroup_id: u64,
     pub(super) cgroup: Option<String>,
     pub(super) container: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Processes {
             Process {
                 comm: event.comm,
                 kernel_thread: event.kernel_thread,
+                cgroup_id: event.cgroup_id,
                 cgroup: None,
                 container: None,
             },
@@ -62,6 +65,11 @@ impl Processes {
     /// Whether it is a kernel thread; remembers that it was asked for.
     pub(super) fn is_kernel_thread(&mut self, key: &ProcessKey) -> bool {
         self.known.get(key).is_some_and(|process| process.kernel_thread)
+    }
+
+    /// Whether it was in cgroup `id` when it was introduced.
+    pub(super) fn was_in(&self, id: u64, key: &ProcessKey) -> bool {
+        self.known.peek(key).is_some_and(|process| process.cgroup_id == id)
     }
 
     pub(super) fn get(&self, key: &ProcessKey) -> Option<&Process> {

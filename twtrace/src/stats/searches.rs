@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, hash::Hash};
 
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
-use twtrace_common::{ProcessKey, Search};
+use twtrace_common::{ProcessKey, SEARCHES, Search};
 
 use super::{
     bound_connects::BoundConnects,
@@ -103,6 +103,8 @@ impl Cost {
 pub(super) struct PortSearches {
     connect: Cost,
     bind: Cost,
+    /// Records of each [`Search`].
+    recorded: [u64; SEARCHES],
     /// Checks of a port of the process's choice that failed.
     explicit_failed: Failed,
     by_process: Costs<(Option<ProcessKey>, SearchOp)>,
@@ -124,6 +126,7 @@ impl Default for PortSearches {
         Self {
             connect: Cost::new(Distribution::fine()),
             bind: Cost::new(Distribution::fine()),
+            recorded: [0; SEARCHES],
             explicit_failed: Failed::default(),
             by_process: Costs::new(),
             by_destination: Costs::new(),
@@ -142,6 +145,7 @@ impl PortSearches {
 
     pub(super) fn record(&mut self, search: &PortSearch) {
         self.failures.record(search);
+        self.recorded[search.search as usize] += 1;
         let op = match search.search {
             Search::Connect => SearchOp::Connect,
             Search::Bind | Search::Listen => SearchOp::Bind,
@@ -162,18 +166,23 @@ impl PortSearches {
     /// A processor was found searching a port.
     pub(super) fn sampled(&mut self, _sample: &SampleEvent) {}
 
-    /// The counts are the kernel side's; the rest is what records told. `probed`:
-    /// by the functions that search, which tell of failed binds too.
+    /// The counts are the kernel side's `totals`, where these count the same searches;
+    /// the rest is what records told. `probed`: by the functions that search, which
+    /// tell of failed binds too.
     pub(super) fn shown(
         &self,
-        totals: &TotalCounts,
+        totals: Option<&TotalCounts>,
         processes: &Processes,
         top: usize,
         probed: bool,
     ) -> snapshot::PortSearch {
-        let count = |search| totals.search(search, probed);
+        let count = |search: Search| match totals {
+            Some(totals) => totals.search(search, probed),
+            None => self.recorded[search as usize],
+        };
         let binds_failed = |failed: &Failed| probed.then(|| failed.named(IN_USE));
         snapshot::PortSearch {
+            only_cgroup: None,
             connect: PortSearchKind {
                 failed: Some(self.connect.failed.named(NO_PORT)),
                 ..kind(&self.connect, count(Search::Connect))

@@ -305,6 +305,10 @@ pub struct FinWait2 {
 /// What the search for a free local port costs.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PortSearch {
+    /// The path of the cgroup whose processes' searches alone are counted here; not
+    /// present where everybody's are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_cgroup: Option<String>,
     /// By bind to port 0, and by listen without a port.
     pub bind: PortSearchKind,
     /// Checks of a port that the process chose.

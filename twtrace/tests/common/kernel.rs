@@ -54,6 +54,7 @@ pub(crate) fn meta(hooks: Hooks) -> Meta {
         home_netns: Some(NETNS),
         own_range_step: 1,
         tw_counts_births: Some(true),
+        searches_of: None,
     }
 }
 

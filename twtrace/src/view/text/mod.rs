@@ -3,15 +3,23 @@
 //! `~` marks what is inferred, `≤` what is an upper bound.
 
 mod format;
+mod histogram;
+mod ports;
+mod ranges;
 mod tables;
 
 use std::fmt;
 
 use self::format::{count, flow, line, maybe, rate, seconds, shortened, span, wrapped};
+pub use self::ports::{Whose, report as ports};
 use crate::{
     probes::{Exactness, Tier},
     stats::snapshot::{Ended, PortSearchKind, Snapshot, Summary},
 };
+
+/// Rows in two tables of many things: who pays most is among the first, or nobody does.
+const MAX_SEARCHERS: usize = 5;
+const MAX_DESTINATIONS: usize = 5;
 
 /// `snapshot` as a block of lines, ended by an empty one.
 pub fn snapshot(snapshot: &Snapshot) -> String {
@@ -27,11 +35,14 @@ fn write_snapshot(out: &mut String, s: &Snapshot) -> fmt::Result {
     closes(out, s)?;
     connects(out, s)?;
     time_wait(out, s)?;
-    ports(out, s)?;
+    port_searches(out, s)?;
+    ranges::failures(out, s)?;
+    ranges::clients(out, s)?;
     reconcile(out, s)?;
     states(out, s)?;
     tables::closers(out, s)?;
-    tables::searchers(out, s)?;
+    tables::searchers(out, s, MAX_SEARCHERS)?;
+    ranges::destinations(out, s, MAX_DESTINATIONS)?;
     out.push('\n');
     Ok(())
 }
@@ -197,7 +208,7 @@ fn fin_wait2(out: &mut String, s: &Snapshot) -> fmt::Result {
     wrapped(out, "fin_wait2", &words)
 }
 
-fn ports(out: &mut String, s: &Snapshot) -> fmt::Result {
+fn port_searches(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(search) = &s.port_search else {
         return line(out, "ports      unavailable: nothing sees searches; see `twtrace check`");
     };

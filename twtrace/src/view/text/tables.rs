@@ -10,9 +10,6 @@ use super::{
 };
 use crate::stats::snapshot::{Closer, SearchOp, SearchingProcess, Snapshot};
 
-/// Rows of [`searchers`]: who pays most is among the first, or nobody does.
-const MAX_SEARCHERS: usize = 5;
-
 /// Who closes first, and whose mini-sockets keep ports.
 pub(super) fn closers(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(rows) = &s.closers else {
@@ -32,11 +29,7 @@ pub(super) fn closers(out: &mut String, s: &Snapshot) -> fmt::Result {
 }
 
 fn closer(out: &mut String, row: &Closer, with_netns: bool, refused: &str) -> fmt::Result {
-    let comm = match (&row.comm, row.other) {
-        (_, true) => "all others",
-        (Some(comm), _) => comm,
-        (None, _) => "(name unknown)",
-    };
+    let comm = name(row.comm.as_deref(), row.other);
     let role = row.role.filter(|role| *role != "unknown");
     closer_line(
         out,
@@ -72,13 +65,22 @@ fn closer_line(out: &mut String, cells: [&str; 9]) -> fmt::Result {
     )
 }
 
+/// What to call the process of a row.
+pub(super) fn name(comm: Option<&str>, other: bool) -> &str {
+    match (comm, other) {
+        (_, true) => "all others",
+        (Some(comm), _) => comm,
+        (None, _) => "(name unknown)",
+    }
+}
+
 /// As much of a container id as `docker ps` shows.
 fn shown_start(container: &str) -> String {
     shortened(&container.chars().take(12).collect::<String>(), 12)
 }
 
-/// The processes that spend most time on port searches.
-pub(super) fn searchers(out: &mut String, s: &Snapshot) -> fmt::Result {
+/// The processes that spend most time on port searches, at most `most` of them.
+pub(super) fn searchers(out: &mut String, s: &Snapshot, most: usize) -> fmt::Result {
     let rows = s.port_search.as_ref().map_or(&[][..], |search| &search.by_process);
     if rows.is_empty() {
         return Ok(());
@@ -87,7 +89,7 @@ pub(super) fn searchers(out: &mut String, s: &Snapshot) -> fmt::Result {
     let bound = mark(s, "port_search.connect.latency_ns");
     let [total, p99, max] = ["TOTAL", "P99", "MAX"].map(|title| format!("{bound}{title}"));
     searcher_line(out, ["PID", "SEARCHES PORTS", "BY", "COUNT", "FAILED", &total, &p99, &max])?;
-    rows.iter().take(MAX_SEARCHERS).try_for_each(|row| searcher(out, row))
+    rows.iter().take(most).try_for_each(|row| searcher(out, row))
 }
 
 fn searcher(out: &mut String, row: &SearchingProcess) -> fmt::Result {
@@ -97,11 +99,7 @@ fn searcher(out: &mut String, row: &SearchingProcess) -> fmt::Result {
         Some(SearchOp::Connect) => "connect",
         None => "any",
     };
-    let comm = match (&row.comm, row.other) {
-        (_, true) => "all others",
-        (Some(comm), _) => comm,
-        (None, _) => "(name unknown)",
-    };
+    let comm = name(row.comm.as_deref(), row.other);
     let latency = &row.latency_ns;
     // Of a search whose end nobody saw, no time is known.
     let total = (latency.count > 0).then(|| seconds(row.total_ns));
