@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -33,8 +34,7 @@ fn assert_searches(snapshot: &Value, netns: u64, want: Searches) {
     exact.object("port_search.connect.failed", &[("EADDRNOTAVAIL", want.failed)]);
     exact.count("port_search.bind.count", want.bind + want.listen);
     exact.count("port_search.bind_explicit.count", want.explicit);
-    for key in ["bind.failed", "bind_explicit.failed", "bind.cpu_core_pct", "connect.cpu_core_pct"]
-    {
+    for key in ["bind.failed", "bind_explicit.failed", "bind.tried", "connect.tried"] {
         assert_eq!(*at(snapshot, &format!("port_search.{key}")), Value::Null, "{key}");
     }
     for (op, measured) in [("connect", want.connect), ("bind", want.bind)] {
@@ -281,4 +281,67 @@ fn a_search_through_a_full_range_takes_longer() {
     let latency = &last["port_search"]["connect"]["latency_ns"];
     let [min, max] = ["min", "max"].map(|key| latency[key].as_u64().expect("a number"));
     assert!(max > 10 * min && max > 100_000, "{latency:#}");
+}
+
+/// Searches through a full range take nearly all of a process's time, and CPU samples
+/// say so. Each stands for a hundredth of a second, which the process must have had.
+#[test]
+fn the_cpu_that_searches_cost_is_the_process_s_own() {
+    const PORTS: u64 = 10_000;
+    const BUSY: Duration = Duration::from_secs(2);
+    let netns = PrivateNetns::new();
+    netns.sysctl_set("net.ipv4.ip_local_port_range", "20000 29999");
+    let listener = netns.run(|| Family::V4.listen_on(9_000));
+    netns.run(|| {
+        for _ in 0..PORTS {
+            Pair::open(&listener, Family::V4).close_client_first();
+        }
+    });
+    let tool = Tool::on(&netns, &["-d", "0.5"]);
+    let before = cpu_time();
+    netns.run(|| {
+        let start = Instant::now();
+        while start.elapsed() < BUSY {
+            TcpStream::connect(localhost(9_000)).expect_err("every port is in use");
+        }
+    });
+    let me = std::process::id();
+    let shared = tool.wait_for("a share of our CPU", |snapshot| {
+        let row = rows(snapshot, "by_process").iter().find(|row| row["pid"] == me);
+        row.is_some_and(|row| row["cpu_core_pct"].as_f64() > Some(0.0))
+    });
+    let spent = cpu_time() - before;
+    assert!(at(&shared, "port_search.connect.cpu_core_pct").as_f64() > Some(0.0), "{shared:#}");
+    let last = tool.finish();
+    let samples = at(&last, "port_search.samples");
+    let found = number(samples, "connect") as f64 / number(samples, "hz") as f64;
+    // A sample or two fall to the edges, and clocks of CPU time are coarse.
+    let most = spent.as_secs_f64() * 1.5 + 0.1;
+    assert!(found > 0.0 && found <= most, "{found} s of samples in {spent:?} of CPU: {samples:#}");
+    assert_eq!(number(samples, "bind"), 0, "{samples:#}");
+}
+
+/// `--sample-hz 0` takes none, which is not the same as none that met a search.
+#[test]
+fn no_samples_are_unknown_and_not_zero() {
+    let netns = PrivateNetns::new();
+    let tool = Tool::on(&netns, &["--sample-hz", "0"]);
+    let last = tool.finish();
+    for key in ["samples", "bind.cpu_core_pct", "connect.cpu_core_pct"] {
+        assert_eq!(*at(&last, &format!("port_search.{key}")), Value::Null, "{key}");
+    }
+    assert_eq!(*at(&last, "probes.cpu_share"), Value::Null);
+}
+
+/// User and system time of this process so far.
+fn cpu_time() -> Duration {
+    // SAFETY: zero is a valid value of each of its integers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `rusage`, which lives across the call.
+    let done = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    assert_eq!(done, 0, "getrusage: {}", std::io::Error::last_os_error());
+    [usage.ru_utime, usage.ru_stime]
+        .map(|time| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000))
+        .iter()
+        .sum()
 }

@@ -11,6 +11,7 @@ mod end;
 mod offsets;
 mod outcome;
 mod record;
+mod sample;
 mod search;
 mod state;
 
@@ -21,9 +22,11 @@ pub use end::{CALLERS, Caller, ENDS, End, Kills};
 pub use offsets::Offsets;
 pub use outcome::{Change, OUTCOMES, Outcome};
 pub use record::{
-    COMM_LEN, ConnectRecord, ProcessKey, ProcessRecord, RecordKind, SearchRecord, TimeWaitRecord,
-    TransitionRecord, process_flags, transition_flags,
+    COMM_LEN, ConnectRecord, ProcessKey, ProcessRecord, RecordKind, SampleRecord, SearchRecord,
+    TimeWaitRecord, TransitionRecord, process_flags, search_flags, time_wait_flags,
+    transition_flags,
 };
+pub use sample::{Doing, SAMPLED_CODES, SampledCode};
 pub use search::{SEARCHES, Search};
 pub use state::{STATES, TcpState};
 

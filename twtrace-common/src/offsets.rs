@@ -41,6 +41,9 @@ pub struct Offsets {
     pub sk_shutdown: u64,
     /// `struct inet_sock.inet_sport`, be16: outlives `skc_num` on the way to CLOSE.
     pub inet_sport: u64,
+    /// `struct inet_sock.local_port_range`, two u16 one after the other; 0 if this kernel
+    /// has none.
+    pub local_port_range: u64,
     /// `struct task_struct.group_leader`, a pointer to `struct task_struct`.
     pub task_group_leader: u64,
     /// `struct task_struct.start_boottime`, u64.
@@ -49,6 +52,10 @@ pub struct Offsets {
     pub task_flags: u64,
     /// `struct task_struct.comm`, 16 bytes.
     pub task_comm: u64,
+    /// `struct task_struct.nsproxy`, a pointer to `struct nsproxy`.
+    pub task_nsproxy: u64,
+    /// `struct nsproxy.net_ns`, a pointer to `struct net`.
+    pub nsproxy_net: u64,
     /// `struct timer_list.expires`, unsigned long: jiffies.
     pub timer_expires: u64,
     /// `struct timer_list.function`, a function pointer.
@@ -57,6 +64,9 @@ pub struct Offsets {
     pub tw_timer: u64,
     /// `struct inet_timewait_sock.tw_substate`, u8: [`crate::TcpState`].
     pub tw_substate: u64,
+    /// `struct tcp_timewait_sock.tw_ts_recent_stamp`, at least 32 bits; 0 if this kernel
+    /// has none.
+    pub tw_ts_recent_stamp: u64,
     /// 1 if this kernel was built with IPv6.
     pub has_ipv6: u64,
     /// How many arguments `tcp_timewait_state_process` has on this kernel.
@@ -85,14 +95,18 @@ impl Offsets {
         sk_err: 0,
         sk_shutdown: 0,
         inet_sport: 0,
+        local_port_range: 0,
         task_group_leader: 0,
         task_start_boottime: 0,
         task_flags: 0,
         task_comm: 0,
+        task_nsproxy: 0,
+        nsproxy_net: 0,
         timer_expires: 0,
         timer_function: 0,
         tw_timer: 0,
         tw_substate: 0,
+        tw_ts_recent_stamp: 0,
         has_ipv6: 0,
         state_process_args: 0,
         hash_connect_args: 0,

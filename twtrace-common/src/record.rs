@@ -23,6 +23,8 @@ pub enum RecordKind {
     Step = 6,
     /// A [`TimeWaitRecord`]: a socket was to leave a mini-socket, and the kernel made none.
     Refused = 7,
+    /// A [`SampleRecord`].
+    Sample = 8,
     /// A [`ProcessRecord`].
     Process = 16,
 }
@@ -71,7 +73,10 @@ pub struct TransitionRecord {
     /// `sk_shutdown`.
     pub shutdown: u8,
     /// Always 0.
-    pub padding: [u8; 5],
+    pub padding: u8,
+    /// Of a socket that goes to SYN_SENT, the first and the last port of the range it
+    /// asked for (IP_LOCAL_PORT_RANGE); 0 where it left that open, or nobody can tell.
+    pub own_range: [u16; 2],
     /// Local address.
     pub laddr: [u8; 16],
     /// Remote address.
@@ -79,6 +84,14 @@ pub struct TransitionRecord {
 }
 
 const _: () = assert!(size_of::<TransitionRecord>() == 80);
+
+/// Bits of [`TimeWaitRecord::flags`].
+pub mod time_wait_flags {
+    /// Whether there were timestamps was read: of births, where the kernel tells.
+    pub const TIMESTAMPS_KNOWN: u32 = 1;
+    /// The peer had sent timestamps.
+    pub const TIMESTAMPS: u32 = 2;
+}
 
 /// A timewait mini-socket was born, went from FIN_WAIT2 to TIME_WAIT, or ended;
 /// or was never made.
@@ -105,8 +118,8 @@ pub struct TimeWaitRecord {
     pub lport: u16,
     /// Remote port.
     pub rport: u16,
-    /// Always 0.
-    pub reserved: u32,
+    /// Bits of [`time_wait_flags`].
+    pub flags: u32,
     /// Local address.
     pub laddr: [u8; 16],
     /// Remote address.
@@ -123,7 +136,9 @@ pub struct ConnectRecord {
     /// [`RecordKind::Connect`].
     pub kind: u8,
     /// Always 0.
-    pub padding: [u8; 7],
+    pub padding: [u8; 5],
+    /// The local port.
+    pub lport: u16,
     /// As in [`TransitionRecord::time_ns`].
     pub time_ns: u64,
     /// Address of the socket, as in [`TransitionRecord::sk`].
@@ -131,6 +146,12 @@ pub struct ConnectRecord {
 }
 
 const _: () = assert!(size_of::<ConnectRecord>() == 24);
+
+/// Bits of [`SearchRecord::flags`].
+pub mod search_flags {
+    /// Somebody counts the ports that searches look at.
+    pub const TRIED_KNOWN: u8 = 1;
+}
 
 /// A search for a local port, or the check of one, is over. Where no function may
 /// be probed only binds that got their port are told so.
@@ -151,17 +172,46 @@ pub struct SearchRecord {
     pub latency_ns: u64,
     /// When the process started, as in [`ProcessKey::start_time_ns`].
     pub start_time_ns: u64,
+    /// Address of the socket, as in [`TransitionRecord::sk`].
+    pub sk: u64,
     /// The process.
     pub tgid: u32,
-    /// The port that it has, in host order; 0 if none.
+    /// The port that it has, in host order; of a check that failed, the port asked
+    /// for; 0 if none.
     pub lport: u16,
     /// The remote port of a connect; 0 of a bind.
     pub rport: u16,
     /// The remote address of a connect; unspecified of a bind.
     pub raddr: [u8; 16],
+    /// How many ports that others have it looked at.
+    pub tried: u32,
+    /// Bits of [`search_flags`].
+    pub flags: u8,
+    /// Always 0.
+    pub padding: [u8; 3],
 }
 
-const _: () = assert!(size_of::<SearchRecord>() == 56);
+const _: () = assert!(size_of::<SearchRecord>() == 72);
+
+/// A processor was found searching a local port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct SampleRecord {
+    /// [`RecordKind::Sample`].
+    pub kind: u8,
+    /// 1 if it searched for a connect, 0 for a bind.
+    pub connects: u8,
+    /// Always 0.
+    pub padding: [u8; 2],
+    /// The process.
+    pub tgid: u32,
+    /// As in [`TransitionRecord::time_ns`].
+    pub time_ns: u64,
+    /// When the process started, as in [`ProcessKey::start_time_ns`].
+    pub start_time_ns: u64,
+}
+
+const _: () = assert!(size_of::<SampleRecord>() == 24);
 
 /// The kernel's `TASK_COMM_LEN`.
 pub const COMM_LEN: usize = 16;

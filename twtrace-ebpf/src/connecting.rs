@@ -4,12 +4,13 @@
 //! connect. To know which is running is ten times cheaper than to walk the
 //! stack, and on a host that reuses ports it is asked for each connection.
 
-use aya_ebpf::helpers::{self, generated};
+use aya_ebpf::helpers;
 use twtrace_common::{End, TimeWaitRecord};
 
 use crate::{
     maps::{CONNECTING, Connecting},
     memory::{Memory, Probed},
+    processor::{self, jiffies},
     sock::Sock,
 };
 
@@ -19,14 +20,9 @@ const LONGEST: u64 = 1;
 
 #[inline(always)]
 fn current() -> Option<&'static mut Connecting> {
-    // SAFETY: this CPU's own element; see `Counting::of`.
-    CONNECTING.get_ptr_mut(0).map(|connecting| unsafe { &mut *connecting })
-}
-
-#[inline(always)]
-fn jiffies() -> u64 {
-    // SAFETY: the helper takes no argument that could be wrong.
-    unsafe { generated::bpf_jiffies64() }
+    // SAFETY: a connect that interrupts another takes its place, which costs that
+    // one its cause; see `Counting::of`.
+    unsafe { processor::own(&CONNECTING) }
 }
 
 /// The connect of `sock` is about to look for its port, unless it has `lport`.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{helpers::generated, maps::ring_buf::RingBufEntry};
 use twtrace_common::{
-    Change, ConnectRecord, OTHER_SLOT, ProcessKey, RecordKind, Search, SearchRecord,
+    Change, ConnectRecord, OTHER_SLOT, ProcessKey, RecordKind, SampleRecord, Search, SearchRecord,
     TimeWaitRecord, TransitionRecord, transition_flags,
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     pub(crate) netns: u32,
     pub(crate) rport: u16,
     pub(crate) addresses: Addresses,
+    /// See [`TransitionRecord::own_range`].
+    pub(crate) own_range: [u16; 2],
     pub(crate) has_owner: bool,
     /// All zero if it has none: the payload of an `Option` would stay unwritten,
     /// and Linux 5.10 refuses to read stack that was never written.
@@ -64,7 +66,7 @@ pub(crate) fn rearmed_if_wanted(record: &TimeWaitRecord) {
 }
 
 #[inline(always)]
-fn is_wanted(netns: u32) -> bool {
+pub(crate) fn is_wanted(netns: u32) -> bool {
     let filter = globals::netns_filter();
     filter == 0 || filter == netns
 }
@@ -89,7 +91,7 @@ fn time_wait(mut counting: Counting, record: &TimeWaitRecord) {
 
 /// Writes that the connect of `sk` has its port.
 #[inline(always)]
-pub(crate) fn connect(sk: u64) {
+pub(crate) fn connect(sk: u64, lport: u16) {
     // It was counted when it began; only the loss of this record is counted here.
     let Some(mut counting) = Counting::of_slot(OTHER_SLOT) else {
         return;
@@ -97,9 +99,30 @@ pub(crate) fn connect(sk: u64) {
     if let Some(mut entry) = reserve::<ConnectRecord>(&mut counting) {
         entry.write(ConnectRecord {
             kind: RecordKind::Connect as u8,
-            padding: [0; 7],
+            padding: [0; 5],
+            lport,
             time_ns: now_ns(),
             sk,
+        });
+        entry.submit(BPF_RB_NO_WAKEUP);
+    }
+}
+
+/// Writes that `owner` was found searching.
+#[inline(always)]
+pub(crate) fn sample(connects: bool, owner: ProcessKey) {
+    // Nothing but user space counts samples.
+    let Some(mut counting) = Counting::of_slot(OTHER_SLOT) else {
+        return;
+    };
+    if let Some(mut entry) = reserve::<SampleRecord>(&mut counting) {
+        entry.write(SampleRecord {
+            kind: RecordKind::Sample as u8,
+            connects: u8::from(connects),
+            padding: [0; 2],
+            tgid: owner.tgid,
+            time_ns: now_ns(),
+            start_time_ns: owner.start_time_ns,
         });
         entry.submit(BPF_RB_NO_WAKEUP);
     }
@@ -182,7 +205,8 @@ fn write_transition(record: *mut TransitionRecord, seen: &Seen) {
         (&raw mut (*record).rport).write(seen.rport);
         (&raw mut (*record).error).write(change.error);
         (&raw mut (*record).shutdown).write(change.shutdown);
-        (&raw mut (*record).padding).write([0; 5]);
+        (&raw mut (*record).padding).write(0);
+        (&raw mut (*record).own_range).write(seen.own_range);
         (&raw mut (*record).laddr).cast::<[u64; 2]>().write(seen.addresses.local);
         (&raw mut (*record).raddr).cast::<[u64; 2]>().write(seen.addresses.remote);
     }

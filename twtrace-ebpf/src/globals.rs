@@ -2,7 +2,7 @@
 //! verifier folds them and prunes the branches they rule out.
 
 use aya_ebpf::Global;
-use twtrace_common::{CALLERS, Caller, Offsets};
+use twtrace_common::{CALLERS, Caller, Offsets, SAMPLED_CODES, SampledCode};
 
 /// Where this kernel keeps its fields; see [`crate::sock`].
 #[unsafe(no_mangle)]
@@ -20,6 +20,14 @@ static TW_TIMER_HANDLER: Global<u64> = Global::new(0);
 /// The kernel functions that stop a mini-socket's timer.
 #[unsafe(no_mangle)]
 static TW_CALLERS: [Caller; CALLERS] = [Caller::UNUSED; CALLERS];
+
+/// The kernel functions by which a CPU sample is judged.
+#[unsafe(no_mangle)]
+static SAMPLED: [SampledCode; SAMPLED_CODES] = [SampledCode::UNUSED; SAMPLED_CODES];
+
+/// Whether the ports that searches look at are counted: 1 or 0.
+#[unsafe(no_mangle)]
+static COUNT_TRIED: Global<u32> = Global::new(0);
 
 /// Reads one field of [`OFFSETS`] alone, so that it reaches the verifier as a
 /// constant in a register and not as a copy of the struct on the stack.
@@ -51,4 +59,16 @@ pub(crate) fn tw_timer_handler() -> u64 {
 #[inline(always)]
 pub(crate) fn tw_callers() -> &'static [Caller; CALLERS] {
     core::hint::black_box(&TW_CALLERS)
+}
+
+/// The functions by which a CPU sample is judged, as words `start, end, doing`.
+#[inline(always)]
+pub(crate) fn sampled() -> &'static [SampledCode; SAMPLED_CODES] {
+    core::hint::black_box(&SAMPLED)
+}
+
+/// Whether the ports that searches look at are counted.
+#[inline(always)]
+pub(crate) fn counts_tried() -> bool {
+    COUNT_TRIED.load() != 0
 }

@@ -4,7 +4,7 @@
 //! over to a body that all tiers share. The rest is what those bodies need:
 //! [`globals`] that user space sets before loading, [`maps`], [`memory`],
 //! [`sock`] and [`mini`] (the only readers of kernel memory), [`process`],
-//! [`connecting`], [`verdict`], [`searching`], [`counting`] and [`emit`].
+//! [`processor`], [`connecting`], [`verdict`], [`searching`], [`counting`] and [`emit`].
 //!
 //! Build it with `cargo xtask bpf`. On the host this crate is an empty program,
 //! so that `cargo build --workspace` needs nothing special.
@@ -29,6 +29,8 @@ mod mini;
 mod probes;
 #[cfg(target_arch = "bpf")]
 mod process;
+#[cfg(target_arch = "bpf")]
+mod processor;
 #[cfg(target_arch = "bpf")]
 mod searching;
 #[cfg(target_arch = "bpf")]

@@ -98,7 +98,11 @@ pub(crate) struct SearchStart {
     pub(crate) time_ns: u64,
     pub(crate) sk: u64,
     /// A [`twtrace_common::Search`].
-    pub(crate) search: u64,
+    pub(crate) search: u16,
+    /// The port that a bind asks for; 0 if it is to be found.
+    pub(crate) wanted_port: u16,
+    /// How many ports that others have it has looked at so far.
+    pub(crate) tried: u32,
 }
 
 /// An element of [`PENDING`]; see [`crate::probes::time_wait`].

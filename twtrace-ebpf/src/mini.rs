@@ -1,12 +1,12 @@
 //! `struct inet_timewait_sock`, by its address or by way of its timer.
 
 use aya_ebpf::helpers::generated;
-use twtrace_common::{RecordKind, TcpState, TimeWaitRecord};
+use twtrace_common::{RecordKind, TcpState, TimeWaitRecord, time_wait_flags};
 
 use crate::{
     emit,
     globals::offset,
-    memory::{Copied, Load, Typed},
+    memory::{Copied, Load, Probed, Typed},
     sock::Sock,
 };
 
@@ -93,10 +93,27 @@ impl Mini {
             tw,
             lport: sock.bound_port(),
             rport: sock.remote_port(),
-            reserved: 0,
+            flags: if matches!(kind, RecordKind::Birth) { self.timestamps() } else { 0 },
             laddr: octets(ends.local),
             raddr: octets(ends.remote),
         }
+    }
+
+    /// Whether the peer sent timestamps, as flags. It lies behind what is copied, and
+    /// is filled before a mini-socket is scheduled or can be found, whatever its
+    /// substate
+    /// ([`tcp_time_wait`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_minisocks.c)).
+    #[inline(always)]
+    fn timestamps(self) -> u32 {
+        let offset = offset!(tw_ts_recent_stamp);
+        if offset == 0 {
+            return 0;
+        }
+        // SAFETY: the helper copes with any address. Seconds, so the lower half tells
+        // where the field has 64 bits.
+        let stamp = unsafe { Probed::load::<u32>(self.address() as *const u8, offset) };
+        let found = if stamp != 0 { time_wait_flags::TIMESTAMPS } else { 0 };
+        time_wait_flags::TIMESTAMPS_KNOWN | found
     }
 }
 

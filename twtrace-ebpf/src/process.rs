@@ -28,6 +28,19 @@ pub(crate) fn current<M: Memory>() -> ProcessKey {
     if offset!(has_current_task_btf) != 0 { identify::<M>() } else { identify::<Probed>() }
 }
 
+/// Inode of the network namespace in which the current task makes its sockets.
+#[inline(always)]
+pub(crate) fn netns() -> u32 {
+    // SAFETY: a running task has its namespaces, which hold theirs; the helper copes
+    // with a null pointer, which a task that exits has there.
+    unsafe {
+        let task = Probed::current_task();
+        let nsproxy = Probed::load::<usize>(task, offset!(task_nsproxy)) as *const u8;
+        let net = Probed::load::<usize>(nsproxy, offset!(nsproxy_net)) as *const u8;
+        Probed::load::<u32>(net, offset!(net_inum))
+    }
+}
+
 #[inline(always)]
 fn identify<M: Memory>() -> ProcessKey {
     let tgid = (helpers::bpf_get_current_pid_tgid() >> 32) as u32;

@@ -2,10 +2,10 @@
 //! the function that searches to its return, in one thread.
 
 use aya_ebpf::{bindings::BPF_ANY, helpers};
-use twtrace_common::{RecordKind, Search, SearchRecord, TcpState};
+use twtrace_common::{RecordKind, Search, SearchRecord, TcpState, search_flags};
 
 use crate::{
-    emit,
+    emit, globals,
     maps::{SEARCHING, SearchStart},
     memory::Probed,
     process,
@@ -25,7 +25,7 @@ fn sock(sk: u64) -> Sock<Probed> {
 pub(crate) fn connect_begins(sk: u64) {
     let sock = sock(sk);
     let is_search = sock.is_tcp() && sock.bound_port() == 0;
-    begins(sk, is_search.then_some(Search::Connect));
+    begins(sk, is_search.then_some(Search::Connect), 0);
 }
 
 /// `inet_csk_get_port`: for `bind()`, for `listen()` of a socket without a port,
@@ -41,19 +41,32 @@ pub(crate) fn get_port_begins(sk: u64, wanted_port: u16) {
         (true, 0) => Some(Search::Listen),
         (true, _) => None,
     };
-    begins(sk, search.filter(|_| sock.is_tcp()));
+    begins(sk, search.filter(|_| sock.is_tcp()), wanted_port);
 }
 
 /// What is no search forgets one whose return was missed.
 #[inline(always)]
-fn begins(sk: u64, search: Option<Search>) {
+fn begins(sk: u64, search: Option<Search>, wanted_port: u16) {
     let thread = helpers::bpf_get_current_pid_tgid();
     let Some(search) = search else {
         let _ = SEARCHING.remove(thread);
         return;
     };
-    let start = SearchStart { time_ns: emit::now_ns(), sk, search: search as u64 };
+    let start =
+        SearchStart { time_ns: emit::now_ns(), sk, search: search as u16, wanted_port, tried: 0 };
     let _ = SEARCHING.insert(thread, start, u64::from(BPF_ANY));
+}
+
+/// The search of this thread looks at a port that others have
+/// ([`__inet_hash_connect`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_hashtables.c#L1030-L1130),
+/// [`inet_csk_find_open_port`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_connection_sock.c)).
+#[inline(always)]
+pub(crate) fn tries() {
+    if let Some(start) = SEARCHING.get_ptr_mut(helpers::bpf_get_current_pid_tgid()) {
+        // SAFETY: only this thread writes its entry, and at worst the table has given
+        // it to another one, which then counts one port too many.
+        unsafe { (*start).tried += 1 };
+    }
 }
 
 /// The function returns `status`.
@@ -66,17 +79,17 @@ pub(crate) fn ends(status: i32) {
     };
     // SAFETY: only this thread writes its entry, and at worst the table has given
     // it to another one, whose numbers are as sound.
-    let SearchStart { time_ns: began_ns, sk, search } = unsafe { *start };
+    let start = unsafe { *start };
     let _ = SEARCHING.remove(thread);
-    let Some(search) = Search::from_raw(search as u8) else {
+    let Some(search) = Search::from_raw(start.search as u8) else {
         return;
     };
-    over(sk, search, status, (began_ns, time_ns));
+    over(start, search, status, time_ns);
 }
 
 #[inline(always)]
-fn over(sk: u64, search: Search, status: i32, (began_ns, time_ns): (u64, u64)) {
-    let sock = sock(sk);
+fn over(start: SearchStart, search: Search, status: i32, time_ns: u64) {
+    let sock = sock(start.sk);
     let owner = process::current::<Probed>();
     let connects = matches!(search, Search::Connect);
     let remote = if connects { sock.addresses().remote } else { [0; 2] };
@@ -86,13 +99,17 @@ fn over(sk: u64, search: Search, status: i32, (began_ns, time_ns): (u64, u64)) {
         error: error(status),
         netns: sock.netns(),
         time_ns,
-        latency_ns: time_ns.saturating_sub(began_ns),
+        latency_ns: time_ns.saturating_sub(start.time_ns),
         start_time_ns: owner.start_time_ns,
+        sk: start.sk,
         tgid: owner.tgid,
-        lport: if status == 0 { sock.bound_port() } else { 0 },
+        lport: if status == 0 { sock.bound_port() } else { start.wanted_port },
         rport: if connects { sock.remote_port() } else { 0 },
         // SAFETY: both are 16 bytes of plain data.
         raddr: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(remote) },
+        tried: start.tried,
+        flags: if globals::counts_tried() { search_flags::TRIED_KNOWN } else { 0 },
+        padding: [0; 3],
     };
     emit::probed_search_if_wanted(search, &record);
 }

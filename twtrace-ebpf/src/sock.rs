@@ -129,13 +129,27 @@ impl<M: Memory> Sock<M> {
         self.load(offset!(sk_shutdown))
     }
 
+    /// The first and the last port of the range that the socket asked for; 0 where it
+    /// asked for none. One u32 on newer kernels, a struct on older ones: two halves
+    /// fit both.
+    /// <https://github.com/torvalds/linux/blob/v6.12/include/net/inet_sock.h>
+    #[inline(always)]
+    pub(crate) fn own_range(&self) -> [u16; 2] {
+        let offset = offset!(local_port_range);
+        if offset == 0 {
+            return [0; 2];
+        }
+        // SAFETY: the hook's socket is TCP's, and the field an inet_sock's, with which a
+        // tcp_sock begins.
+        unsafe { [M::load_tcp(self.address, offset), M::load_tcp(self.address, offset + 2)] }
+    }
+
     /// The local port on the way to CLOSE, where the socket may have given its
     /// port back already: `inet_sport` stays.
     /// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp.c#L2848-L2858>
     #[inline(always)]
     pub(crate) fn last_port(&self) -> u16 {
-        // SAFETY: the hook's socket is TCP's, and the field an inet_sock's, with
-        // which a tcp_sock begins.
+        // SAFETY: as above.
         u16::from_be(unsafe { M::load_tcp(self.address, offset!(inet_sport)) })
     }
 }

@@ -16,10 +16,7 @@
 //!   ([`__inet_hash_connect`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_hashtables.c#L1030-L1130));
 //! - `tcp_abort` and `inet_twsk_purge` end it before they return.
 
-use aya_ebpf::{
-    bindings::BPF_ANY,
-    helpers::{self, generated},
-};
+use aya_ebpf::{bindings::BPF_ANY, helpers};
 use twtrace_common::{End, RecordKind, TcpState};
 
 use crate::{
@@ -28,6 +25,7 @@ use crate::{
     maps::{ASKING, CLAIMS, PURGING, VERDICT, Verdict, WANTED},
     memory::{Load, Probed},
     mini::{self, Mini},
+    processor::{self, jiffies},
     sock::Sock,
 };
 
@@ -42,15 +40,8 @@ const FRESH: u64 = 25;
 
 #[inline(always)]
 fn verdict() -> Option<&'static mut Verdict> {
-    // SAFETY: this CPU's own element. Its users run with softirqs off; see the
-    // module's documentation.
-    VERDICT.get_ptr_mut(0).map(|verdict| unsafe { &mut *verdict })
-}
-
-#[inline(always)]
-fn jiffies() -> u64 {
-    // SAFETY: the helper takes no argument that could be wrong.
-    unsafe { generated::bpf_jiffies64() }
+    // SAFETY: its users run with softirqs off; see the module's documentation.
+    unsafe { processor::own(&VERDICT) }
 }
 
 #[inline(always)]

@@ -151,6 +151,14 @@ pub struct TraceArgs {
     /// Sockets to remember at most
     #[arg(long, value_name = "N", default_value_t = 1_048_576)]
     pub max_connections: usize,
+    /// Look so many times a second at what each processor does, for the CPU that port
+    /// searches cost; 0 for never
+    #[arg(long, value_name = "N", default_value_t = 99,
+          value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub sample_hz: u32,
+    /// Count the ports each search looks at, which makes long searches dearer
+    #[arg(long)]
+    pub count_tried: bool,
     /// Say more: -v what is done, -vv also what the BPF programs and the verifier say
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,

@@ -1,11 +1,11 @@
 //! What runs: the arguments, checked and resolved. Nothing below sees clap.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    bpf::plan::Wanted,
+    bpf::plan::{Extras, Wanted},
     cli::{CheckArgs, PortsArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
     host,
     probes::Tier,
@@ -111,6 +111,10 @@ pub struct Trace {
     pub netns: Option<u32>,
     /// Sockets to remember at most.
     pub max_connections: usize,
+    /// How often each processor is looked at, per second; `None` for never.
+    pub sample_hz: Option<NonZeroU32>,
+    /// Whether the ports that searches look at are counted.
+    pub count_tried: bool,
 }
 
 impl Top {
@@ -207,7 +211,14 @@ impl Trace {
             ring_bytes: ring_bytes(&args.ring_size)?,
             netns: args.netns.as_deref().map(host::resolve).transpose()?,
             max_connections: args.max_connections,
+            sample_hz: NonZeroU32::new(args.sample_hz),
+            count_tried: args.count_tried,
         })
+    }
+
+    /// What is wanted besides tiers.
+    pub fn extras(&self) -> Extras {
+        Extras { samples: self.sample_hz.is_some(), tried: self.count_tried }
     }
 }
 

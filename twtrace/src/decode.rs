@@ -5,13 +5,15 @@
 
 use thiserror::Error;
 use twtrace_common::{
-    Change, ConnectRecord, End, ProcessKey, ProcessRecord, RecordKind, Search, SearchRecord,
-    TcpState, TimeWaitRecord, TransitionRecord, process_flags, transition_flags,
+    Change, ConnectRecord, End, ProcessKey, ProcessRecord, RecordKind, SampleRecord, Search,
+    SearchRecord, TcpState, TimeWaitRecord, TransitionRecord, process_flags, search_flags,
+    time_wait_flags, transition_flags,
 };
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, SearchEvent, TransitionEvent, Tuple,
+    Comm, ConnectEvent, Event, MiniEvent, PortRange, ProcessEvent, SampleEvent, SearchEvent,
+    TransitionEvent, Tuple,
 };
 
 /// Why a batch could not be read to its end.
@@ -53,7 +55,7 @@ pub enum DecodeError {
 
 /// The kind that `byte` stands for.
 const fn kind_of(byte: u8) -> Option<RecordKind> {
-    const KINDS: [RecordKind; 8] = [
+    const KINDS: [RecordKind; 9] = [
         RecordKind::Transition,
         RecordKind::Birth,
         RecordKind::End,
@@ -61,6 +63,7 @@ const fn kind_of(byte: u8) -> Option<RecordKind> {
         RecordKind::Search,
         RecordKind::Step,
         RecordKind::Refused,
+        RecordKind::Sample,
         RecordKind::Process,
     ];
     let mut index = 0;
@@ -82,6 +85,7 @@ pub const fn record_len(kind: u8) -> Option<usize> {
         }
         Some(RecordKind::Connect) => size_of::<ConnectRecord>(),
         Some(RecordKind::Search) => size_of::<SearchRecord>(),
+        Some(RecordKind::Sample) => size_of::<SampleRecord>(),
         Some(RecordKind::Process) => size_of::<ProcessRecord>(),
         None => return None,
     })
@@ -133,13 +137,14 @@ fn decode(kind: u8, rest: &[u8], offset: usize) -> Result<Event, DecodeError> {
             mini(&record).map(|mini| Event::End(mini, end)).ok_or(unknown_state)
         }
         RecordKind::Connect => {
-            let ConnectRecord { time_ns, sk, .. } = record(rest, offset)?;
-            Ok(Event::Connect(ConnectEvent { time_ns, sk, lport: 0 }))
+            let ConnectRecord { time_ns, sk, lport, .. } = record(rest, offset)?;
+            Ok(Event::Connect(ConnectEvent { time_ns, sk, lport }))
         }
         RecordKind::Search => {
             let unknown_search = DecodeError::UnknownSearch { offset };
             search(&record(rest, offset)?).map(Event::Search).ok_or(unknown_search)
         }
+        RecordKind::Sample => Ok(Event::Sample(sample(&record(rest, offset)?))),
         RecordKind::Process => Ok(Event::Process(process(&record(rest, offset)?))),
     }
 }
@@ -176,8 +181,13 @@ fn transition(record: &TransitionRecord) -> Option<TransitionEvent> {
             tgid: record.tgid,
             padding: 0,
         }),
-        own_range: None,
+        own_range: own_range(record.own_range),
     })
+}
+
+/// A socket may ask for one end of its range alone; the other is 0 then.
+fn own_range([low, high]: [u16; 2]) -> Option<PortRange> {
+    (low != 0 || high != 0).then_some(PortRange { low, high })
 }
 
 fn mini(record: &TimeWaitRecord) -> Option<MiniEvent> {
@@ -192,14 +202,19 @@ fn mini(record: &TimeWaitRecord) -> Option<MiniEvent> {
             lport: record.lport,
             rport: record.rport,
         },
-        timestamps: None,
+        timestamps: timestamps(record.flags),
     })
+}
+
+fn timestamps(flags: u32) -> Option<bool> {
+    let has = |flag| flags & flag != 0;
+    has(time_wait_flags::TIMESTAMPS_KNOWN).then_some(has(time_wait_flags::TIMESTAMPS))
 }
 
 fn search(record: &SearchRecord) -> Option<SearchEvent> {
     Some(SearchEvent {
         time_ns: record.time_ns,
-        sk: 0,
+        sk: record.sk,
         netns: record.netns,
         search: Search::from_raw(record.search)?,
         error: record.error,
@@ -208,8 +223,16 @@ fn search(record: &SearchRecord) -> Option<SearchEvent> {
         raddr: record.raddr,
         rport: record.rport,
         lport: record.lport,
-        tried: None,
+        tried: (record.flags & search_flags::TRIED_KNOWN != 0).then_some(record.tried),
     })
+}
+
+fn sample(record: &SampleRecord) -> SampleEvent {
+    SampleEvent {
+        time_ns: record.time_ns,
+        connects: record.connects != 0,
+        owner: ProcessKey { start_time_ns: record.start_time_ns, tgid: record.tgid, padding: 0 },
+    }
 }
 
 /// The event of one process record.

@@ -3,7 +3,7 @@
 //! Everything the Snapshot is made of arrives as a frame, in one order, so
 //! that a live run and the replay of its recording cannot differ.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use bytes::Bytes;
 use twtrace_common::{Counters, ProcessKey, TcpState, pair_index};
@@ -80,6 +80,8 @@ pub struct Meta {
     /// Whether this kernel's TW and TWKilled count births (since 5.18) and not
     /// timers that fired; `None` if that is not known.
     pub tw_counts_births: Option<bool>,
+    /// How often each processor is looked at, per second; `None` for never.
+    pub sample_hz: Option<NonZeroU32>,
     /// Whose port searches count: those of the processes that were in this cgroup when
     /// they were introduced; `None`: everybody's.
     pub searches_of: Option<Cgroup>,

@@ -19,12 +19,22 @@ pub enum Capability {
     EndCause,
     /// The search for a free local port.
     PortSearch,
+    /// What that search costs in CPU.
+    CpuShare,
+    /// How many ports each search looks at; only where asked for.
+    PortsTried,
 }
 
 impl Capability {
     /// All capabilities, in the order users see them.
-    pub const ALL: [Self; 4] =
-        [Self::Transitions, Self::TimeWait, Self::EndCause, Self::PortSearch];
+    pub const ALL: [Self; 6] = [
+        Self::Transitions,
+        Self::TimeWait,
+        Self::EndCause,
+        Self::PortSearch,
+        Self::CpuShare,
+        Self::PortsTried,
+    ];
 
     /// The key under `probes` in the Snapshot.
     pub const fn name(self) -> &'static str {
@@ -33,6 +43,8 @@ impl Capability {
             Self::TimeWait => "time_wait",
             Self::EndCause => "end_cause",
             Self::PortSearch => "port_search",
+            Self::CpuShare => "cpu_share",
+            Self::PortsTried => "ports_tried",
         }
     }
 }
@@ -91,6 +103,10 @@ pub struct Hooks {
     pub time_wait: Option<Tier>,
     /// The tier that delivers port searches.
     pub port_search: Option<Tier>,
+    /// The tier that delivers CPU samples.
+    pub cpu_share: Option<Tier>,
+    /// The tier that counts the ports each search looks at.
+    pub ports_tried: Option<Tier>,
 }
 
 impl Hooks {
@@ -100,6 +116,8 @@ impl Hooks {
         fields_known: false,
         time_wait: Some(Tier::None),
         port_search: None,
+        cpu_share: None,
+        ports_tried: None,
     };
 
     /// Whether anything is traced.
@@ -115,6 +133,11 @@ impl Hooks {
             // The same hooks tell, by the call stack.
             Capability::EndCause => self.time_wait.filter(|tier| *tier != Tier::None),
             Capability::PortSearch => self.port_search,
+            // Nobody shows a cost of what is not seen.
+            Capability::CpuShare => self.cpu_share.filter(|_| self.port_search.is_some()),
+            Capability::PortsTried => self
+                .ports_tried
+                .filter(|_| matches!(self.port_search, Some(Tier::Fentry | Tier::Kprobe))),
         }
     }
 
@@ -235,6 +258,9 @@ impl Hooks {
         let probed = Some(Exact).filter(|_| self.probes_functions(Capability::PortSearch));
         let bracketed = probed.or(self.port_search.map(|_| UpperBound));
         let concluded = probed.or(self.port_search.map(|_| Inferred));
+        // Samples: the more of them, the truer.
+        let sampled = self.tier(Capability::CpuShare).map(|_| Inferred);
+        let tried = self.tier(Capability::PortsTried).map(|_| Exact);
         vec![
             ("port_search.connect.count", searched),
             ("port_search.connect.failed", concluded),
@@ -245,6 +271,10 @@ impl Hooks {
             ("port_search.bind.latency_ns", bracketed),
             ("port_search.bind_explicit.count", concluded),
             ("port_search.bind_explicit.failed", probed),
+            ("port_search.connect.cpu_core_pct", sampled),
+            ("port_search.bind.cpu_core_pct", sampled),
+            ("port_search.connect.tried", tried),
+            ("port_search.bind.tried", tried),
         ]
     }
 }
@@ -272,7 +302,7 @@ mod tests {
             transitions: Tier::Tracepoint,
             fields_known: false,
             time_wait: None,
-            port_search: None,
+            ..Hooks::POLLING
         };
         let words = blind.exactness();
         assert_eq!(words["closes.reset"], Some(Exactness::Exact));

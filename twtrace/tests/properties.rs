@@ -10,7 +10,10 @@ use common::kernel::{self, CLASSIC, Fate, PaperKernel, Seen, TP_BTF, Task, at, m
 use proptest::{collection::vec, prelude::*, sample::Index};
 use twtrace::{
     decode,
-    event::{Comm, ConnectEvent, Event, MiniEvent, ProcessEvent, TransitionEvent, Tuple},
+    event::{
+        Comm, ConnectEvent, Event, MiniEvent, PortRange, ProcessEvent, SampleEvent, SearchEvent,
+        TransitionEvent, Tuple,
+    },
     frame::{Frame, SeedMini, SeedSocket},
     pipeline::Pipeline,
     stats::snapshot::Snapshot,
@@ -61,6 +64,7 @@ proptest! {
     #[test]
     fn transitions_decode_to_what_was_encoded(
         (seen, error, shutdown) in (any_seen(), any::<u16>(), any::<u8>()),
+        (low, high) in any::<(u16, u16)>(),
         owner in prop::option::of((any::<u64>(), any::<u32>())),
         (fields_known, process_context) in any::<(bool, bool)>(),
     ) {
@@ -71,11 +75,12 @@ proptest! {
             old: seen.old, new: seen.new, fields_known, process_context, error, shutdown,
             lport: seen.tuple.lport,
         };
+        let own_range = (low != 0 || high != 0).then_some(PortRange { low, high });
         let event = Event::Transition(TransitionEvent {
             time_ns: seen.time_ns, sk: seen.sk, netns: fields_known.then_some(seen.netns), change,
-            tuple: seen.tuple, owner, own_range: None,
+            tuple: seen.tuple, owner, own_range,
         });
-        let record = kernel::record(&seen, &change, owner);
+        let record = kernel::record(&Seen { own_range, ..seen }, &change, owner);
         let decoded: Vec<_> = decode::events(record.as_bytes()).collect();
         prop_assert_eq!(decoded, [Ok(event)]);
         for cut in 1..record.as_bytes().len() {
@@ -105,19 +110,35 @@ proptest! {
     fn mini_sockets_and_searches_decode_to_what_was_encoded(
         mini in any_mini(), end in prop::option::of(any_end()),
         (sk, latency_ns, tgid, explicit) in any::<(u64, u64, u32, bool)>(),
+        (lport, error, tried, connects) in any::<(u16, u16, Option<u32>, bool)>(),
+        timestamps in any::<Option<bool>>(),
     ) {
+        let mini = MiniEvent { timestamps, ..mini };
         let record = kernel::mini_record(&mini, end);
         let event = end.map_or(Event::Birth(mini), |end| Event::End(mini, end));
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
-        let connect = ConnectEvent { time_ns: mini.time_ns, sk, lport: 0 };
+        let connect = ConnectEvent { time_ns: mini.time_ns, sk, lport };
         let record = kernel::connect_record(&connect);
         let event = Event::Connect(connect);
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
         let search = if explicit { Search::BindExplicit } else { Search::Bind };
         let owner = ProcessKey { start_time_ns: 7, tgid, padding: 0 };
-        let search = kernel::bound(mini.netns, search, latency_ns, owner);
-        let record = kernel::search_record(mini.time_ns, 80, &search);
+        let search = SearchEvent {
+            time_ns: mini.time_ns,
+            sk,
+            error,
+            lport,
+            tried,
+            raddr: mini.tuple.raddr,
+            rport: mini.tuple.rport,
+            ..kernel::bound(mini.netns, search, latency_ns, owner)
+        };
+        let record = kernel::search_record(mini.time_ns, lport, &search);
         let event = Event::Search(search);
+        prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
+        let sample = SampleEvent { time_ns: mini.time_ns, connects, owner };
+        let record = kernel::sample_record(&sample);
+        let event = Event::Sample(sample);
         prop_assert_eq!(decode::events(record.as_bytes()).collect::<Vec<_>>(), [Ok(event)]);
     }
 
@@ -264,7 +285,7 @@ proptest! {
 
 /// A kind that records have.
 fn any_kind() -> impl Strategy<Value = u8> {
-    prop::sample::select(vec![1_u8, 2, 3, 4, 5, 16])
+    prop::sample::select(vec![1_u8, 2, 3, 4, 5, 8, 16])
 }
 
 fn any_end() -> impl Strategy<Value = twtrace_common::End> {
@@ -470,7 +491,7 @@ prop_compose! {
             kernel_thread, ..Task::new(tgid, start_s, &comm)
         });
         Seen {
-            time_ns, sk, netns, old, new, tuple, locked, error, shutdown, current, ring_full,
+            time_ns, sk, netns, old, new, tuple, locked, error, shutdown, own_range: None, current, ring_full,
         }
     }
 }
@@ -640,6 +661,7 @@ fn step(sk: u64, netns: u32, old: TcpState, new: TcpState, current: Option<Task>
         locked: current.is_some(),
         error: 0,
         shutdown: 0,
+        own_range: None,
         current,
         ring_full: false,
     }

@@ -144,6 +144,7 @@ fn step(
         locked: current.is_some(),
         error: 0,
         shutdown: 3,
+        own_range: None,
         current,
         ring_full: false,
     });

@@ -4,10 +4,10 @@ mod common;
 
 use common::{
     golden::assert_golden,
-    kernel::{self, CLASSIC, Fate, NETNS, PaperKernel, Seen, TP_BTF, Task, at, meta},
+    kernel::{self, CLASSIC, Fate, NETNS, PaperKernel, SAMPLED, Seen, TP_BTF, Task, at, meta},
 };
 use twtrace::{
-    event::{ConnectEvent, MiniEvent},
+    event::{ConnectEvent, MiniEvent, SampleEvent},
     frame::{Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini, Totals},
     pipeline::Pipeline,
     probes::{Capability, Hooks, Tier},
@@ -33,7 +33,7 @@ fn empty_run() {
 
 #[test]
 fn busy_run() {
-    let mut kernel = PaperKernel::new(TP_BTF);
+    let mut kernel = PaperKernel::new(SAMPLED);
     let before = |port| common::fixture::tuple(&format!("10.0.0.1:{port}"), "10.0.0.2:443");
     let minis = [50_000, 50_001].map(|port| SeedMini {
         netns: NETNS,
@@ -68,7 +68,7 @@ fn busy_run() {
     let last =
         [kernel.records(), places, kernel.totals(), kernel.own_counters(&[NETNS, NETNS + 200])];
     let frames: Vec<Frame> = first.into_iter().chain(last).collect();
-    assert_views("busy", &run(meta(TP_BTF), 10, &frames, 10.0));
+    assert_views("busy", &run(meta(SAMPLED), 10, &frames, 10.0));
 }
 
 #[test]
@@ -340,6 +340,10 @@ fn refused_and_searched(kernel: &mut PaperKernel, task: Task) {
         seen.tuple.lport = 0;
         kernel.transition(&Seen { time_ns: seen.time_ns + later_ns, ..seen });
     }
+    for connects in [true, true, false] {
+        let sample = SampleEvent { time_ns: at(0.2), connects, owner: task.key };
+        kernel.sample(&sample, &task);
+    }
     for (search, latency_ns) in [(Search::Bind, 12_345), (Search::BindExplicit, 800)] {
         let bind = kernel::bound(NETNS, search, latency_ns, task.key);
         kernel.bind(at(0.2), 8_080, &bind, &task);
@@ -381,6 +385,7 @@ fn seen(port: u16, old: TcpState, new: TcpState, current: Option<Task>, netns: u
         locked: current.is_some(),
         error: 0,
         shutdown: 0,
+        own_range: None,
         current,
         ring_full: false,
     }

@@ -114,6 +114,11 @@ exit!(fexit_connect, kretprobe_connect, offset!(hash_connect_args), |status| {
 // inet_csk_get_port(sk, snum)
 entry!(fentry_bind, kprobe_bind, |sk: 0, snum: 1| searching::get_port_begins(sk, snum as u16));
 exit!(fexit_bind, kretprobe_bind, 2, |status| searching::ends(status as i32));
+// __inet_check_established(…) and __inet6_check_established(…)
+entry!(fentry_try_v4, kprobe_try_v4, |_death_row: 0| searching::tries());
+entry!(fentry_try_v6, kprobe_try_v6, |_death_row: 0| searching::tries());
+// inet_csk_bind_conflict(sk, …)
+entry!(fentry_try_bind, kprobe_try_bind, |_sk: 0| searching::tries());
 
 /// `inet_twsk_alloc(sk, death_row, state)`: no mini-socket for `sk`.
 #[fexit]

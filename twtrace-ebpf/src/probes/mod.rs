@@ -1,5 +1,6 @@
 //! The programs, one file per hook family.
 
+mod cpu_sample;
 mod functions;
 mod nothing;
 mod port_search;

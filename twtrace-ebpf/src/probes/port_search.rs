@@ -65,7 +65,10 @@ fn found(ctx: &SockOpsContext) {
             return;
         }
     }
-    emit::connect(sk as u64);
+    // SAFETY: the verifier knows the context. Volatile keeps the load whole: the kernel
+    // refuses half of it.
+    let lport = unsafe { core::ptr::read_volatile(&raw const (*ctx.ops).local_port) };
+    emit::connect(sk as u64, lport as u16);
 }
 
 #[cgroup_sock_addr(bind4)]
@@ -139,10 +142,14 @@ fn bind_ends(ctx: &SockContext) {
         time_ns,
         latency_ns: time_ns.saturating_sub(began_ns),
         start_time_ns: owner.start_time_ns,
+        sk: ctx.as_ptr() as u64,
         tgid: owner.tgid,
         lport: lport as u16,
         rport: 0,
         raddr: [0; 16],
+        tried: 0,
+        flags: 0,
+        padding: [0; 3],
     };
     emit::bind_if_wanted(search, &record);
 }

@@ -31,6 +31,7 @@ use crate::{
     connecting, emit, globals,
     maps::{PENDING, Pending},
     mini::{self, Timer},
+    processor,
 };
 
 /// Return addresses looked at: BPF's own, the timer code's, then the caller.
@@ -72,10 +73,10 @@ fn tw_timer_expire(ctx: BtfTracePointContext) -> i32 {
 /// What is open on this CPU.
 #[inline(always)]
 fn pending() -> Option<&'static mut Pending> {
-    // SAFETY: this CPU's own element. Starts and stops run with interrupts off;
-    // what may interrupt a timer that fires is no mini-socket's event, save on
-    // PREEMPT_RT, where an event of another one costs this one's cause.
-    PENDING.get_ptr_mut(0).map(|pending| unsafe { &mut *pending })
+    // SAFETY: starts and stops run with interrupts off; what may interrupt a timer
+    // that fires is no mini-socket's event, save on PREEMPT_RT, where an event of
+    // another one costs this one's cause.
+    unsafe { processor::own(&PENDING) }
 }
 
 #[inline(always)]

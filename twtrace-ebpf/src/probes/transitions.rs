@@ -102,6 +102,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         netns,
         rport: sock.remote_port(),
         addresses: sock.addresses(),
+        own_range: if matches!(new, TcpState::SynSent) { sock.own_range() } else { [0; 2] },
         has_owner,
         owner,
     });
@@ -157,6 +158,7 @@ fn by_record(ctx: &TracePointContext) -> Option<()> {
     };
     let has_owner = change.has_owner();
     let owner = if has_owner { process::current_without_btf() } else { process::NOBODY };
-    emit::transition(&Seen { change, sk, netns: 0, rport, addresses, has_owner, owner });
+    let own_range = [0; 2];
+    emit::transition(&Seen { change, sk, netns: 0, rport, addresses, own_range, has_owner, owner });
     Some(())
 }

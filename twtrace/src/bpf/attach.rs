@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,13 +14,15 @@ use anyhow::{Context, Result, ensure};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     programs::{
-        BtfTracePoint, CgroupAttachMode, FEntry, FExit, KProbe, Program, ProgramError, ProgramFd,
-        RawTracePoint, TracePoint,
+        BtfTracePoint, CgroupAttachMode, FEntry, FExit, KProbe, PerfEvent, Program, ProgramError,
+        ProgramFd, RawTracePoint, TracePoint,
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
     sys::SyscallError,
+    util::online_cpus,
 };
 use log::debug;
-use twtrace_common::{CALLERS, Caller, Offsets};
+use twtrace_common::{CALLERS, Caller, Offsets, SAMPLED_CODES, SampledCode};
 use zerocopy::IntoBytes;
 
 use super::{
@@ -67,6 +70,12 @@ pub struct Settings {
     pub timewait: Option<TimeWaitSymbols>,
     /// Root of the cgroup v2 hierarchy; `None` if there is none to attach to.
     pub cgroup: Option<PathBuf>,
+    /// By which functions a CPU sample is judged; `None` if their addresses are hidden.
+    pub sampled: Option<[SampledCode; SAMPLED_CODES]>,
+    /// How often each processor is looked at, per second; `None` for never.
+    pub sample_hz: Option<NonZeroU32>,
+    /// Whether the ports that searches look at are counted.
+    pub count_tried: bool,
 }
 
 /// What became of one hook.
@@ -95,6 +104,8 @@ pub struct Session {
     pub hooks: Hooks,
     /// Whether the kernel's TW and TWKilled count births.
     pub tw_counts_births: bool,
+    /// How often each processor is looked at, per second; `None` for never.
+    pub sample_hz: Option<NonZeroU32>,
     /// Keeps the programs and their links alive; last, so that nothing that
     /// reads their maps outlives them.
     ebpf: Ebpf,
@@ -157,6 +168,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
         ring: Ring::take(&mut ebpf, settings.ring_bytes)?,
         counters: Counters::take(&mut ebpf, programs)?,
         log: ProgramLog::open(&mut ebpf),
+        sample_hz: settings.sample_hz.filter(|_| hooks.cpu_share.is_some()),
         hooks,
         tw_counts_births,
         ebpf,
@@ -180,6 +192,7 @@ struct Loaded {
     no_offsets: Option<Refusal>,
     tw_counts_births: bool,
     cgroup: Option<PathBuf>,
+    sample_hz: Option<NonZeroU32>,
 }
 
 impl Attempt {
@@ -268,11 +281,14 @@ impl Attempt {
             // sock_diag tells some of it without any hook.
             time_wait: tier(Capability::TimeWait).or(Some(Tier::None)),
             port_search: tier(Capability::PortSearch),
+            cpu_share: tier(Capability::CpuShare),
+            ports_tried: tier(Capability::PortsTried),
         };
-        let programs = self.working.into_values().flatten().map(|(report, fd)| Counted {
-            counts_misses: counts_misses(report.hook.place),
-            program: fd,
-        });
+        // A sample that is missed is one of many: it is no loss of an exact number.
+        let counted = self.working.into_values().flatten();
+        let programs = counted.filter(|(report, _)| report.capability != Capability::CpuShare).map(
+            |(report, fd)| Counted { counts_misses: counts_misses(report.hook.place), program: fd },
+        );
         Some((self.loaded?, hooks, programs.collect()))
     }
 }
@@ -291,7 +307,9 @@ impl Loaded {
             Some(symbols) => (symbols.handler, symbols.callers),
             None => (0, [Caller::UNUSED; CALLERS]),
         };
+        let sampled = settings.sampled.unwrap_or([SampledCode::UNUSED; SAMPLED_CODES]);
         let netns = settings.netns.unwrap_or(0);
+        let count_tried = u32::from(settings.count_tried);
         let under_way = under_way();
         let mut ebpf = EbpfLoader::new()
             .btf(btf.as_ref())
@@ -299,6 +317,8 @@ impl Loaded {
             .override_global("NETNS_FILTER", &netns, true)
             .override_global("TW_TIMER_HANDLER", &handler, true)
             .override_global("TW_CALLERS", callers.as_bytes(), true)
+            .override_global("SAMPLED", sampled.as_bytes(), true)
+            .override_global("COUNT_TRIED", &count_tried, true)
             .map_max_entries("RECORDS", settings.ring_bytes)
             .map_max_entries("COUNTERS", settings.netns_slots)
             .map_max_entries("SLOTS", settings.netns_slots)
@@ -311,8 +331,8 @@ impl Loaded {
             .load(object)
             .map_err(not_loaded)?;
         Counters::fill_slots(&mut ebpf, settings.netns_slots)?;
-        let cgroup = settings.cgroup.clone();
-        Ok(Self { ebpf, btf, no_offsets, tw_counts_births, cgroup })
+        let Settings { cgroup, sample_hz, .. } = settings.clone();
+        Ok(Self { ebpf, btf, no_offsets, tw_counts_births, cgroup, sample_hz })
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<(Place, ProgramFd), Refusal> {
@@ -352,6 +372,7 @@ impl Loaded {
             Some(Program::SockOps(program)) => program.unload(),
             Some(Program::CgroupSock(program)) => program.unload(),
             Some(Program::CgroupSockAddr(program)) => program.unload(),
+            Some(Program::PerfEvent(program)) => program.unload(),
             Some(Program::FEntry(program)) => program.unload(),
             Some(Program::FExit(program)) => program.unload(),
             Some(Program::KProbe(program)) => program.unload(),
@@ -388,6 +409,10 @@ impl Loaded {
                 let root = self.cgroup.as_ref().ok_or(ProgramError::NotLoaded)?;
                 attach_to_cgroup(program, &File::open(root).map_err(ProgramError::IOError)?)?;
             }
+            Place::CpuClock => {
+                let hz = self.sample_hz.ok_or(ProgramError::NotLoaded)?;
+                attach_to_processors(program.try_into()?, hz)?;
+            }
             Place::Function(probe, names) => {
                 let function = names.first().copied().unwrap_or_default();
                 attach_to_function(program, probe, function, self.btf.as_ref())?;
@@ -422,6 +447,23 @@ fn attach_to_function(
             program.attach(function, 0).map(drop)
         }
     }
+}
+
+/// Looks at every processor that is online `hz` times a second. By a fixed period, which
+/// the kernel does not change: so many samples are so much time. For this clock it is
+/// in nanoseconds
+/// ([`perf_swevent_init_hrtimer`](https://github.com/torvalds/linux/blob/v6.12/kernel/events/core.c)).
+fn attach_to_processors(program: &mut PerfEvent, hz: NonZeroU32) -> Result<(), ProgramError> {
+    const SECOND_NS: u64 = 1_000_000_000;
+    program.load()?;
+    let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+    let period = SamplePolicy::Period(SECOND_NS / u64::from(hz.get()));
+    for cpu in online_cpus().map_err(|(_, error)| ProgramError::IOError(error))? {
+        // Processes are not followed, so there is nothing to inherit.
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+        program.attach(clock, scope, period, false)?;
+    }
+    Ok(())
 }
 
 /// Attaches by a link, which lets other programs be and goes with its last
@@ -499,6 +541,15 @@ fn refusal(place: Place, error: &ProgramError) -> Refusal {
                 "another program has the root cgroup for itself (attached without \
                  BPF_F_ALLOW_MULTI)",
                 "`bpftool cgroup show` on the root of cgroup v2 names it",
+            );
+        }
+        ProgramError::SyscallError(SyscallError { io_error, .. })
+            if place == Place::CpuClock && io_error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            return Refusal::new(
+                "the kernel forbids to sample processors (kernel.perf_event_paranoid)",
+                "run as root or with CAP_PERFMON, before Linux 5.8 and on some distributions \
+                 CAP_SYS_ADMIN",
             );
         }
         ProgramError::SyscallError(SyscallError { call, io_error }) => {

@@ -14,4 +14,5 @@ pub mod plan;
 pub mod preflight;
 pub mod refusal;
 pub mod ring;
+mod sampling;
 pub mod timewait;

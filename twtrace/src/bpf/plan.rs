@@ -28,6 +28,8 @@ pub enum Place {
     Tracepoint(&'static str, &'static str),
     /// A cgroup hook of the root of the v2 hierarchy, so that it sees the whole host.
     Cgroup(&'static str),
+    /// The clock of each processor, many times a second.
+    CpuClock,
     /// A kernel function; of several names the first that the kernel has.
     Function(Probe, &'static [&'static str]),
 }
@@ -79,6 +81,7 @@ impl fmt::Display for Place {
             Self::RawTracepoint(name) => write!(f, "raw_tp/{name}"),
             Self::Tracepoint(category, name) => write!(f, "tp/{category}/{name}"),
             Self::Cgroup(name) => write!(f, "cgroup/{name}"),
+            Self::CpuClock => f.write_str("perf/cpu-clock"),
             Self::Function(probe, names) => write!(f, "{}/{}", probe.name(), names.join("|")),
         }
     }
@@ -196,6 +199,20 @@ const PORT_BRACKET: [Hook; 5] = [
     Hook::cgroup("bind6", "bind6"),
 ];
 
+const CPU_SAMPLE: [Hook; 1] =
+    [Hook { program: "cpu_sample", place: Place::CpuClock, fields_known: true }];
+
+const TRIED_FENTRY: [Hook; 3] = [
+    Hook::function("fentry_try_v4", Probe::Fentry, &["__inet_check_established"]),
+    Hook::function("fentry_try_v6", Probe::Fentry, &["__inet6_check_established"]),
+    Hook::function("fentry_try_bind", Probe::Fentry, &["inet_csk_bind_conflict"]),
+];
+const TRIED_KPROBE: [Hook; 3] = [
+    Hook::function("kprobe_try_v4", Probe::Kprobe, &["__inet_check_established"]),
+    Hook::function("kprobe_try_v6", Probe::Kprobe, &["__inet6_check_established"]),
+    Hook::function("kprobe_try_bind", Probe::Kprobe, &["inet_csk_bind_conflict"]),
+];
+
 /// Programs of which the first runs whenever the second does: one that stays silent
 /// then does not see what it is there for.
 pub const COMPANIONS: [(&str, &str); 16] = [
@@ -223,7 +240,7 @@ pub const COMPANIONS: [(&str, &str); 16] = [
 /// nobody watches looks refused.
 ///
 /// Transitions are tracepoints on every tier; what differs is which of them a
-/// kernel of that tier has.
+/// kernel of that tier has. CPU samples are the same on every tier.
 pub const CANDIDATES: &[Candidate] = &[
     time_wait(Tier::Fentry, &TW_FENTRY),
     time_wait(Tier::Kprobe, &TW_KPROBE),
@@ -231,6 +248,11 @@ pub const CANDIDATES: &[Candidate] = &[
     port_search(Tier::Fentry, &SEARCH_FENTRY),
     port_search(Tier::Kprobe, &SEARCH_KPROBE),
     port_search(Tier::Tracepoint, &PORT_BRACKET),
+    ports_tried(Tier::Fentry, &TRIED_FENTRY),
+    ports_tried(Tier::Kprobe, &TRIED_KPROBE),
+    cpu_share(Tier::Fentry),
+    cpu_share(Tier::Kprobe),
+    cpu_share(Tier::Tracepoint),
     transitions(Tier::Fentry, &[STATE_TP_BTF]),
     transitions(Tier::Kprobe, &[STATE_RAW_TP]),
     transitions(Tier::Kprobe, &[STATE_TP]),
@@ -251,6 +273,34 @@ const fn port_search(tier: Tier, hooks: &'static [Hook]) -> Candidate {
     Candidate { capability: Capability::PortSearch, tier, hooks }
 }
 
+const fn cpu_share(tier: Tier) -> Candidate {
+    Candidate { capability: Capability::CpuShare, tier, hooks: &CPU_SAMPLE }
+}
+
+const fn ports_tried(tier: Tier, hooks: &'static [Hook]) -> Candidate {
+    Candidate { capability: Capability::PortsTried, tier, hooks }
+}
+
+/// What the user leaves out or asks for, besides tiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extras {
+    /// CPU samples.
+    pub samples: bool,
+    /// The number of ports each search looks at.
+    pub tried: bool,
+}
+
+impl Extras {
+    /// Whether `capability` is wanted at all.
+    pub const fn want(self, capability: Capability) -> bool {
+        match capability {
+            Capability::CpuShare => self.samples,
+            Capability::PortsTried => self.tried,
+            _ => true,
+        }
+    }
+}
+
 /// A candidate in its turn, or why it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -261,10 +311,10 @@ pub struct Step {
 }
 
 /// What to try, in order; per capability the first candidate that attaches wins.
-pub fn plan(host: &HostAllows, wanted: Wanted, netns_filter: bool) -> Vec<Step> {
+pub fn plan(host: &HostAllows, wanted: Wanted, extras: Extras, netns_filter: bool) -> Vec<Step> {
     CANDIDATES
         .iter()
-        .filter(|candidate| is_wanted(candidate, wanted))
+        .filter(|candidate| extras.want(candidate.capability) && is_wanted(candidate, wanted))
         .map(|candidate| Step {
             candidate: *candidate,
             ruled_out: rule_out(host, candidate, netns_filter),
@@ -272,12 +322,14 @@ pub fn plan(host: &HostAllows, wanted: Wanted, netns_filter: bool) -> Vec<Step> 
         .collect()
 }
 
-/// Left to itself, twtrace calls transitions by what they are, tracepoints: a
+/// Left to itself, twtrace calls transitions and samples by the tier that needs least: a
 /// kernel without trampolines or breakpoints gives them just as well.
 fn is_wanted(candidate: &Candidate, wanted: Wanted) -> bool {
     match wanted {
         Wanted::Auto => {
-            candidate.capability != Capability::Transitions || candidate.tier == Tier::Tracepoint
+            let is_everywhere =
+                matches!(candidate.capability, Capability::Transitions | Capability::CpuShare);
+            !is_everywhere || candidate.tier == Tier::Tracepoint
         }
         Wanted::Only(tier) => candidate.tier == tier,
     }
@@ -285,9 +337,11 @@ fn is_wanted(candidate: &Candidate, wanted: Wanted) -> bool {
 
 fn rule_out(host: &HostAllows, candidate: &Candidate, netns_filter: bool) -> Option<Refusal> {
     let needs = match (candidate.capability, candidate.tier) {
-        (Capability::TimeWait, Tier::Tracepoint) => &host.no_symbols,
+        (Capability::CpuShare, _) | (Capability::TimeWait, Tier::Tracepoint) => &host.no_symbols,
         (Capability::PortSearch, Tier::Tracepoint) => &host.no_cgroup,
-        (Capability::TimeWait | Capability::PortSearch, Tier::Kprobe) => &host.no_kprobes,
+        (Capability::TimeWait | Capability::PortSearch | Capability::PortsTried, Tier::Kprobe) => {
+            &host.no_kprobes
+        }
         _ => &None,
     };
     let hooks = || candidate.hooks.iter().find_map(|hook| rule_out_hook(host, hook, netns_filter));
@@ -319,11 +373,13 @@ mod tests {
         no_symbols: None,
         no_cgroup: None,
         timewait: None,
+        sampled: None,
         cgroup: None,
     };
+    const EXTRAS: Extras = Extras { samples: true, tried: true };
 
     fn first(host: &HostAllows, wanted: Wanted, netns_filter: bool) -> Option<Place> {
-        plan(host, wanted, netns_filter)
+        plan(host, wanted, EXTRAS, netns_filter)
             .into_iter()
             .filter(|step| step.candidate.capability == Capability::Transitions)
             .find(|step| step.ruled_out.is_none())
@@ -356,7 +412,7 @@ mod tests {
     fn without_rights_nothing_is_tried_and_each_step_says_why() {
         let refusal = Refusal::new("needs CAP_BPF", "run as root");
         let host = HostAllows { no_bpf: Some(refusal.clone()), ..ALL };
-        let steps = plan(&host, Wanted::Auto, false);
+        let steps = plan(&host, Wanted::Auto, EXTRAS, false);
         assert!(!steps.is_empty());
         assert!(steps.iter().all(|step| step.ruled_out == Some(refusal.clone())));
     }
@@ -365,7 +421,7 @@ mod tests {
     fn a_missing_right_costs_its_own_capability_alone() {
         let refusal = Refusal::for_good("no cgroup v2");
         let host = HostAllows { no_cgroup: Some(refusal.clone()), ..ALL };
-        for step in plan(&host, Wanted::Auto, false) {
+        for step in plan(&host, Wanted::Auto, EXTRAS, false) {
             let needs_cgroup = step.candidate.hooks.contains(&PORT_BRACKET[0]);
             assert_eq!(step.ruled_out, needs_cgroup.then(|| refusal.clone()));
         }
@@ -373,6 +429,18 @@ mod tests {
 
     #[test]
     fn the_none_tier_attaches_nothing() {
-        assert!(plan(&ALL, Wanted::Only(Tier::None), false).is_empty());
+        assert!(plan(&ALL, Wanted::Only(Tier::None), EXTRAS, false).is_empty());
+    }
+
+    #[test]
+    fn what_costs_more_is_planned_only_where_asked_for() {
+        let none = Extras { samples: false, tried: false };
+        let has = |extras, capability| {
+            let steps = plan(&ALL, Wanted::Auto, extras, false);
+            steps.iter().any(|step| step.candidate.capability == capability)
+        };
+        for capability in [Capability::CpuShare, Capability::PortsTried] {
+            assert!(has(EXTRAS, capability) && !has(none, capability), "{capability:?}");
+        }
     }
 }

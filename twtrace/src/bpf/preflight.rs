@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{refusal::Refusal, timewait::TimeWaitSymbols};
-use crate::host::{self, Capabilities, Capability};
+use twtrace_common::{SAMPLED_CODES, SampledCode};
+
+use super::{refusal::Refusal, sampling, timewait::TimeWaitSymbols};
+use crate::host::{self, Capabilities, Capability, Symbols, SymbolsError};
 
 /// Where the kernel publishes its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -25,12 +27,14 @@ pub struct HostAllows {
     pub no_tracefs: Option<Refusal>,
     /// Of breakpoints on functions.
     pub no_kprobes: Option<Refusal>,
-    /// Of telling mini-sockets' timers from others.
+    /// Of telling mini-sockets' timers, and searches that a sample meets, from others.
     pub no_symbols: Option<Refusal>,
     /// Of cgroup hooks.
     pub no_cgroup: Option<Refusal>,
     /// What tells mini-sockets' timers from others.
     pub timewait: Option<TimeWaitSymbols>,
+    /// What tells searches that a sample meets from others.
+    pub sampled: Option<[SampledCode; SAMPLED_CODES]>,
     /// Root of the cgroup v2 hierarchy.
     pub cgroup: Option<PathBuf>,
 }
@@ -40,7 +44,9 @@ impl HostAllows {
     pub fn probe() -> Self {
         let release = host::read().kernel;
         let rights = host::capabilities();
-        let (timewait, no_symbols) = either(TimeWaitSymbols::find());
+        let (symbols, hidden) = either(symbols());
+        let (timewait, no_handler) =
+            symbols.as_ref().map_or((None, None), |found| either(TimeWaitSymbols::find(found)));
         let (cgroup, no_cgroup) = either(cgroup(rights));
         Self {
             no_bpf: too_old(&release)
@@ -49,9 +55,10 @@ impl HostAllows {
             no_btf: (!Path::new(KERNEL_BTF).exists()).then(no_btf),
             no_tracefs: tracefs().is_none().then(no_tracefs),
             no_kprobes: (!Path::new(KPROBE_EVENTS).exists()).then(no_kprobes),
-            no_symbols,
+            no_symbols: hidden.or(no_handler),
             no_cgroup,
             timewait,
+            sampled: symbols.as_ref().map(sampling::sampled),
             cgroup,
         }
     }
@@ -62,6 +69,19 @@ fn either<T>(found: Result<T, Refusal>) -> (Option<T>, Option<Refusal>) {
         Ok(found) => (Some(found), None),
         Err(refusal) => (None, Some(refusal)),
     }
+}
+
+/// All that is looked up in /proc/kallsyms, in one pass.
+fn symbols() -> Result<Symbols, Refusal> {
+    let names: Vec<&str> = TimeWaitSymbols::names().chain(sampling::names()).collect();
+    Symbols::read(&names).map_err(|error| match error {
+        SymbolsError::Hidden { fix } => Refusal::new(
+            "the kernel hides its addresses, by which mini-sockets' timers and port searches are \
+             told from others",
+            fix,
+        ),
+        other => Refusal::for_good(format!("{:#}", anyhow::Error::new(other))),
+    })
 }
 
 /// The root of the cgroup v2 hierarchy, if programs may be attached there.

@@ -3,7 +3,7 @@
 use twtrace_common::{CALLERS, Caller, Kills};
 
 use super::refusal::Refusal;
-use crate::host::{CodeRange, Symbols, SymbolsError};
+use crate::host::{CodeRange, Symbols};
 
 /// The function of every mini-socket's timer.
 const HANDLER: &str = "tw_timer_handler";
@@ -44,24 +44,17 @@ pub struct TimeWaitSymbols {
 }
 
 impl TimeWaitSymbols {
-    /// Looks them up in /proc/kallsyms.
-    pub(super) fn find() -> Result<Self, Refusal> {
-        let names: Vec<&str> = FUNCTIONS.iter().map(|(name, _)| *name).chain([HANDLER]).collect();
-        let symbols = Symbols::read(&names).map_err(refusal)?;
+    /// What is to be looked up.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        FUNCTIONS.iter().map(|(name, _)| *name).chain([HANDLER])
+    }
+
+    /// Takes them from what was found.
+    pub(super) fn find(symbols: &Symbols) -> Result<Self, Refusal> {
         let handler = symbols.address(HANDLER).ok_or_else(|| {
             Refusal::for_good(format!("this kernel has no function {HANDLER}, or several"))
         })?;
         Ok(Self { handler, callers: callers(|name| symbols.code(name).unwrap_or_default()) })
-    }
-}
-
-fn refusal(error: SymbolsError) -> Refusal {
-    match error {
-        SymbolsError::Hidden { fix } => Refusal::new(
-            "the kernel hides its addresses, by which mini-sockets' timers are told from others",
-            fix,
-        ),
-        other => Refusal::for_good(format!("{:#}", anyhow::Error::new(other))),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     bpf::{
         attach::{Attached, HookReport},
         cost::Costs,
-        plan::COMPANIONS,
+        plan::{COMPANIONS, Extras},
     },
     config::Check,
     host,
@@ -37,7 +37,7 @@ pub fn run(config: &Check) -> Result<ExitCode> {
     let mut attached = super::attach(&config.trace)?;
     let costs = costs(&mut attached);
     let left_out = source::sockets_left_out(config.trace.netns);
-    let report = report(&attached, costs.as_ref(), left_out);
+    let report = report(&attached, config.trace.extras(), costs.as_ref(), left_out);
     drop(attached);
     let text = if config.json { check::json(&report)? } else { check::text(&report) };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
@@ -53,13 +53,19 @@ fn costs(attached: &mut Attached) -> Option<Costs> {
     measured.map_err(|error| warn!("costs are unavailable: {error:#}")).ok()
 }
 
-fn report(attached: &Attached, costs: Option<&Costs>, left_out: Option<String>) -> Report {
+fn report(
+    attached: &Attached,
+    extras: Extras,
+    costs: Option<&Costs>,
+    left_out: Option<String>,
+) -> Report {
+    let wanted = Capability::ALL.into_iter().filter(|capability| extras.want(*capability));
     let hooks = attached.session.as_ref().map_or(Hooks::POLLING, |session| session.hooks);
     Report {
         kernel: host::read().kernel,
         measuring_ns: costs.and_then(|costs| costs.measuring_ns),
         hooks: attached.reports.iter().map(|report| hook(report, costs)).collect(),
-        capabilities: Capability::ALL.map(|capability| self::capability(capability, hooks)).into(),
+        capabilities: wanted.map(|capability| self::capability(capability, hooks)).collect(),
         exactness: exactness(hooks, left_out.is_none()),
         sockets_left_out: left_out,
     }
@@ -125,6 +131,10 @@ fn capability(capability: Capability, hooks: Hooks) -> CapabilityLine {
         }
         (Capability::EndCause, None) => Some("what ended each TIME_WAIT socket"),
         (Capability::PortSearch, None) => Some("searches for a local port and their latency"),
+        (Capability::CpuShare, None) => Some("the CPU that searches for a local port cost"),
+        (Capability::PortsTried, None) => {
+            Some("how many ports each search looks at, which only a probed function tells")
+        }
         _ => None,
     };
     CapabilityLine { capability, tier, lost: lost.map(str::to_owned) }

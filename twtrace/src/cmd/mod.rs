@@ -16,6 +16,7 @@ use crate::{
         object,
         plan::{self, Wanted},
         preflight::HostAllows,
+        refusal::Refusal,
     },
     config::Trace,
     host,
@@ -32,7 +33,7 @@ fn attach(trace: &Trace) -> Result<Attached> {
     // Read even if nothing can be attached: a wrong file is an error anyway.
     let object = object::bytes(trace.object.as_deref())?;
     let host = HostAllows::probe();
-    let steps = plan::plan(&host, trace.wanted, trace.netns.is_some());
+    let steps = plan::plan(&host, trace.wanted, trace.extras(), trace.netns.is_some());
     let attached = attach::attach(&object, &steps, &settings(trace, host))?;
     for report in &attached.reports {
         match &report.refusal {
@@ -57,15 +58,32 @@ fn refuse_part_of_a_tier(wanted: Wanted, attached: &Attached) -> Result<()> {
     Ok(())
 }
 
-/// Says once what is missing of what follows transitions.
+/// Says once what is missing of what follows transitions: a line for each thing in the way.
 fn warn_of_missing(attached: &Attached) {
+    let mut lost: Vec<(&Refusal, Vec<&str>)> = Vec::new();
     for (hook, refusal) in attached.missing() {
-        match hook.capability {
-            Capability::TimeWait => warn!("time_wait only by polling sock_diag: {refusal}"),
-            Capability::PortSearch => warn!("no port_search: {refusal}"),
-            // Without transitions nothing is traced at all.
-            Capability::Transitions | Capability::EndCause => {}
+        let Some(words) = lost_without(hook.capability) else {
+            continue;
+        };
+        match lost.iter_mut().find(|(known, _)| *known == refusal) {
+            Some((_, all)) => all.push(words),
+            None => lost.push((refusal, vec![words])),
         }
+    }
+    for (refusal, words) in lost {
+        warn!("{}: {refusal}", words.join(", "));
+    }
+}
+
+/// What a run that lacks a capability goes without.
+const fn lost_without(capability: Capability) -> Option<&'static str> {
+    match capability {
+        Capability::TimeWait => Some("time_wait only by polling sock_diag"),
+        Capability::PortSearch => Some("no port_search"),
+        Capability::CpuShare => Some("no cpu_core_pct"),
+        Capability::PortsTried => Some("no count of the ports that searches look at"),
+        // Without transitions nothing is traced at all.
+        Capability::Transitions | Capability::EndCause => None,
     }
 }
 
@@ -82,5 +100,8 @@ fn settings(trace: &Trace, host: HostAllows) -> Settings {
         netns: trace.netns,
         timewait: host.timewait,
         cgroup: host.cgroup,
+        sampled: host.sampled,
+        sample_hz: trace.sample_hz,
+        count_tried: trace.count_tried,
     }
 }

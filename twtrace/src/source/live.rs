@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     bpf::attach::Session,
-    frame::{Frame, KernelCounters, Totals},
+    frame::{Frame, KernelCounters, Meta, Totals},
     host,
     probes::{Capability, Tier},
 };
@@ -37,7 +37,8 @@ const SEEDING_SLEEP: Duration = Duration::from_millis(5);
 /// No thread, no file descriptor.
 pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result<Source> {
     let hooks = session.hooks;
-    let meta = super::meta(hooks, netns, hooks.fields_known.then_some(session.tw_counts_births));
+    let births_counted = hooks.fields_known.then_some(session.tw_counts_births);
+    let meta = Meta { sample_hz: session.sample_hz, ..super::meta(hooks, netns, births_counted) };
     let kernel = KernelReader::new(meta.home_netns, netns);
     let port_facts = PortFactsReader::new(meta.home_netns, netns);
     let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(netns));

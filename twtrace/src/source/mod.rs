@@ -92,6 +92,8 @@ fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta
         home_netns: only.or_else(|| host::own().ok().map(|own| own.inode)),
         own_range_step: own_range_step(&kernel),
         tw_counts_births,
+        // Whoever samples says so.
+        sample_hz: None,
         searches_of: None,
     }
 }

@@ -14,6 +14,7 @@ mod lifetimes;
 mod polls;
 mod processes;
 mod rates;
+mod samples;
 mod search_failures;
 mod searches;
 pub mod snapshot;
@@ -31,7 +32,7 @@ use self::{
     polls::Polls,
     processes::Processes,
     rates::{RateCounts, Rates},
-    searches::PortSearches,
+    searches::{Depth, PortSearches},
     snapshot::Snapshot,
     time_wait::TimeWait,
     totals::TotalCounts,
@@ -183,6 +184,8 @@ impl Stats {
         let withdrawn = self.closers.withdrawn();
         let losses = tracker.losses();
         let rates = self.rates.over_interval(time_ns, self.rate_counts());
+        let port_search = self.port_search(time_ns);
+        self.searches.end_interval(time_ns);
         let ports = self.ports(time_ns, tracker);
         Snapshot {
             schema: snapshot::SCHEMA,
@@ -207,7 +210,7 @@ impl Stats {
             time_wait: self.time_wait(tracker),
             fin_wait2: self.fin_wait2(tracker),
             closers: totals.map(|_| self.closers(time_ns)),
-            port_search: self.port_search(),
+            port_search,
             destinations: ports.as_ref().map(Moment::destinations),
             clients: ports.as_ref().map(Moment::clients),
             proxies: self.follows_minis().then(|| self.closers.proxies(self.top, &self.processes)),
@@ -311,13 +314,19 @@ impl Stats {
         self.polls.fin_wait2(tracker.polled_minis())
     }
 
-    fn port_search(&self) -> Option<snapshot::PortSearch> {
-        let probed = self.meta.hooks.probes_functions(Capability::PortSearch);
+    fn port_search(&self, time_ns: u64) -> Option<snapshot::PortSearch> {
+        let Meta { hooks, started_ns, .. } = self.meta;
+        let hz = self.meta.sample_hz.filter(|_| hooks.tier(Capability::CpuShare).is_some());
+        let depth = Depth {
+            probed: hooks.probes_functions(Capability::PortSearch),
+            tried: hooks.tier(Capability::PortsTried).is_some(),
+            sampling: hz.map(|hz| self.searches.sampling(hz, started_ns, time_ns)),
+        };
         // The kernel's side counts everybody's.
         let totals = self.meta.searches_of.is_none().then_some(&self.totals);
         let shown = || snapshot::PortSearch {
             only_cgroup: self.meta.searches_of.as_ref().map(|cgroup| cgroup.path.clone()),
-            ..self.searches.shown(totals, &self.processes, self.top, probed)
+            ..self.searches.shown(totals, &self.processes, self.top, depth)
         };
         self.searches_ports().then(shown)
     }

@@ -1,6 +1,6 @@
 //! What the search for a local port costs, and whom.
 
-use std::{cmp::Reverse, collections::BTreeMap, hash::Hash};
+use std::{cmp::Reverse, collections::BTreeMap, hash::Hash, num::NonZeroU32};
 
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
@@ -11,6 +11,7 @@ use super::{
     destinations::halves,
     distribution::Distribution,
     processes::Processes,
+    samples::{Hits, Sampling},
     search_failures::SearchFailures,
     snapshot::{self, PortSearchKind, SearchOp},
     totals::TotalCounts,
@@ -38,6 +39,8 @@ struct Cost {
     latency: Distribution,
     /// Where the ports lay that were found.
     found: Found,
+    /// CPU samples within the interval under way.
+    hits: u64,
 }
 
 /// Those that failed, by errno.
@@ -72,7 +75,7 @@ fn error_name(error: u16) -> &'static str {
 
 impl Cost {
     fn new(latency: Distribution) -> Self {
-        Self { count: 0, failed: Failed::default(), latency, found: Found::default() }
+        Self { count: 0, failed: Failed::default(), latency, found: Found::default(), hits: 0 }
     }
 
     fn add(&mut self, search: &PortSearch) {
@@ -91,6 +94,7 @@ impl Cost {
         self.failed.merge(&other.failed);
         self.latency.add(&other.latency);
         self.found.merge(other.found);
+        self.hits += other.hits;
     }
 
     fn total_ns(&self) -> u64 {
@@ -107,6 +111,13 @@ pub(super) struct PortSearches {
     recorded: [u64; SEARCHES],
     /// Checks of a port of the process's choice that failed.
     explicit_failed: Failed,
+    connect_hits: Hits,
+    bind_hits: Hits,
+    /// How many ports others had that a search looked at.
+    connect_tried: Distribution,
+    bind_tried: Distribution,
+    /// When the interval under way began; `None` until the first is over.
+    interval_since_ns: Option<u64>,
     by_process: Costs<(Option<ProcessKey>, SearchOp)>,
     by_destination: Costs<Destination>,
     by_netns: Costs<(Option<u32>, SearchOp)>,
@@ -128,6 +139,11 @@ impl Default for PortSearches {
             bind: Cost::new(Distribution::fine()),
             recorded: [0; SEARCHES],
             explicit_failed: Failed::default(),
+            connect_hits: Hits::default(),
+            bind_hits: Hits::default(),
+            connect_tried: Distribution::coarse(),
+            bind_tried: Distribution::coarse(),
+            interval_since_ns: None,
             by_process: Costs::new(),
             by_destination: Costs::new(),
             by_netns: Costs::new(),
@@ -152,10 +168,12 @@ impl PortSearches {
             // A check, no search; the kernel's side counts it.
             Search::BindExplicit => return self.explicit_failed.add(search.error, 1),
         };
-        match op {
-            SearchOp::Connect => self.connect.add(search),
-            SearchOp::Bind => self.bind.add(search),
-        }
+        let (cost, tried) = match op {
+            SearchOp::Connect => (&mut self.connect, &mut self.connect_tried),
+            SearchOp::Bind => (&mut self.bind, &mut self.bind_tried),
+        };
+        cost.add(search);
+        search.tried.into_iter().for_each(|ports| tried.record(u64::from(ports)));
         self.by_process.row((search.process, op)).add(search);
         self.by_netns.row((search.netns, op)).add(search);
         if let Some(destination) = search.destination {
@@ -164,18 +182,44 @@ impl PortSearches {
     }
 
     /// A processor was found searching a port.
-    pub(super) fn sampled(&mut self, _sample: &SampleEvent) {}
+    pub(super) fn sampled(&mut self, sample: &SampleEvent) {
+        let (op, hits) = if sample.connects {
+            (SearchOp::Connect, &mut self.connect_hits)
+        } else {
+            (SearchOp::Bind, &mut self.bind_hits)
+        };
+        hits.add();
+        self.by_process.row((Some(sample.owner), op)).hits += 1;
+    }
+
+    /// What samples mean that are taken `hz` times a second, at `time_ns` of a run that
+    /// began at `started_ns`.
+    pub(super) fn sampling(&self, hz: NonZeroU32, started_ns: u64, time_ns: u64) -> Sampling {
+        let since_ns = self.interval_since_ns.unwrap_or(started_ns);
+        Sampling::new(hz, time_ns.saturating_sub(since_ns))
+    }
+
+    /// The interval is over: shares are taken of the next from now on.
+    pub(super) fn end_interval(&mut self, time_ns: u64) {
+        self.interval_since_ns = Some(time_ns);
+        self.connect_hits.in_interval = 0;
+        self.bind_hits.in_interval = 0;
+        self.by_process.rows.iter_mut().for_each(|(_, cost)| cost.hits = 0);
+        self.by_process.folded.hits = 0;
+    }
 
     /// The counts are the kernel side's `totals`, where these count the same searches;
     /// the rest is what records told. `probed`: by the functions that search, which
-    /// tell of failed binds too.
+    /// tell of failed binds too. `tried`: with the ports they look at.
     pub(super) fn shown(
         &self,
         totals: Option<&TotalCounts>,
         processes: &Processes,
         top: usize,
-        probed: bool,
+        Depth { probed, tried, sampling }: Depth,
     ) -> snapshot::PortSearch {
+        let core_pct = |hits: Hits| sampling.and_then(|it| it.core_pct(hits.in_interval));
+        let ports = |ports: &Distribution| tried.then(|| ports.summary(whole));
         let count = |search: Search| match totals {
             Some(totals) => totals.search(search, probed),
             None => self.recorded[search as usize],
@@ -185,22 +229,26 @@ impl PortSearches {
             only_cgroup: None,
             connect: PortSearchKind {
                 failed: Some(self.connect.failed.named(NO_PORT)),
+                cpu_core_pct: core_pct(self.connect_hits),
+                tried: ports(&self.connect_tried),
                 ..kind(&self.connect, count(Search::Connect))
             },
             bind: PortSearchKind {
                 failed: binds_failed(&self.bind.failed),
+                cpu_core_pct: core_pct(self.bind_hits),
+                tried: ports(&self.bind_tried),
                 ..kind(&self.bind, count(Search::Bind) + count(Search::Listen))
             },
             bind_explicit: snapshot::BindExplicit {
                 count: count(Search::BindExplicit),
                 failed: binds_failed(&self.explicit_failed),
             },
-            by_process: self.processes(processes, top, probed),
+            by_process: self.processes(processes, top, probed, sampling),
             by_destination: self.destinations(top),
             by_netns: self.namespaces(top, probed),
             failures: self.failures.shown(top, processes, error_name),
             bind_before_connect: self.bound_connects.shown(top, processes),
-            samples: None,
+            samples: sampling.map(|it| it.shown(self.bind_hits, self.connect_hits)),
         }
     }
 
@@ -209,7 +257,9 @@ impl PortSearches {
         processes: &Processes,
         top: usize,
         probed: bool,
+        sampling: Option<Sampling>,
     ) -> Vec<snapshot::SearchingProcess> {
+        let core_pct = |cost: &Cost| sampling.and_then(|it| it.core_pct(cost.hits));
         let (rows, rest) = self.by_process.ranked(top);
         let shown = |((process, op), cost): (&(Option<ProcessKey>, SearchOp), &Cost)| {
             snapshot::SearchingProcess {
@@ -218,10 +268,15 @@ impl PortSearches {
                 comm: processes.comm(*process),
                 op: Some(*op),
                 failed: failed(*op, cost, probed),
+                cpu_core_pct: core_pct(cost),
                 ..searching(cost)
             }
         };
-        rows.into_iter().map(shown).chain(rest.as_ref().map(searching)).collect()
+        let others = rest.as_ref().map(|cost| snapshot::SearchingProcess {
+            cpu_core_pct: core_pct(cost),
+            ..searching(cost)
+        });
+        rows.into_iter().map(shown).chain(others).collect()
     }
 
     fn namespaces(&self, top: usize, probed: bool) -> Vec<snapshot::SearchedNetns> {
@@ -299,7 +354,7 @@ fn searched_in(cost: &Cost) -> snapshot::SearchedNetns {
         op: None,
         count: cost.count,
         failed: Some(cost.failed.named(NO_PORT)),
-        latency_ns: cost.latency.summary(nanoseconds),
+        latency_ns: cost.latency.summary(whole),
         total_ns: cost.total_ns(),
     }
 }
@@ -313,7 +368,7 @@ fn searching(cost: &Cost) -> snapshot::SearchingProcess {
         op: None,
         count: cost.count,
         failed: Some(cost.failed.named(NO_PORT)),
-        latency_ns: cost.latency.summary(nanoseconds),
+        latency_ns: cost.latency.summary(whole),
         total_ns: cost.total_ns(),
         cpu_core_pct: None,
     }
@@ -328,7 +383,7 @@ fn searched(cost: &Cost) -> snapshot::SearchedDestination {
         rport: None,
         count: cost.count,
         failed: cost.failed.named(NO_PORT),
-        latency_ns: cost.latency.summary(nanoseconds),
+        latency_ns: cost.latency.summary(whole),
         total_ns: cost.total_ns(),
     }
 }
@@ -337,7 +392,7 @@ fn kind(cost: &Cost, count: u64) -> PortSearchKind {
     PortSearchKind {
         count,
         failed: None,
-        latency_ns: cost.latency.summary(nanoseconds),
+        latency_ns: cost.latency.summary(whole),
         total_ns: cost.total_ns(),
         cpu_core_pct: None,
         found: halves(cost.found),
@@ -345,7 +400,18 @@ fn kind(cost: &Cost, count: u64) -> PortSearchKind {
     }
 }
 
-/// Whole nanoseconds.
-fn nanoseconds(value: f64) -> u64 {
+/// How much the hooks tell of searches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Depth {
+    /// The functions that search are probed.
+    pub(super) probed: bool,
+    /// The ports they look at are counted.
+    pub(super) tried: bool,
+    /// CPU samples are taken.
+    pub(super) sampling: Option<Sampling>,
+}
+
+/// Whole numbers.
+fn whole(value: f64) -> u64 {
     value.round() as u64
 }

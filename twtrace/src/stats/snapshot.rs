@@ -120,6 +120,10 @@ pub struct Probes {
     pub end_cause: Option<Tier>,
     /// Searches for a free local port.
     pub port_search: Option<Tier>,
+    /// What these searches cost in CPU.
+    pub cpu_share: Option<Tier>,
+    /// How many ports each looks at.
+    pub ports_tried: Option<Tier>,
     /// How exact each key is; `null` where the key is.
     pub exactness: BTreeMap<String, Option<Exactness>>,
 }
@@ -164,6 +168,8 @@ impl Probes {
             time_wait: hooks.tier(Capability::TimeWait),
             end_cause: hooks.tier(Capability::EndCause),
             port_search: hooks.tier(Capability::PortSearch),
+            cpu_share: hooks.tier(Capability::CpuShare),
+            ports_tried: hooks.tier(Capability::PortsTried),
             exactness,
         }
     }

@@ -45,7 +45,7 @@ pub struct PortSearch {
     pub half: Option<Half>,
     /// If none was found, how full the range was then; `None` if that is not known.
     pub range: Option<RangeNow>,
-    /// How many taken ports it looked at; `None` where nobody counts.
+    /// How many ports others had that it looked at; `None` where nobody counts.
     pub tried: Option<u32>,
 }
 

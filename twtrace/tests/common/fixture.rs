@@ -28,7 +28,7 @@
 //! - `step LADDR:LPORT > RADDR:RPORT [netns=N]`: it goes from FIN_WAIT2 to TIME_WAIT;
 //! - `refused [LADDR:LPORT > RADDR:RPORT] [netns=N]`: the kernel makes no mini-socket, since
 //!   there are too many;
-//! - `search KIND PORT LATENCY_NS > RADDR:RPORT task=PID [error=ERRNO]`: the function that looks
+//! - `search KIND PORT LATENCY_NS > RADDR:RPORT task=PID [error=ERRNO] [tried=N]`: the function that looks
 //!   for a port returns; KIND is `connect`, `bind`, `explicit` or `listen`;
 //! - `connect [ring_full]`: it has the port that its connect searched for;
 //! - `bind PORT LATENCY_NS task=PID [netns=N] [explicit]`: it has a port.
@@ -223,6 +223,7 @@ impl Fixture {
                 let Tuple { raddr, rport, .. } = line.tuple("0.0.0.0:0", remote);
                 let search = SearchEvent {
                     error: line.value("error").map_or(0, number),
+                    tried: line.value("tried").map(number),
                     raddr,
                     rport,
                     ..kernel::bound(netns, search_named(kind), number(latency_ns), task.key)
@@ -269,6 +270,7 @@ impl Fixture {
             locked: line.has("locked"),
             error: line.value("error").map_or(0, number),
             shutdown: line.value("shutdown").map_or(0, number),
+            own_range: None,
             current: line.value("task").map(|task| self.running(task)),
             ring_full: line.fate() == Fate::RingFull,
         }
@@ -323,8 +325,17 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// What may be said about an event, besides what it is.
-    const FACTS: [&'static str; 8] =
-        ["locked", "task", "error", "shutdown", "netns", "ring_full", "missed", "explicit"];
+    const FACTS: [&'static str; 9] = [
+        "locked",
+        "task",
+        "error",
+        "shutdown",
+        "netns",
+        "ring_full",
+        "missed",
+        "explicit",
+        "tried",
+    ];
 
     fn new(line: &'a str, round: u16, every_s: f64) -> Self {
         let mut words: Vec<&str> = line.split_whitespace().collect();

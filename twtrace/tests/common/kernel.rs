@@ -1,18 +1,21 @@
 //! A kernel made of paper: it counts and records by the rules of twtrace-common,
 //! as the BPF programs do, keeps counters of its own, and delivers frames.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    num::NonZeroU32,
+};
 
 use bytes::Bytes;
 use twtrace::{
-    event::{ConnectEvent, MiniEvent, SearchEvent, Tuple},
+    event::{ConnectEvent, MiniEvent, PortRange, SampleEvent, SearchEvent, Tuple},
     frame::{Frame, KernelCounters, Meta, Totals},
     probes::{Capability, Hooks, Tier},
 };
 use twtrace_common::{
-    COMM_LEN, Change, ConnectRecord, Counters, End, ProcessKey, ProcessRecord, RecordKind, Search,
-    SearchRecord, TcpState, TimeWaitRecord, TransitionRecord, pair_index, process_flags,
-    substate_index, transition_flags,
+    COMM_LEN, Change, ConnectRecord, Counters, End, ProcessKey, ProcessRecord, RecordKind,
+    SampleRecord, Search, SearchRecord, TcpState, TimeWaitRecord, TransitionRecord, pair_index,
+    process_flags, search_flags, substate_index, time_wait_flags, transition_flags,
 };
 use zerocopy::IntoBytes;
 
@@ -20,6 +23,8 @@ use zerocopy::IntoBytes;
 pub(crate) const NETNS: u32 = 4_026_531_840;
 /// When the run of every test began, on the clock of records.
 pub(crate) const STARTED_NS: u64 = 1_000_000_000_000;
+/// How often the paper processors are looked at, per second.
+const SAMPLE_HZ: u32 = 100;
 /// 2026-01-01 00:00:00 UTC, less the above.
 const WALL_AT_ZERO_NS: u64 = 1_767_225_600_000_000_000 - STARTED_NS;
 
@@ -29,16 +34,26 @@ pub(crate) const TP_BTF: Hooks = Hooks {
     fields_known: true,
     time_wait: Some(Tier::Tracepoint),
     port_search: Some(Tier::Tracepoint),
+    cpu_share: None,
+    ports_tried: None,
 };
+/// Processors are looked at besides.
+pub(crate) const SAMPLED: Hooks = Hooks { cpu_share: Some(Tier::Tracepoint), ..TP_BTF };
 /// Functions are probed besides.
-pub(crate) const FENTRY: Hooks =
-    Hooks { time_wait: Some(Tier::Fentry), port_search: Some(Tier::Fentry), ..TP_BTF };
+pub(crate) const FENTRY: Hooks = Hooks {
+    time_wait: Some(Tier::Fentry),
+    port_search: Some(Tier::Fentry),
+    ports_tried: Some(Tier::Fentry),
+    ..TP_BTF
+};
 /// The classic tracepoint on a kernel without BTF: it is the only hook then.
 pub(crate) const CLASSIC: Hooks = Hooks {
     transitions: Tier::Tracepoint,
     fields_known: false,
     time_wait: None,
     port_search: None,
+    cpu_share: None,
+    ports_tried: None,
 };
 
 /// A run on an invented host.
@@ -55,6 +70,7 @@ pub(crate) fn meta(hooks: Hooks) -> Meta {
         own_range_step: 1,
         tw_counts_births: Some(true),
         searches_of: None,
+        sample_hz: hooks.cpu_share.and(NonZeroU32::new(SAMPLE_HZ)),
     }
 }
 
@@ -90,6 +106,7 @@ pub(crate) struct Seen {
     pub(crate) locked: bool,
     pub(crate) error: u16,
     pub(crate) shutdown: u8,
+    pub(crate) own_range: Option<PortRange>,
     /// What runs on this CPU, whether or not it has to do with the socket.
     pub(crate) current: Option<Task>,
     /// The ring is full.
@@ -220,6 +237,14 @@ impl PaperKernel {
             self.counters(Some(bind.netns)).searches[bind.search as usize] += 1;
             self.name(task);
             self.records.extend_from_slice(search_record(time_ns, lport, bind).as_bytes());
+        }
+    }
+
+    /// A processor is found searching.
+    pub(crate) fn sample(&mut self, sample: &SampleEvent, task: &Task) {
+        if self.runs(Capability::CpuShare, Fate::Written) {
+            self.name(task);
+            self.records.extend_from_slice(sample_record(sample).as_bytes());
         }
     }
 
@@ -363,7 +388,11 @@ pub(crate) fn mini_record(mini: &MiniEvent, end: Option<End>) -> TimeWaitRecord 
         tw: mini.tw,
         lport: mini.tuple.lport,
         rport: mini.tuple.rport,
-        reserved: 0,
+        flags: match mini.timestamps {
+            None => 0,
+            Some(false) => time_wait_flags::TIMESTAMPS_KNOWN,
+            Some(true) => time_wait_flags::TIMESTAMPS_KNOWN | time_wait_flags::TIMESTAMPS,
+        },
         laddr: mini.tuple.laddr,
         raddr: mini.tuple.raddr,
     }
@@ -371,8 +400,8 @@ pub(crate) fn mini_record(mini: &MiniEvent, end: Option<End>) -> TimeWaitRecord 
 
 /// The record of a connect that has its port.
 pub(crate) fn connect_record(connect: &ConnectEvent) -> ConnectRecord {
-    let ConnectEvent { time_ns, sk, .. } = *connect;
-    ConnectRecord { kind: RecordKind::Connect as u8, padding: [0; 7], time_ns, sk }
+    let ConnectEvent { time_ns, sk, lport } = *connect;
+    ConnectRecord { kind: RecordKind::Connect as u8, padding: [0; 5], lport, time_ns, sk }
 }
 
 /// A bind that has its port.
@@ -402,10 +431,26 @@ pub(crate) fn search_record(time_ns: u64, lport: u16, search: &SearchEvent) -> S
         time_ns,
         latency_ns: search.latency_ns,
         start_time_ns: search.owner.start_time_ns,
+        sk: search.sk,
         tgid: search.owner.tgid,
         lport,
         rport: search.rport,
         raddr: search.raddr,
+        tried: search.tried.unwrap_or(0),
+        flags: if search.tried.is_some() { search_flags::TRIED_KNOWN } else { 0 },
+        padding: [0; 3],
+    }
+}
+
+/// The record of a CPU sample that met a search.
+pub(crate) fn sample_record(sample: &SampleEvent) -> SampleRecord {
+    SampleRecord {
+        kind: RecordKind::Sample as u8,
+        connects: u8::from(sample.connects),
+        padding: [0; 2],
+        tgid: sample.owner.tgid,
+        time_ns: sample.time_ns,
+        start_time_ns: sample.owner.start_time_ns,
     }
 }
 
@@ -428,7 +473,8 @@ pub(crate) fn record(seen: &Seen, change: &Change, owner: Option<ProcessKey>) ->
         rport: seen.tuple.rport,
         error: change.error,
         shutdown: change.shutdown,
-        padding: [0; 5],
+        padding: 0,
+        own_range: seen.own_range.map_or([0; 2], |range| [range.low, range.high]),
         laddr: seen.tuple.laddr,
         raddr: seen.tuple.raddr,
     }

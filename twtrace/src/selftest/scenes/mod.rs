@@ -76,6 +76,8 @@ pub(super) const ROWS: &[Row] = &[
     quick("bind_search", V4, searches::found),
     quick("bind_search_v6", V6, searches::found),
     quick("bind_failed", V4, searches::failed),
+    quick("search_by_call", V4, searches::by_call),
+    quick("search_by_call_v6", V6, searches::by_call),
 ];
 
 #[cfg(test)]
