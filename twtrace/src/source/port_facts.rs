@@ -10,8 +10,8 @@ use crate::{
     host::{self, Netns},
 };
 
-/// A namespace that is not our own is read again so often at most, while anything happens
-/// there: it has to be found and entered.
+/// A namespace that is not our own is read again so often at most: it has to be found and
+/// entered. If it is not the one selected, only while anything happens there.
 const OTHERS_EVERY_NS: u64 = 5_000_000_000;
 
 /// Reads the facts of namespaces. It holds none of them open.
@@ -45,10 +45,18 @@ impl PortFactsReader {
             own.iter().filter_map(facts).filter(|facts| self.is_news(facts)).collect();
         self.remember(&changed);
         let busy = self.busy(totals);
-        let unknown = busy.keys().any(|netns| !self.known.contains_key(netns));
-        if unknown || (!busy.is_empty() && now_ns >= self.others_next_ns) {
+        // Of the home namespace, which is not ours, the rows are looked at.
+        let home = self.home.filter(|_| own.is_none());
+        let wanted = |netns| busy.contains_key(&netns) || Some(netns) == home;
+        let is_new = busy.keys().any(|netns| !self.known.contains_key(netns));
+        let is_due = now_ns >= self.others_next_ns && (home.is_some() || !busy.is_empty());
+        if is_new || is_due {
             self.others_next_ns = now_ns.saturating_add(OTHERS_EVERY_NS);
-            changed.extend(self.read(|netns| busy.contains_key(&netns)));
+            changed.extend(self.read(wanted));
+            // One that cannot be entered is not tried again each time.
+            for netns in busy.keys() {
+                self.known.entry(*netns).or_insert_with(|| PortFacts::unknown(*netns));
+            }
             self.transitions.extend(busy);
         }
         changed
