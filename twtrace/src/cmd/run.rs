@@ -113,11 +113,19 @@ impl Ends {
     /// Asks for a clean end now, and returns if that does not come.
     pub(super) async fn ask(&mut self, stop: &Stop) {
         stop.raise();
+        if self.asked.is_none() {
+            self.forget_pending().await;
+        }
         let asked = *self.asked.get_or_insert_with(Instant::now);
         tokio::select! {
             _ = self.next() => {}
             () = tokio::time::sleep_until(asked + PATIENCE) => {}
         }
+    }
+
+    /// A Ctrl-C that ended the command came to us too: it is no second one.
+    async fn forget_pending(&mut self) {
+        while tokio::time::timeout(Duration::ZERO, self.next()).await.is_ok() {}
     }
 
     /// The next signal.

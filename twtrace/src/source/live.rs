@@ -52,6 +52,9 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
     })
 }
 
+/// How long the ring may be emptied when all is over.
+const LONGEST_LAST_DRAIN_NS: u64 = 3_000_000_000;
+
 /// How often is looked whether a port range has changed.
 const FACTS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -105,7 +108,8 @@ impl Reader {
         self.first_counters()?;
         let mut stopping = self.seed(wanted, stop)?;
         loop {
-            if self.drain().is_err() {
+            let drained = if stopping { self.drain_all() } else { self.drain() };
+            if drained.is_err() {
                 return Ok(());
             }
             let now_ns = host::monotonic_ns();
@@ -161,16 +165,25 @@ impl Reader {
         if let Some(log) = &mut self.session.log {
             log.flush();
         }
-        loop {
-            let empty = self.session.ring.drain(&mut self.batch, BATCH_BYTES);
-            let now_ns = host::monotonic_ns();
-            if !self.batch.is_empty() {
-                self.hand_on(now_ns)?;
-            }
-            if empty || self.pace.until_next(now_ns).is_zero() {
-                return Ok(());
-            }
+        while !self.drain_batch()? && !self.pace.until_next(host::monotonic_ns()).is_zero() {}
+        Ok(())
+    }
+
+    /// Empties the ring at the end, when no tick may cut that short: what is in it was
+    /// counted. Reading is faster than writing; should it not be, the end comes all the same.
+    fn drain_all(&mut self) -> Result<(), Gone> {
+        let until_ns = host::monotonic_ns().saturating_add(LONGEST_LAST_DRAIN_NS);
+        while !self.drain_batch()? && host::monotonic_ns() < until_ns {}
+        self.drain()
+    }
+
+    /// Hands on what is in the ring, a batch at most; returns whether it is empty.
+    fn drain_batch(&mut self) -> Result<bool, Gone> {
+        let empty = self.session.ring.drain(&mut self.batch, BATCH_BYTES);
+        if !self.batch.is_empty() {
+            self.hand_on(host::monotonic_ns())?;
         }
+        Ok(empty)
     }
 
     fn hand_on(&mut self, now_ns: u64) -> Result<(), Gone> {

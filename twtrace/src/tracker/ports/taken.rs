@@ -226,12 +226,11 @@ impl Taken {
     /// Changes per second over the last ten, or since the first one; `None` where nothing
     /// ever happened.
     pub fn pace(&self, now_s: f64) -> Option<Pace> {
+        const SHORTEST_S: f64 = 1.0;
         let first_s = (now_s as u32).saturating_sub(RATE_S - 1);
         let since_s = self.since_s?.max(f64::from(first_s));
-        let over_s = now_s - since_s;
-        if over_s <= 0.0 {
-            return None;
-        }
+        // Two connects in a millisecond are not two thousand a second.
+        let over_s = (now_s - since_s).max(SHORTEST_S);
         let mut sums = Second::default();
         for second in self.seconds.iter().rev().take_while(|second| second.at_s >= first_s) {
             sums.opens += second.opens;

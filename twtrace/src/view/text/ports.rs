@@ -183,9 +183,10 @@ fn errors(out: &mut String, kinds: &[(&str, Option<&Failures>)]) -> fmt::Result 
 fn looked(out: &mut String, op: &str, kind: &PortSearchKind) -> fmt::Result {
     let Halves { first_half, second_half, unknown } = kind.found;
     if first_half + second_half > 0 {
+        let second = if op == "connect" { "in the second, past the knee" } else { "in the second" };
         let mut words = vec![
             format!("{op} in the first half {}", count(first_half)),
-            format!("in the second, past the knee, {}", count(second_half)),
+            format!("{second} {}", count(second_half)),
         ];
         if unknown > 0 {
             words.push(format!("not known {}", count(unknown)));
