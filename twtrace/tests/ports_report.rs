@@ -59,6 +59,8 @@ fn all_there_is_to_say() {
             setting: Some(14_000),
             no_timestamps: Some(100),
             too_young: Some(16),
+            fin_wait2: Some(3),
+            bound: Some(0),
         },
     }]);
     snapshot.hdr = Some(Hdr {

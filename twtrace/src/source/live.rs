@@ -152,7 +152,9 @@ impl Reader {
             until_ns: host::monotonic_ns(),
             complete: seeds.complete,
         };
-        for frame in std::iter::once(seed).chain(held) {
+        // What a port means, the range tells.
+        let facts = Frame::Ports(self.port_facts.all(host::monotonic_ns()));
+        for frame in [facts, seed].into_iter().chain(held) {
             if self.send(frame).is_err() {
                 return Ok(true);
             }
@@ -227,8 +229,7 @@ impl Reader {
     /// What the kernel's own counters are compared with from now on.
     fn first_counters(&mut self) -> Result<()> {
         let (totals, kernel) = self.counters(|reader, _| reader.all())?;
-        let facts = self.port_facts.all(host::monotonic_ns());
-        for frame in [Frame::Totals(totals), Frame::Kernel(kernel), Frame::Ports(facts)] {
+        for frame in [Frame::Totals(totals), Frame::Kernel(kernel)] {
             // Held frames have no reader that could be gone.
             let _ = self.send(frame);
         }

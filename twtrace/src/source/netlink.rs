@@ -9,7 +9,7 @@ use twtrace_common::TcpState;
 use super::{Pace, Source, kernel_counters::KernelReader, port_facts::PortFactsReader, seeding};
 use crate::{
     bpf::{offsets, preflight},
-    frame::{Frame, Polled, PolledMini, SeedSocket, Totals},
+    frame::{Frame, Polled, PolledMini, SeedSocket},
     host::{self, Netns, Socket},
     probes::Hooks,
 };
@@ -33,8 +33,8 @@ pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
         let mut stopping = false;
         loop {
             if pace.is_due(host::monotonic_ns()) || stopping {
-                // Nothing tells where anything happened: only our own is read again.
-                let news = port_facts.changed(&Totals::default(), host::monotonic_ns());
+                // Nothing tells where anything happened.
+                let news = port_facts.all_now_and_then(host::monotonic_ns());
                 frames.extend((!news.is_empty()).then_some(Frame::Ports(news)));
                 frames.extend([Frame::Kernel(kernel.all()), poller.look()]);
                 frames.push(super::tick(host::monotonic_ns()));

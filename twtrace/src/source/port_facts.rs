@@ -38,6 +38,11 @@ impl PortFactsReader {
         self.read(|netns| only.is_none_or(|only| netns == only))
     }
 
+    /// Of all of them again, if it is time for that.
+    pub(super) fn all_now_and_then(&mut self, now_ns: u64) -> Vec<PortFacts> {
+        if now_ns < self.others_next_ns { Vec::new() } else { self.all(now_ns) }
+    }
+
     /// Of those that are new or have changed.
     pub(super) fn changed(&mut self, totals: &Totals, now_ns: u64) -> Vec<PortFacts> {
         let own = host::own().ok().filter(|own| Some(own.inode) == self.home);

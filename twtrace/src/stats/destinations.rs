@@ -11,7 +11,7 @@ use crate::{
     event::Tuple,
     frame::PortFacts,
     tracker::ports::{
-        ClientKey, ConnectErrors, DestinationKey, Found, Namespace, Offer, Pace, Ports,
+        Class, ClientKey, ConnectErrors, DestinationKey, Found, Namespace, Offer, Pace, Ports,
         Quadruplets, Second, Taken,
     },
 };
@@ -50,24 +50,36 @@ struct Reusable {
     forbidden: u64,
     no_timestamps: u64,
     too_young: u64,
+    fin_wait2: u64,
+    bound: u64,
 }
 
 impl Moment<'_> {
     /// The `top` destinations by how full they are, and the sum of the rest.
     pub(super) fn destinations(&self) -> Vec<snapshot::Destination> {
-        let bound = self.bound_ports();
         let mut rows = Vec::new();
         let mut rest = Rest::default();
         for (key, taken) in self.ports.destinations() {
             match key {
-                Some(key) => rows.push((self.destination(&key, taken, &bound), taken)),
-                None => rest.add(taken),
+                Some(key) if self.is_alive(taken) => rows.push((fullness(taken), key, taken)),
+                _ => rest.add(taken),
             }
         }
-        rows.sort_by(|(a, _), (b, _)| rank(a, b));
-        rows.iter().skip(self.top).for_each(|(_, taken)| rest.add(taken));
-        let shown = rows.into_iter().take(self.top).map(|(row, _)| row);
+        rows.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| {
+            b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then_with(|| a_key.cmp(b_key))
+        });
+        rows.iter().skip(self.top).for_each(|(_, _, taken)| rest.add(taken));
+        let bound = self.bound_ports();
+        let shown = rows.iter().take(self.top);
+        let shown = shown.map(|(_, key, taken)| self.destination(key, taken, &bound));
         shown.chain(rest.row()).collect()
+    }
+
+    /// Whether there is anything to see of a destination now, or connects have failed.
+    fn is_alive(&self, taken: &Taken) -> bool {
+        taken.live().sum() + taken.waiting().sum() > 0
+            || taken.errors() != ConnectErrors::default()
+            || self.pace(taken).opens > 0.0
     }
 
     /// How many ports processes have bound, by namespace.
@@ -91,6 +103,8 @@ impl Moment<'_> {
         let elsewhere = bound.get(&key.netns).map(|bound| bound.saturating_sub(taken.bound()));
         let limits = offer.zip(elsewhere).map(|(offer, elsewhere)| Limits { offer, elsewhere });
         let outlook = self.outlook(taken, reuse, reusable);
+        let exhausted_in_s = limits.and_then(|limits| outlook.reaches(limits.ports()));
+        let has_run_out = taken.has_just_run_out(self.now_s);
         let ratio = |offer: Offer| taken.in_range() as f64 / offer.ports() as f64;
         snapshot::Destination {
             other: false,
@@ -107,7 +121,7 @@ impl Moment<'_> {
             range: offer.map(search_range),
             opens_per_s: self.followed.then(|| self.pace(taken).opens),
             knee_in_s: limits.and_then(|limits| limits.knee_in_s(taken, &outlook)),
-            exhausted_in_s: limits.and_then(|limits| outlook.reaches(limits.ports())),
+            exhausted_in_s: if has_run_out { Some(0.0) } else { exhausted_in_s },
             connect_errors: failures(taken.errors()),
             found: halves(taken.found()),
             reused: taken.reused(),
@@ -128,14 +142,9 @@ impl Moment<'_> {
     fn reusable(&self, taken: &Taken, reuse: Reuse) -> Reusable {
         let mut sums = Reusable::default();
         for second in taken.seconds() {
-            let (waiting, told) = (u64::from(second.waiting), u64::from(second.with_timestamps));
             match reuse {
-                Reuse::Forbidden | Reuse::Unknown => sums.forbidden += waiting,
-                Reuse::After(delay_s) => {
-                    sums.no_timestamps += waiting.saturating_sub(told);
-                    let is_old = self.now_s - born_s(second) >= delay_s;
-                    *(if is_old { &mut sums.now } else { &mut sums.too_young }) += told;
-                }
+                Reuse::Forbidden | Reuse::Unknown => sums.forbidden += u64::from(second.waiting()),
+                Reuse::After(delay_s) => sums.count(second, self.now_s - born_s(second) >= delay_s),
             }
         }
         sums
@@ -147,20 +156,19 @@ impl Moment<'_> {
             Reuse::Forbidden | Reuse::Unknown => TIME_WAIT_S,
         };
         let mut due = Vec::new();
-        let (mut waiting, mut told) = (0.0, 0.0);
-        for second in taken.seconds().filter(|second| second.waiting > 0) {
-            let with = f64::from(second.with_timestamps);
-            let without = f64::from(second.waiting) - with;
+        let (mut all, mut all_ready) = (0.0, 0.0);
+        for second in taken.seconds().filter(|second| second.waiting() > 0) {
+            let ready = f64::from(second.of(Class::Ready));
+            let never = f64::from(second.waiting()) - ready;
             let age_s = self.now_s - born_s(second);
-            due.push((TIME_WAIT_S - age_s, without));
+            due.extend((never > 0.0).then_some((TIME_WAIT_S - age_s, never)));
             // Those that are old enough block nothing any more.
-            if age_s < delay_s || reuse == Reuse::Forbidden {
-                due.push((delay_s - age_s, with));
-            }
-            waiting += f64::from(second.waiting);
-            told += with;
+            let blocks = age_s < delay_s || !matches!(reuse, Reuse::After(_));
+            due.extend((blocks && ready > 0.0).then_some((delay_s - age_s, ready)));
+            all += never + ready;
+            all_ready += ready;
         }
-        let part = if waiting > 0.0 { told / waiting } else { 1.0 };
+        let part = if all > 0.0 { all_ready / all } else { 1.0 };
         Outlook {
             blocked: taken.in_range().saturating_sub(reusable.now) as f64,
             pace: self.pace(taken),
@@ -187,7 +195,7 @@ impl Moment<'_> {
         shown.chain(other).collect()
     }
 
-    /// What each namespace lets connects take, by its inode.
+    /// What the `top` namespaces with most mini-sockets let connects take.
     pub(super) fn tw_reuse(&self) -> Vec<snapshot::TwReuse> {
         let mut sums: BTreeMap<u32, Reusable> = BTreeMap::new();
         for (key, taken) in self.ports.destinations() {
@@ -195,11 +203,13 @@ impl Moment<'_> {
             let reusable = self.reusable(taken, self.reuse(&key));
             sums.entry(key.netns).or_default().add(reusable);
         }
+        let mut rows: Vec<_> = sums.into_iter().filter(|(_, sums)| sums.all() > 0).collect();
+        rows.sort_by_key(|(netns, sums)| (Reverse(sums.all()), *netns));
         let row = |(netns, sums): (u32, Reusable)| {
             let facts = self.ports.namespace(netns)?.facts();
             Some(tw_reuse(facts, sums))
         };
-        sums.into_iter().filter_map(row).take(self.top).collect()
+        rows.into_iter().filter_map(row).take(self.top).collect()
     }
 }
 
@@ -233,11 +243,31 @@ impl Limits {
 }
 
 impl Reusable {
+    /// Where connects may take those that are old enough, as these are if `is_old`.
+    fn count(&mut self, second: &Second, is_old: bool) {
+        let of = |class| u64::from(second.of(class));
+        *(if is_old { &mut self.now } else { &mut self.too_young }) += of(Class::Ready);
+        self.no_timestamps += of(Class::NoTimestamps);
+        self.fin_wait2 += of(Class::FinWait2);
+        self.bound += of(Class::Bound);
+    }
+
+    fn all(&self) -> u64 {
+        self.now
+            + self.forbidden
+            + self.no_timestamps
+            + self.too_young
+            + self.fin_wait2
+            + self.bound
+    }
+
     fn add(&mut self, other: Self) {
         self.now += other.now;
         self.forbidden += other.forbidden;
         self.no_timestamps += other.no_timestamps;
         self.too_young += other.too_young;
+        self.fin_wait2 += other.fin_wait2;
+        self.bound += other.bound;
     }
 }
 
@@ -276,15 +306,15 @@ impl Rest {
     }
 }
 
-/// The fullest first; where that is not known, the one that takes most ports.
-fn rank(a: &snapshot::Destination, b: &snapshot::Destination) -> std::cmp::Ordering {
-    let full = |row: &snapshot::Destination| row.used_ratio.unwrap_or(-1.0);
-    let name =
-        |row: &snapshot::Destination| (row.netns, row.raddr.clone(), row.rport, row.laddr.clone());
-    full(b)
-        .total_cmp(&full(a))
-        .then_with(|| b.ports_used.cmp(&a.ports_used))
-        .then_with(|| name(a).cmp(&name(b)))
+/// How full a destination is, and by how many ports. One without a port to give is full; how
+/// full one is that is not known comes last.
+fn fullness(taken: &Taken) -> (f64, u64) {
+    let ratio = match taken.offer().map(|offer| offer.ports()) {
+        None => -1.0,
+        Some(0) => f64::INFINITY,
+        Some(ports) => taken.in_range() as f64 / ports as f64,
+    };
+    (ratio, taken.live().sum() + taken.waiting().sum())
 }
 
 /// The middle of a second in which mini-sockets were born.
@@ -371,6 +401,8 @@ fn tw_reuse(facts: &PortFacts, sums: Reusable) -> snapshot::TwReuse {
             setting: told(sums.forbidden),
             no_timestamps: told(sums.no_timestamps),
             too_young: told(sums.too_young),
+            fin_wait2: told(sums.fin_wait2),
+            bound: told(sums.bound),
         },
     }
 }

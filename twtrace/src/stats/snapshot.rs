@@ -565,6 +565,10 @@ pub struct ReuseRefusals {
     pub no_timestamps: Option<u64>,
     /// It is younger than the delay.
     pub too_young: Option<u64>,
+    /// Its peer has not closed yet; 0 where the step to TIME_WAIT is silent.
+    pub fin_wait2: Option<u64>,
+    /// A process had bound its port, which connects pass over.
+    pub bound: Option<u64>,
 }
 
 /// Failures by the name of their errno.

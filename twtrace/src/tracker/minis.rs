@@ -7,7 +7,7 @@ use twtrace_common::{End, ProcessKey, TcpState};
 
 use super::{
     Role, TableLosses,
-    ports::{self, Hold, Ports, Release, Waiting},
+    ports::{self, Class, Hold, Ports, Release, Waiting},
 };
 use crate::{
     event::{MiniEvent, Tuple},
@@ -70,6 +70,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub(super) struct Minis {
     max: usize,
+    steps_seen: bool,
     alive: HashMap<u64, Mini, FixedState>,
     /// Born, and waiting for their socket to say whose they are.
     newborn: HashMap<(u32, Tuple), Newborn, FixedState>,
@@ -96,9 +97,16 @@ struct Newborn {
 }
 
 impl Mini {
-    fn waiting(&self) -> Waiting {
+    /// Where no step is seen, those born in FIN_WAIT2 are taken for stepped: most peers
+    /// close at once. Of those whose timestamps are not told, nearly all have some.
+    fn waiting(&self, steps_seen: bool) -> Waiting {
         let since_ns = self.time_wait_ns.unwrap_or(self.born_ns);
-        Waiting { since_s: ports::second(since_ns), timestamps: self.timestamps.unwrap_or(true) }
+        let class = match (self.timestamps, self.time_wait_ns) {
+            (Some(false), _) => Class::NoTimestamps,
+            (_, None) if steps_seen => Class::FinWait2,
+            _ => Class::Ready,
+        };
+        Waiting { since_s: ports::second(since_ns), class }
     }
 }
 
@@ -128,10 +136,12 @@ impl Maker {
 }
 
 impl Minis {
-    /// None yet; at most `max` are remembered.
-    pub(super) fn new(max: usize) -> Self {
+    /// None yet; at most `max` are remembered. `steps_seen`: whether those from FIN_WAIT2 to
+    /// TIME_WAIT are told.
+    pub(super) fn new(max: usize, steps_seen: bool) -> Self {
         Self {
             max,
+            steps_seen,
             alive: HashMap::default(),
             newborn: HashMap::default(),
             refused: HashMap::default(),
@@ -166,7 +176,9 @@ impl Minis {
             if self.has_room() {
                 if let Entry::Vacant(place) = self.seeds.entry(key) {
                     let hold = ports.found(seed.netns, &seed.tuple);
-                    let waiting = Waiting::until(until_ns, seed.expires_ms);
+                    let in_fin_wait2 = self.steps_seen && seed.substate == TcpState::FinWait2;
+                    let class = if in_fin_wait2 { Class::FinWait2 } else { Class::Ready };
+                    let waiting = Waiting::until(until_ns, seed.expires_ms, class);
                     ports.was_waiting(hold, waiting);
                     place.insert(Seeded { substate: seed.substate, waiting, hold });
                     self.count_seed(seed);
@@ -199,7 +211,8 @@ impl Minis {
         }
         let unseen = self.alive.remove(&event.tw);
         if let Some(mini) = &unseen {
-            ports.ends(mini.hold, mini.waiting(), Release::Other, event.time_ns);
+            let waiting = mini.waiting(self.steps_seen);
+            ports.ends(mini.hold, waiting, Release::Other, event.time_ns);
         }
         if self.has_room() {
             self.newborn.insert(key, Newborn::new(event));
@@ -219,34 +232,43 @@ impl Minis {
         ports: &mut Ports,
     ) -> Option<Mini> {
         let newborn = self.newborn.remove(&(maker.netns, *tuple))?;
+        // Of a socket that was first met when it closed nothing is held yet.
+        let hold = match hold {
+            Hold::Nothing => ports.found(maker.netns, tuple),
+            held => held,
+        };
         let mini = newborn.made_by(maker, hold);
-        ports.waits(hold, mini.waiting());
-        self.alive.insert(newborn.tw, mini);
+        ports.waits(hold, mini.waiting(self.steps_seen));
+        self.lives(newborn.tw, mini, ports);
         Some(mini)
     }
 
     /// It is in TIME_WAIT from now on.
     pub(super) fn stepped(&mut self, event: &MiniEvent, ports: &mut Ports) {
         if let Some(mini) = self.alive.get_mut(&event.tw) {
-            let before = mini.waiting();
+            let before = mini.waiting(self.steps_seen);
             mini.time_wait_ns = Some(event.time_ns);
-            ports.waits_anew(mini.hold, before, mini.waiting().since_s);
+            ports.waits_anew(mini.hold, before, mini.waiting(self.steps_seen));
         } else if let Some(newborn) = self.newborn.get_mut(&(event.netns, event.tuple))
             && newborn.tw == event.tw
         {
             newborn.time_wait_ns = Some(event.time_ns);
         } else {
-            self.seed_stepped(event);
+            self.seed_stepped(event, ports);
         }
     }
 
     /// One from before us. If sock_diag looked after the step, it was in FIN_WAIT2
     /// when counting began all the same.
-    fn seed_stepped(&mut self, event: &MiniEvent) {
+    fn seed_stepped(&mut self, event: &MiniEvent, ports: &mut Ports) {
         let seed = self.seeds.get_mut(&(event.netns, event.tuple));
         let was_known = seed.as_ref().is_some_and(|seed| seed.substate == TcpState::FinWait2);
         if let Some(seed) = seed {
             seed.substate = TcpState::TimeWait;
+            let since_s = ports::second(event.time_ns);
+            let stepped = Waiting { since_s, class: Class::Ready };
+            ports.waits_anew(seed.hold, seed.waiting, stepped);
+            seed.waiting = stepped;
         }
         if !was_known && event.time_ns <= self.seeded_until_ns {
             self.seeded_in_fin_wait2 += 1;
@@ -271,14 +293,23 @@ impl Minis {
         self.refused.retain(|_, refused_ns| !is_late(*refused_ns));
         let late = |newborn: &Newborn| is_late(newborn.born_ns);
         let mut unclaimed = Vec::new();
-        for ((netns, tuple), newborn) in self.newborn.extract_if(|_, newborn| late(newborn)) {
+        let unheard: Vec<_> = self.newborn.extract_if(|_, newborn| late(newborn)).collect();
+        for ((netns, tuple), newborn) in unheard {
             let hold = ports.found(netns, &tuple);
             let mini = newborn.made_by(Maker::unknown(netns), hold);
-            ports.was_waiting(hold, mini.waiting());
-            self.alive.insert(newborn.tw, mini);
+            ports.was_waiting(hold, mini.waiting(self.steps_seen));
+            self.lives(newborn.tw, mini, ports);
             unclaimed.push(mini);
         }
         unclaimed
+    }
+
+    /// From now on the mini-socket at `tw` is this one; the end of one that was there
+    /// before got lost.
+    fn lives(&mut self, tw: u64, mini: Mini, ports: &mut Ports) {
+        if let Some(lost) = self.alive.insert(tw, mini) {
+            ports.ends(lost.hold, lost.waiting(self.steps_seen), Release::Other, mini.born_ns);
+        }
     }
 
     /// An end; `None` if it is told so late that another one was born in that
@@ -298,7 +329,7 @@ impl Minis {
 
     fn ended_in_time(&mut self, event: &MiniEvent, release: Release, ports: &mut Ports) -> Ended {
         if let Some(mini) = self.alive.remove(&event.tw) {
-            ports.ends(mini.hold, mini.waiting(), release, event.time_ns);
+            ports.ends(mini.hold, mini.waiting(self.steps_seen), release, event.time_ns);
             return Ended::Claimed(mini);
         }
         let key = (event.netns, event.tuple);
@@ -349,7 +380,8 @@ impl Minis {
 fn release(end: End) -> Release {
     match end {
         End::Expired | End::FinWait2Timeout | End::Purged => Release::Expired,
-        End::Reused | End::ReusedBound => Release::Reused,
+        End::Reused => Release::Reused,
+        End::ReusedBound => Release::ReusedBound,
         _ => Release::Other,
     }
 }
@@ -366,7 +398,7 @@ mod tests {
     /// What was in FIN_WAIT2 when counting began, and has left it when sock_diag looks.
     #[test]
     fn those_that_leave_fin_wait2_before_sock_diag_looks_were_in_it() {
-        let (mut minis, mut ports) = (Minis::new(10), Ports::new(1));
+        let (mut minis, mut ports) = (Minis::new(10, true), Ports::new(1));
         let seed = |lport, substate| SeedMini {
             netns: 1,
             substate,

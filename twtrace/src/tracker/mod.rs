@@ -148,7 +148,8 @@ impl Tracker {
         let follows = |capability| hooks.tier(capability).is_some();
         Self {
             sockets: Sockets::default(),
-            minis: follows(Capability::EndCause).then(|| Minis::new(max_connections)),
+            minis: follows(Capability::EndCause)
+                .then(|| Minis::new(max_connections, hooks.probes_functions(Capability::EndCause))),
             polled: PolledMinis::default(),
             searches: (hooks.tier(Capability::PortSearch) == Some(Tier::Tracepoint))
                 .then(Searches::default),
@@ -224,7 +225,7 @@ impl Tracker {
             let hold = self.ports.seed(seed);
             if let Some(replaced) = self.seeds.insert(seed, hold) {
                 self.population.leave(Some(replaced.state));
-                self.ports.gives_back(replaced.hold, until_ns);
+                self.ports.forgets(replaced.hold);
             }
             self.population.enter(seed.state);
         }
@@ -267,7 +268,6 @@ impl Tracker {
     pub fn tick(&mut self, now_ns: u64) -> Vec<Mini> {
         let unclaimed = self.minis.as_mut().map(|minis| minis.unclaimed(now_ns, &mut self.ports));
         self.recount_ports();
-        self.ports.tidy(now_ns);
         unclaimed.unwrap_or_default()
     }
 
@@ -366,9 +366,12 @@ impl Tracker {
             }
             (Close, Listen, _) => socket.hold = self.ports.listens(netns, tuple.lport),
             (SynSent, Close, hold) => {
-                outcome.into_iter().for_each(|outcome| self.ports.connect_failed(hold, outcome));
+                if let Some(outcome) = outcome {
+                    self.ports.connect_failed(hold, outcome, event.time_ns);
+                }
             }
-            (SynSent, _, Hold::Port { .. }) => {
+            // As a rule when it leaves SYN_SENT; later, if that was lost.
+            (_, _, Hold::Port { lport: 0, .. }) => {
                 self.ports.located(&mut socket.hold, tuple.lport, event.time_ns);
             }
             (_, Close, _) | (Listen, ..) => {}
@@ -415,7 +418,7 @@ impl Tracker {
         {
             // Told twice: it was born between attaching and seeding.
             self.population.leave(Some(state));
-            self.ports.gives_back(hold, event.time_ns);
+            self.ports.forgets(hold);
         }
         let born = is_birth(event, known.as_ref());
         match known {
@@ -431,7 +434,12 @@ impl Tracker {
                 if seed.is_none() && !born && event.time_ns > self.seeded_until_ns {
                     self.losses.unmatched += 1;
                 }
-                let hold = seed.map_or(Hold::Nothing, |seed| seed.hold);
+                let mut hold = seed.map_or(Hold::Nothing, |seed| seed.hold);
+                if born {
+                    // It was met by sock_diag when it had just begun, and is about to be
+                    // counted by its beginning.
+                    self.ports.forgets(std::mem::take(&mut hold));
+                }
                 Socket { hold, ..Socket::new(event, seed.map(|seed| seed.state)) }
             }
         }

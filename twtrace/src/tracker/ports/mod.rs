@@ -20,7 +20,7 @@ use self::{
 };
 pub use self::{
     offer::{Half, Offer},
-    seconds::{RATE_S, Second},
+    seconds::{Class, RATE_S, Second},
     taken::{ConnectErrors, Found, Lying, Pace, Taken},
 };
 use crate::{
@@ -86,8 +86,10 @@ pub(super) enum Hold {
 pub(super) enum Release {
     /// By its timer.
     Expired,
-    /// A connect took its port.
+    /// A connect took its port, which so was free for it.
     Reused,
+    /// A socket that was bound to its port took it.
+    ReusedBound,
     /// Otherwise.
     Other,
 }
@@ -97,8 +99,7 @@ pub(super) enum Release {
 pub(super) struct Waiting {
     /// When it was born, or entered TIME_WAIT.
     pub(super) since_s: u32,
-    /// Whether its connection had timestamps: where that is not told, nearly all have.
-    pub(super) timestamps: bool,
+    pub(super) class: Class,
 }
 
 /// A port range at one moment.
@@ -136,6 +137,8 @@ pub struct Ports {
     clients: Table<ClientKey, Quadruplets>,
     /// Where ports lie has changed since they were counted.
     recount_due: bool,
+    /// The second in which it was last tidied up.
+    tidied_s: u32,
 }
 
 impl Namespace {
@@ -174,6 +177,14 @@ impl Namespace {
 
     fn is_in_range(&self, lport: u16) -> bool {
         self.offer.is_some_and(|offer| offer.place(lport) != Place::Outside)
+    }
+
+    /// Whether a socket whose beginning was not seen came from a listener: from one that
+    /// is there, or that has gone and had a port that no search gives, while the client's
+    /// looks like one.
+    fn was_accepted(&self, tuple: &Tuple) -> bool {
+        let found = |port| self.is_in_range(port);
+        self.listeners.contains_key(&tuple.lport) || (!found(tuple.lport) && found(tuple.rport))
     }
 
     fn use_port(&mut self, lport: u16, bound: bool) {
@@ -235,6 +246,7 @@ impl Ports {
             destinations: Table::new(MAX_DESTINATIONS),
             clients: Table::new(MAX_CLIENTS),
             recount_due: false,
+            tidied_s: 0,
         }
     }
 
@@ -257,7 +269,9 @@ impl Ports {
         }
         for mini in &look.minis {
             let hold = self.found(mini.netns, &mini.tuple);
-            self.was_waiting(hold, Waiting::until(look.time_ns, mini.expires_ms));
+            let in_fin_wait2 = mini.substate == TcpState::FinWait2;
+            let class = if in_fin_wait2 { Class::FinWait2 } else { Class::Ready };
+            self.was_waiting(hold, Waiting::until(look.time_ns, mini.expires_ms, class));
         }
     }
 
@@ -323,6 +337,7 @@ impl Ports {
         owner: Option<ProcessKey>,
         time_ns: u64,
     ) -> Hold {
+        self.tidy_now_and_then(time_ns);
         let destination = self.destination(netns, tuple);
         let offer = self.walked(netns, destination, own_range);
         if let Some((_, taken)) = self.destinations.get_mut(destination) {
@@ -400,11 +415,10 @@ impl Ports {
         Hold::Quadruplet { client }
     }
 
-    /// A socket from before us, or whose beginning was lost: whose port somebody listens
-    /// on was accepted.
+    /// A socket from before us, or whose beginning was lost.
     pub(super) fn found(&mut self, netns: u32, tuple: &Tuple) -> Hold {
         let namespace = self.namespace_mut(netns);
-        if namespace.listeners.contains_key(&tuple.lport) {
+        if namespace.was_accepted(tuple) {
             return self.accepts(netns, tuple);
         }
         namespace.use_port(tuple.lport, false);
@@ -424,11 +438,14 @@ impl Ports {
     }
 
     /// A connect failed.
-    pub(super) fn connect_failed(&mut self, hold: Hold, outcome: Outcome) {
+    pub(super) fn connect_failed(&mut self, hold: Hold, outcome: Outcome, time_ns: u64) {
         if let Hold::Port { destination, .. } = hold
             && let Some((_, taken)) = self.destinations.get_mut(destination)
         {
             taken.errors.add(outcome);
+            if outcome == Outcome::ConnectNoPort {
+                taken.no_port_s = Some(time_ns as f64 / 1e9);
+            }
         }
     }
 
@@ -457,26 +474,36 @@ impl Ports {
                 let place = taken.place(lport);
                 taken.live.take(place);
                 taken.waiting.add(place);
-                waiting.enter(taken.seconds.at(waiting.since_s));
+                taken.seconds.at(waiting.since_s).enters(waiting.of(hold).class);
             }
             _ => {}
         }
     }
 
-    /// A mini-socket waits anew, from another second on.
-    pub(super) fn waits_anew(&mut self, hold: Hold, before: Waiting, since_s: u32) {
+    /// A mini-socket waits anew, otherwise than `before`.
+    pub(super) fn waits_anew(&mut self, hold: Hold, before: Waiting, now: Waiting) {
         if let Hold::Port { destination, .. } = hold
             && let Some((_, taken)) = self.destinations.get_mut(destination)
         {
             if let Some(second) = taken.seconds.of(before.since_s) {
-                before.leave(second);
+                second.leaves(before.of(hold).class);
             }
-            Waiting { since_s, ..before }.enter(taken.seconds.at(since_s));
+            taken.seconds.at(now.since_s).enters(now.of(hold).class);
         }
     }
 
     /// A socket is gone and left nothing.
     pub(super) fn gives_back(&mut self, hold: Hold, time_ns: u64) {
+        self.forgets(hold);
+        if let Hold::Port { destination, lport: 1.., .. } = hold
+            && let Some((_, taken)) = self.destinations.get_mut(destination)
+        {
+            taken.seconds.at(second(time_ns)).left += 1;
+        }
+    }
+
+    /// A socket is counted no more, for it is counted elsewhere.
+    pub(super) fn forgets(&mut self, hold: Hold) {
         match hold {
             Hold::Nothing => {}
             Hold::Listener { netns, lport } => self.listens_no_more(netns, lport),
@@ -494,7 +521,6 @@ impl Ports {
                 let place = taken.place(lport);
                 taken.live.take(place);
                 taken.forget_bound(bound, place);
-                taken.seconds.at(second(time_ns)).left += 1;
                 self.namespace_mut(netns).free_port(lport, bound);
             }
         }
@@ -526,12 +552,14 @@ impl Ports {
                 let place = taken.place(lport);
                 taken.waiting.take(place);
                 taken.forget_bound(bound, place);
-                taken.reused += u64::from(release == Release::Reused);
-                if release != Release::Expired {
+                let reused = matches!(release, Release::Reused | Release::ReusedBound);
+                taken.reused += u64::from(reused);
+                // A port that a search takes over was in nobody's way.
+                if matches!(release, Release::ReusedBound | Release::Other) {
                     taken.seconds.at(second(time_ns)).left += 1;
                 }
                 if let Some(second) = taken.seconds.of(waiting.since_s) {
-                    waiting.leave(second);
+                    second.leaves(waiting.of(hold).class);
                 }
             }
             _ => {}
@@ -612,10 +640,17 @@ impl Ports {
         }
     }
 
-    /// Forgets destinations and clients of which there is nothing left to tell.
-    pub(super) fn tidy(&mut self, time_ns: u64) {
+    /// Forgets, once a second, destinations and clients of which there is nothing left to
+    /// tell; of those that nobody holds all, where room is needed.
+    fn tidy_now_and_then(&mut self, time_ns: u64) {
         let now_s = second(time_ns);
-        self.destinations.retain(|taken| taken.matters(now_s));
+        if now_s <= self.tidied_s {
+            return;
+        }
+        self.tidied_s = now_s;
+        let needs_room = self.destinations.is_full();
+        self.destinations
+            .retain(|taken| taken.holders > 0 || (!needs_room && taken.was_touched(now_s)));
         self.clients.retain(|quadruplets| *quadruplets != Quadruplets::default());
     }
 }
@@ -634,24 +669,20 @@ const TIME_WAIT_MS: u64 = 60_000;
 
 impl Waiting {
     /// One that was there at `time_ns`, by the time that it had left.
-    pub(super) fn until(time_ns: u64, expires_ms: u32) -> Self {
+    pub(super) fn until(time_ns: u64, expires_ms: u32, class: Class) -> Self {
         let ends_ns = time_ns.saturating_add(u64::from(expires_ms) * 1_000_000);
         let since_ns = ends_ns.saturating_sub(TIME_WAIT_MS * 1_000_000);
-        Self { since_s: second(since_ns), timestamps: true }
+        Self { since_s: second(since_ns), class }
     }
 
-    fn enter(self, second: &mut Second) {
-        second.waiting += 1;
-        second.with_timestamps += u32::from(self.timestamps);
-    }
-
-    fn leave(self, second: &mut Second) {
-        let less = |count: &mut u32, by: bool| *count = count.saturating_sub(u32::from(by));
-        less(&mut second.waiting, true);
-        less(&mut second.with_timestamps, self.timestamps);
+    /// The same of a port that was bound, if it was.
+    fn of(self, hold: Hold) -> Self {
+        match hold {
+            Hold::Port { bound: true, .. } => Self { class: Class::Bound, ..self },
+            _ => self,
+        }
     }
 }
-
 /// The second of a moment on the clock of records.
 pub(super) fn second(time_ns: u64) -> u32 {
     u32::try_from(time_ns / 1_000_000_000).unwrap_or(u32::MAX)

@@ -57,18 +57,23 @@ impl Offer {
     }
 
     fn without(self, reserved: &[PortRange]) -> Self {
-        let is_reserved = |port: &u16| {
-            let after = reserved.partition_point(|range| range.low <= *port);
-            after > 0 && reserved[after - 1].high >= *port
-        };
-        let (mut low, mut high) = (0, 0);
-        for port in (self.range.low..=self.last()).filter(|port| !is_reserved(port)) {
-            match self.place(port) {
-                Place::Low => low += 1,
-                _ => high += 1,
-            }
+        let (mut low, mut high) = self.halves(self.range);
+        // The kernel tells them in order, and none twice.
+        for reserved in reserved {
+            let (reserved_low, reserved_high) = self.halves(*reserved);
+            low = low.saturating_sub(reserved_low);
+            high = high.saturating_sub(reserved_high);
         }
         Self { low, high, ..self }
+    }
+
+    /// How many ports of `part` lie in each half.
+    fn halves(&self, part: PortRange) -> (u64, u64) {
+        let (first, last) = (part.low.max(self.range.low), part.high.min(self.last()));
+        let Some(more) = last.checked_sub(first) else { return (0, 0) };
+        let all = u64::from(more) + 1;
+        let (more, fewer) = (all - all / 2, all / 2);
+        if self.place(first) == Place::Low { (more, fewer) } else { (fewer, more) }
     }
 
     /// The last port that the search comes to: it makes the number of ports even.

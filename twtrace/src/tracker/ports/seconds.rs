@@ -20,10 +20,44 @@ pub struct Second {
     pub left: u32,
     /// Mini-sockets born.
     pub born: u32,
-    /// Of these, alive.
-    pub waiting: u32,
-    /// Of these, whose connection had timestamps.
-    pub with_timestamps: u32,
+    /// Of these, those alive: by [`Class`].
+    pub waiting: [u32; CLASSES],
+}
+
+/// Mini-sockets by whether a connect may ever take their port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It may, as soon as they are old enough.
+    Ready = 0,
+    /// Their connection had no timestamps.
+    NoTimestamps = 1,
+    /// Their peer has not closed yet.
+    FinWait2 = 2,
+    /// A process had bound the port: connect passes over it.
+    Bound = 3,
+}
+
+const CLASSES: usize = 4;
+
+impl Second {
+    /// Mini-sockets born then that are alive.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.iter().sum()
+    }
+
+    /// Of these, those of one class.
+    pub fn of(&self, class: Class) -> u32 {
+        self.waiting[class as usize]
+    }
+
+    pub(super) fn enters(&mut self, class: Class) {
+        self.waiting[class as usize] += 1;
+    }
+
+    pub(super) fn leaves(&mut self, class: Class) {
+        let count = &mut self.waiting[class as usize];
+        *count = count.saturating_sub(1);
+    }
 }
 
 /// Seconds in which anything happened, in order.
@@ -61,8 +95,9 @@ impl Seconds {
         if let Some(oldest) = self.0.pop_front()
             && let Some(next) = self.0.front_mut()
         {
-            next.waiting += oldest.waiting;
-            next.with_timestamps += oldest.with_timestamps;
+            for (next, oldest) in next.waiting.iter_mut().zip(oldest.waiting) {
+                *next += oldest;
+            }
         }
     }
 
@@ -80,16 +115,16 @@ mod tests {
     fn what_is_folded_is_still_counted() {
         let mut seconds = Seconds::default();
         for at_s in 0..200 {
-            seconds.at(at_s).waiting += 1;
+            seconds.at(at_s).enters(Class::Ready);
         }
         // Told late.
-        seconds.at(3).waiting += 1;
-        assert_eq!(seconds.iter().map(|second| second.waiting).sum::<u32>(), 201);
+        seconds.at(3).enters(Class::Ready);
+        assert_eq!(seconds.iter().map(Second::waiting).sum::<u32>(), 201);
         assert_eq!(seconds.iter().count(), KEPT);
         for at_s in (0..200).chain([3]) {
-            seconds.of(at_s).expect("it was counted").waiting -= 1;
+            seconds.of(at_s).expect("it was counted").leaves(Class::Ready);
         }
-        assert!(seconds.iter().all(|second| second.waiting == 0));
+        assert!(seconds.iter().all(|second| second.waiting() == 0));
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         number
     }
 
+    /// Whether another key would find no room.
+    pub(super) fn is_full(&self) -> bool {
+        self.numbers.len() >= self.max
+    }
+
     pub(super) fn get(&self, number: u32) -> Option<(Option<K>, &V)> {
         self.rows.get(number as usize).map(|(key, row)| (*key, row))
     }

@@ -75,6 +75,8 @@ pub struct Taken {
     /// When the first port was taken since we look.
     pub(super) since_s: Option<f64>,
     pub(super) errors: ConnectErrors,
+    /// When a connect last found no port.
+    pub(super) no_port_s: Option<f64>,
     pub(super) found: Found,
     pub(super) reused: u64,
     /// When, and whose connect came last.
@@ -241,9 +243,15 @@ impl Taken {
         Some(Pace { opens: per_s(sums.opens), left: per_s(sums.left), born: per_s(sums.born) })
     }
 
-    /// Whether anything is left to tell at `now_s`.
-    pub(super) fn matters(&self, now_s: u32) -> bool {
+    /// Whether a connect came here not long before `now_s`.
+    pub(super) fn was_touched(&self, now_s: u32) -> bool {
         const FORGOTTEN_AFTER_S: u32 = 300;
-        self.holders > 0 || self.touched_s.saturating_add(FORGOTTEN_AFTER_S) > now_s
+        self.touched_s.saturating_add(FORGOTTEN_AFTER_S) > now_s
+    }
+
+    /// Whether a connect has just found no port.
+    pub fn has_just_run_out(&self, now_s: f64) -> bool {
+        const JUST_S: f64 = 2.0;
+        self.no_port_s.is_some_and(|no_port_s| now_s - no_port_s < JUST_S)
     }
 }

@@ -51,6 +51,9 @@ fn write_report(out: &mut String, s: &Snapshot, whose: &Whose) -> fmt::Result {
     } else {
         line(out, "ports      unavailable: nothing sees searches; see `twtrace check`")?;
     }
+    if matches!(whose, Whose::Command(_)) {
+        line(out, "\nof all processes:")?;
+    }
     ranges::destinations(out, s, usize::MAX)?;
     ranges::clients(out, s)?;
     ranges::proxies(out, s)?;

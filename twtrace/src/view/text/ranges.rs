@@ -113,7 +113,7 @@ fn proxy(row: &Proxy) -> String {
 
 /// What tcp_tw_reuse lets connects take, and why not more.
 pub(super) fn tw_reuse(out: &mut String, s: &Snapshot) -> fmt::Result {
-    for row in s.tw_reuse.iter().flatten() {
+    for row in s.tw_reuse.iter().flatten().take(MAX_NAMED) {
         wrapped(out, "tw_reuse", &reuse(row))?;
     }
     Ok(())
@@ -134,6 +134,8 @@ fn reuse(row: &TwReuse) -> Vec<String> {
         ("not by the setting", refused.setting),
         ("without timestamps", refused.no_timestamps),
         ("too young", refused.too_young),
+        ("in FIN_WAIT2", refused.fin_wait2),
+        ("bound", refused.bound),
     ];
     let reasons = reasons.into_iter().filter_map(|(why, n)| Some((why, n.filter(|n| *n > 0)?)));
     [Some(setting), after, reusable, Some(format!("in netns {}", row.netns))]
