@@ -13,6 +13,7 @@ pub mod clock;
 pub mod netns;
 pub mod peer;
 pub mod scenario;
+pub mod searching;
 pub mod snapshot;
 pub mod sockets;
 pub mod tool;

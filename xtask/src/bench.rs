@@ -5,17 +5,25 @@
 //!
 //! There are two kinds of runs. Speed and CPU are measured with `kernel.bpf_stats_enabled` off,
 //! since the statistics slow each run of a program themselves; BPF time is measured with it on.
+//!
+//! The rows `knee` and `sampling` compare no tracers: the one asks whether what twtrace says of port
+//! searches is true, the other what it costs to know their CPU time.
 
 mod binaries;
 mod bpf_stats;
 mod churn;
+mod knee;
 mod machine;
 mod measure;
+mod netns;
 mod number;
 mod plan;
 mod process;
 mod programs;
 mod report;
+mod sampling;
+mod searched;
+mod searcher;
 mod snapshot;
 mod summary;
 mod table;

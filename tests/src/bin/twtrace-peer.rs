@@ -6,11 +6,16 @@
 //! its input ends;
 //! `churn TRAFFIC` is both ends, prints connections, seconds and connections
 //! per second, and stays until its input ends: with it stays a namespace that
-//! was made for it, and the TIME_WAIT sockets in there.
+//! was made for it, and the TIME_WAIT sockets in there;
+//! `search` is both ends too, prints `ready`, and does what each line of its input
+//! says: `fill N` leaves N more ports in TIME_WAIT and prints `filled`, and
+//! `measure SECONDS CPU_SECONDS` connects so long and prints what that took.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
+use twtrace_tests::searching::{Limits, Searcher};
 use twtrace_tests::traffic::{EndDone, Traffic};
 
 fn main() {
@@ -27,7 +32,8 @@ fn main() {
             connections.parse().expect("a number of connections"),
         ),
         ["churn", traffic] => return churn(&traffic.parse().expect("a traffic description")),
-        _ => panic!("server TRAFFIC | client PORT TRAFFIC | hold PORT N | churn TRAFFIC"),
+        ["search"] => return search(),
+        _ => panic!("server TRAFFIC | client PORT TRAFFIC | hold PORT N | churn TRAFFIC | search"),
     };
     println!("{done}");
 }
@@ -59,6 +65,30 @@ fn churn(traffic: &Traffic) {
     let (connections, seconds) = (done.client.connections, done.elapsed.as_secs_f64());
     println!("{connections} {seconds} {}", connections as f64 / seconds);
     wait_for_end_of_input();
+}
+
+fn search() {
+    let searcher = Searcher::start();
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        let line = line.expect("reading what to do");
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["fill", connections] => {
+                searcher.fill(connections.parse().expect("a number of connections"));
+                println!("filled");
+            }
+            ["measure", elapsed, cpu] => {
+                let limits = Limits { elapsed: seconds(elapsed), cpu: seconds(cpu) };
+                println!("{}", searcher.measure(limits));
+            }
+            _ => panic!("fill N | measure SECONDS CPU_SECONDS"),
+        }
+    }
+}
+
+fn seconds(word: &str) -> Duration {
+    Duration::from_secs_f64(word.parse().expect("a number of seconds"))
 }
 
 fn wait_for_end_of_input() {

@@ -1,21 +1,15 @@
 //! Connections made as fast as it goes, in a network namespace of their own.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result, bail};
 
-/// Settings of the namespace: no TIME_WAIT is refused or taken over, no port runs out, no SYN is
-/// dropped.
-const SYSCTLS: [(&str, &str); 5] = [
-    ("ipv4/tcp_max_tw_buckets", "1000000"),
-    ("ipv4/ip_local_port_range", "10000 65535"),
-    ("ipv4/tcp_tw_reuse", "0"),
-    ("core/somaxconn", "65535"),
-    ("ipv4/tcp_max_syn_backlog", "65535"),
-];
+use super::netns::{self, Ports};
+
+/// So many that none runs out towards one destination.
+const PORTS: Ports = Ports { low: 10_000, high: 65_535 };
 
 /// Addresses that the clients connect to in turn, so that the ports towards one never run out.
 const DESTINATIONS: u16 = 250;
@@ -58,13 +52,8 @@ impl Churn {
     }
 
     fn command(&self, peer: &Path) -> Command {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", &script(), "sh"])
-            .arg(peer)
-            .args(["churn", &self.traffic()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        let mut command = netns::helper(peer, PORTS);
+        command.args(["churn", &self.traffic()]);
         command
     }
 
@@ -92,9 +81,7 @@ impl Done {
 impl Held {
     /// The number of timewait mini-sockets in the namespace, as the kernel counts them.
     pub(super) fn time_wait(&self) -> Result<u64> {
-        let path = format!("/proc/{}/net/sockstat", self.child.id());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        parse_sockstat(&text).with_context(|| format!("{path} has no `tw N`"))
+        netns::time_wait(self.child.id())
     }
 
     /// Lets the namespace go.
@@ -116,18 +103,6 @@ impl Drop for Held {
     }
 }
 
-/// Sets up the namespace and becomes the program that is its argument.
-fn script() -> String {
-    let settings = SYSCTLS.map(|(key, value)| format!("echo {value} > /proc/sys/net/{key}"));
-    format!("ip link set lo up && {} && exec \"$@\"", settings.join(" && "))
-}
-
-fn parse_sockstat(text: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with("TCP:"))?;
-    let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
-    words.nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,13 +113,6 @@ mod tests {
         assert_eq!(done, Done { connections: 20_000, seconds: 1.25 });
         assert!((done.rate() - 16_000.0).abs() < f64::EPSILON);
         assert_eq!(Done::parse(""), None);
-    }
-
-    #[test]
-    fn mini_sockets_are_read_from_sockstat() {
-        let text = "sockets: used 9\nTCP: inuse 3 orphan 0 tw 1234 alloc 4 mem 0\nUDP: inuse 0\n";
-        assert_eq!(parse_sockstat(text), Some(1234));
-        assert_eq!(parse_sockstat("UDP: inuse 0 tw 1\n"), None);
     }
 
     #[test]

@@ -8,10 +8,12 @@ use anyhow::{Context, Result, bail};
 use super::binaries::Binaries;
 use super::bpf_stats::BpfStats;
 use super::churn::{Churn, Done};
+use super::knee::Knee;
 use super::number::grouped;
 use super::plan::{Pair, Plan};
 use super::process;
 use super::programs::{self, Program};
+use super::sampling::Sampling;
 use super::snapshot::Seen;
 use super::tracer::Tracer;
 
@@ -38,6 +40,10 @@ pub(super) struct Samples {
     pub(super) tracers: Vec<OfTracer>,
     /// The run with many TIME_WAIT sockets
     pub(super) memory: Option<Memory>,
+    /// Connects while the ports run out
+    pub(super) knee: Option<Knee>,
+    /// What CPU samples cost
+    pub(super) sampling: Option<Sampling>,
 }
 
 /// The runs of one tracer.
@@ -99,6 +105,12 @@ impl Bench {
         if let Some(sockets) = plan.memory {
             eprintln!("memory: making {} TIME_WAIT sockets", grouped(sockets));
             samples.memory = Some(self.stats.during(false, || self.memory(sockets))?);
+        }
+        if let Some(knee) = plan.knee {
+            samples.knee = Some(self.stats.during(false, || knee.run(&self.binaries))?);
+        }
+        if let Some(sampling) = plan.sampling {
+            samples.sampling = Some(self.stats.during(true, || sampling.run(&self.binaries))?);
         }
         Ok(samples)
     }

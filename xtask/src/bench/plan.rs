@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use super::churn::Churn;
 use super::tracer::Tracer;
+use super::{knee, sampling};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,6 +21,10 @@ pub(crate) enum Row {
     Bpftrace,
     /// twtrace with 600,000 TIME_WAIT sockets
     Memory,
+    /// What a connect costs while the ports run out, by twtrace and by the client's clocks
+    Knee,
+    /// What the CPU samples cost
+    Sampling,
     /// What a run of each program costs on each tier, in an emulated machine
     Tiers,
 }
@@ -37,6 +42,10 @@ pub(super) struct Plan {
     bare: bool,
     /// TIME_WAIT sockets to make at once
     pub(super) memory: Option<u64>,
+    /// The connects while the ports run out
+    pub(super) knee: Option<knee::Scale>,
+    /// The loads under which samples are taken
+    pub(super) sampling: Option<sampling::Scale>,
     /// Whether every tier is run where there is one that has them all
     pub(super) tiers: bool,
 }
@@ -57,6 +66,11 @@ impl Plan {
         let tracers: Vec<Tracer> =
             Tracer::ALL.into_iter().filter(|tracer| asked(tracer.row())).collect();
         let (rounds, connections) = if quick { (2, 20_000) } else { (5, 60_000) };
+        let (knee, sampling) = if quick {
+            (knee::Scale::QUICK, sampling::Scale::QUICK)
+        } else {
+            (knee::Scale::FULL, sampling::Scale::FULL)
+        };
         Self {
             quick,
             rounds,
@@ -64,6 +78,8 @@ impl Plan {
             bare: asked(Row::Bare),
             tracers,
             memory: asked(Row::Memory).then_some(600_000),
+            knee: asked(Row::Knee).then_some(knee),
+            sampling: asked(Row::Sampling).then_some(sampling),
             tiers: asked(Row::Tiers),
         }
     }
@@ -110,6 +126,7 @@ mod tests {
         let plan = Plan::new(true, &[]);
         assert_eq!(plan.tracers(0), Tracer::ALL);
         assert!(plan.memory.is_some() && !plan.only_bare());
+        assert!(plan.knee.is_some() && plan.sampling.is_some());
     }
 
     #[test]
@@ -127,5 +144,6 @@ mod tests {
         let memory = Plan::new(false, &[Row::Memory]);
         assert!(!memory.only_bare() && memory.pairs(0).is_empty() && memory.memory.is_some());
         assert!(memory.commands().is_empty() && !memory.tiers);
+        assert!(memory.knee.is_none() && memory.sampling.is_none());
     }
 }

@@ -1,8 +1,10 @@
 //! What the runs come to: medians.
 
 use super::churn::Done;
+use super::knee::Knee;
 use super::measure::{Memory, OfTracer, Run, Samples};
 use super::number::median;
+use super::sampling::Sampling;
 use super::snapshot::Seen;
 use super::tracer::Tracer;
 
@@ -11,6 +13,7 @@ use super::tracer::Tracer;
 const NEAR: f64 = 0.02;
 
 /// Everything that is reported.
+#[derive(Default)]
 pub(super) struct Summary {
     /// Connections per second without a tracer
     pub(super) bare_rate: Option<f64>,
@@ -20,6 +23,10 @@ pub(super) struct Summary {
     pub(super) programs: Vec<ProgramFigures>,
     /// The run with many TIME_WAIT sockets
     pub(super) memory: Option<Memory>,
+    /// Connects while the ports run out
+    pub(super) knee: Option<Knee>,
+    /// What CPU samples cost
+    pub(super) sampling: Option<Sampling>,
 }
 
 /// One tracer.
@@ -67,6 +74,8 @@ impl Summary {
             tracers: samples.tracers.iter().map(Figures::of).collect(),
             programs: ours.map(|of| program_figures(&of.cost)).unwrap_or_default(),
             memory: samples.memory.clone(),
+            knee: samples.knee.clone(),
+            sampling: samples.sampling.clone(),
         }
     }
 

@@ -97,11 +97,17 @@ impl Tracer {
 
     /// Starts it and waits until it is attached.
     pub(super) fn start(self, twtrace: &Path) -> Result<Running> {
+        self.start_with(twtrace, &[])
+    }
+
+    /// The same with more options.
+    pub(super) fn start_with(self, twtrace: &Path, options: &[&str]) -> Result<Running> {
         // A file, since a pipe that nobody reads would stop a tracer that complains a lot.
         let stderr = tempfile::tempfile().context("cannot create a temporary file")?;
         let copy = stderr.try_clone().context("cannot share a temporary file")?;
         let mut child = self
             .command(twtrace)
+            .args(options)
             .stdin(Stdio::null())
             .stderr(copy)
             .spawn()

@@ -1,6 +1,9 @@
 //! The targets, and whether they were reached. One missed is a finding, not a failure: machines
 //! are noisy.
 
+mod knee;
+mod sampling;
+
 use super::measure::Memory;
 use super::number::{grouped, megabytes};
 use super::snapshot::Seen;
@@ -85,6 +88,8 @@ pub(super) fn all(summary: &Summary) -> Vec<Verdict> {
     }
     verdicts.extend(summary.seen().into_iter().flat_map(losses));
     verdicts.extend(summary.memory.as_ref().map(memory));
+    verdicts.extend(summary.knee.iter().flat_map(knee::verdicts));
+    verdicts.extend(summary.sampling.iter().flat_map(sampling::verdicts));
     verdicts
 }
 
@@ -175,8 +180,7 @@ mod tests {
             figures(Tracer::Tcplife, 2_800.0, 0.66),
             figures(Tracer::Tcpstates, 8_400.0, 0.98),
         ];
-        let summary =
-            Summary { bare_rate: Some(18_000.0), tracers, programs: vec![], memory: None };
+        let summary = Summary { bare_rate: Some(18_000.0), tracers, ..Summary::default() };
         let words = words(&summary);
         assert_eq!(words[..4], ["missed", "met", "met", "met"]);
         assert_eq!(words[4..8], ["met", "met", "missed", "met"]);
@@ -186,8 +190,7 @@ mod tests {
     #[test]
     fn what_a_peer_was_not_run_for_is_not_measured() {
         let tracers = vec![figures(Tracer::Twtrace, 150.0, 0.97)];
-        let summary =
-            Summary { bare_rate: Some(18_000.0), tracers, programs: vec![], memory: None };
+        let summary = Summary { bare_rate: Some(18_000.0), tracers, ..Summary::default() };
         let words = words(&summary);
         assert_eq!(words[..2], ["met", "not measured"]);
         assert_eq!(words[5..7], ["not measured", "not measured"]);

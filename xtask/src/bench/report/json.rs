@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::knee::{Knee, Level};
 use super::super::machine::Machine;
 use super::super::measure::Memory;
 use super::super::plan::Plan;
+use super::super::sampling::{Sampled, Sampling};
 use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::verdict::{self, Verdict};
@@ -20,6 +22,8 @@ pub(in super::super) fn json(machine: &Machine, plan: &Plan, summary: &Summary) 
         "tracers": summary.tracers.iter().map(tracer).collect::<Vec<_>>(),
         "programs": summary.programs.iter().map(program).collect::<Vec<_>>(),
         "memory": summary.memory.as_ref().map(memory),
+        "knee": summary.knee.as_ref().map(knee),
+        "sampling": summary.sampling.as_ref().map(sampling),
         "verdicts": verdict::all(summary).iter().map(verdict).collect::<Vec<_>>(),
     })
 }
@@ -81,6 +85,65 @@ fn memory(memory: &Memory) -> Value {
         "time_wait_known": memory.known,
         "rss_bytes": memory.rss,
         "seen": seen(memory.seen),
+    })
+}
+
+fn knee(knee: &Knee) -> Value {
+    let level = |level: &Level| self::level(knee, level);
+    json!({
+        "ports": knee.ports,
+        "levels": knee.levels.iter().map(level).collect::<Vec<_>>(),
+        "long": level(&knee.long),
+    })
+}
+
+fn level(knee: &Knee, level: &Level) -> Value {
+    let Level { percent, used, outside, searched } = level;
+    json!({
+        "used_pct": percent,
+        "used": used,
+        "client": {
+            "connects": outside.connects,
+            "mean_ns": outside.mean_ns(),
+            "p50_ns": outside.p50_ns,
+            "p99_ns": outside.p99_ns,
+            "cpu_ns": outside.cpu_ns,
+            "search_cpu_ns": knee.outside_cpu_ns(level),
+            "elapsed_ns": outside.elapsed_ns,
+        },
+        "twtrace": {
+            "searches": searched.count,
+            "mean_ns": searched.mean_ns(),
+            "p50_ns": searched.p50_ns,
+            "p99_ns": searched.p99_ns,
+            "samples": searched.samples,
+            "hz": searched.hz,
+            "search_cpu_ns": searched.cpu_ns(),
+            "first_half": searched.first_half,
+            "second_half": searched.second_half,
+            "ports_used": searched.ports_used,
+            "knee_in_s": searched.knee_in_s,
+        },
+    })
+}
+
+fn sampling(sampling: &Sampling) -> Value {
+    json!({
+        "cores": sampling.cores,
+        "hz": sampling.hz,
+        "loads": sampling.loads.iter().map(|load| sampled(load, sampling)).collect::<Vec<_>>(),
+    })
+}
+
+fn sampled(sampled: &Sampled, &Sampling { cores, hz, .. }: &Sampling) -> Value {
+    json!({
+        "load": sampled.load.name(),
+        "seconds": sampled.ran.elapsed.as_secs_f64(),
+        "runs": sampled.ran.runs,
+        "ns_per_run": sampled.ran.ns_per_run(),
+        "runs_per_s_of_each_core": sampled.ran.rate(cores),
+        "core_pct": sampled.ran.core_pct(hz),
+        "met_a_search": sampled.met,
     })
 }
 

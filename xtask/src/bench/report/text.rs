@@ -8,6 +8,7 @@ use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::table;
 use super::super::verdict;
+use super::searches;
 
 const TRACERS: [&str; 8] = [
     "tracer",
@@ -33,6 +34,8 @@ pub(in super::super) fn text(machine: &Machine, plan: &Plan, summary: &Summary) 
         parts.push(programs(summary));
     }
     parts.extend(summary.memory.as_ref().map(memory));
+    parts.extend(summary.knee.as_ref().map(searches::knee));
+    parts.extend(summary.sampling.as_ref().map(searches::sampling));
     parts.extend(verdicts(summary));
     parts.join("\n")
 }
@@ -153,8 +156,7 @@ mod tests {
             rss: 53_000_000,
             seen: Seen { transitions: 6_000_000, missed: Some(0), ..Seen::default() },
         };
-        let summary =
-            Summary { bare_rate: None, tracers: vec![], programs: vec![], memory: Some(memory) };
+        let summary = Summary { memory: Some(memory), ..Summary::default() };
         let machine = Machine {
             date: "today".into(),
             kernel: "6.18".into(),
