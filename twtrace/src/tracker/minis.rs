@@ -337,6 +337,8 @@ impl Minis {
             && newborn.get().tw == event.tw
         {
             let maker = Maker::unknown(event.netns);
+            // What it keeps from others its socket still holds.
+            ports.ends_early(event.netns, &event.tuple, release);
             return Ended::Unclaimed(newborn.remove().made_by(maker, Hold::Nothing));
         }
         match self.seeds.remove(&key) {

@@ -3,25 +3,29 @@
 //! A socket holds at most one thing: a port towards a destination, a quadruplet of a
 //! client, or a listener's port. It hands that on to its mini-socket.
 
+mod hold;
+mod namespace;
 mod offer;
 mod seconds;
 mod table;
 mod taken;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use twtrace_common::{Outcome, ProcessKey, Search, TcpState};
 
+pub(super) use self::hold::{Hold, Release, Waiting, second};
+pub use self::{
+    namespace::{Namespace, RangeNow},
+    offer::{Half, Offer},
+    seconds::{Class, RATE_S, Second},
+    taken::{ConnectErrors, Found, Lying, Pace, Taken},
+};
 use self::{
     offer::Place,
     table::{OTHER, Table},
     taken::Asked,
-};
-pub use self::{
-    offer::{Half, Offer},
-    seconds::{Class, RATE_S, Second},
-    taken::{ConnectErrors, Found, Lying, Pace, Taken},
 };
 use crate::{
     event::{PortRange, Tuple},
@@ -67,66 +71,6 @@ pub struct Quadruplets {
     pub waiting: u64,
 }
 
-/// What a socket, or its mini-socket, keeps from others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// Nothing that is counted.
-    #[default]
-    Nothing,
-    /// The port that it listens on.
-    Listener { netns: u32, lport: u16 },
-    /// A port towards a destination; 0 as long as it is searched.
-    Port { netns: u32, destination: u32, lport: u16, bound: bool },
-    /// A quadruplet.
-    Quadruplet { client: u32 },
-}
-
-/// How a mini-socket came to let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Release {
-    /// By its timer.
-    Expired,
-    /// A connect took its port, which so was free for it.
-    Reused,
-    /// A socket that was bound to its port took it.
-    ReusedBound,
-    /// Otherwise.
-    Other,
-}
-
-/// What a mini-socket is counted by, from its birth to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
-    /// When it was born, or entered TIME_WAIT.
-    pub(super) since_s: u32,
-    pub(super) class: Class,
-}
-
-/// A port range at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RangeNow {
-    /// From where to where.
-    pub range: PortRange,
-    /// How many of its ports were taken.
-    pub used: u64,
-    /// How many it has to give.
-    pub available: u64,
-}
-
-/// What is known of the ports of one namespace.
-#[derive(Debug)]
-pub struct Namespace {
-    facts: PortFacts,
-    offer: Option<Offer>,
-    /// By how many sockets each port is used.
-    users: HashMap<u16, u32, FixedState>,
-    /// Of these ports, those in the range.
-    used: u64,
-    /// Ports that processes have bound, and by how many sockets.
-    bound: BTreeMap<u16, u32>,
-    listeners: HashMap<u16, u32, FixedState>,
-}
-
 /// All of them. See the module's documentation.
 #[derive(Debug)]
 pub struct Ports {
@@ -139,102 +83,6 @@ pub struct Ports {
     recount_due: bool,
     /// The second in which it was last tidied up.
     tidied_s: u32,
-}
-
-impl Namespace {
-    fn new(facts: PortFacts) -> Self {
-        let offer = Offer::new(&facts, None, 2);
-        Self {
-            facts,
-            offer,
-            users: HashMap::default(),
-            used: 0,
-            bound: BTreeMap::new(),
-            listeners: HashMap::default(),
-        }
-    }
-
-    fn unknown(netns: u32) -> Self {
-        Self::new(PortFacts::unknown(netns))
-    }
-
-    /// What the host says of it.
-    pub fn facts(&self) -> &PortFacts {
-        &self.facts
-    }
-
-    /// What it offers; `None` if that is not known.
-    pub fn offer(&self) -> Option<Offer> {
-        self.offer
-    }
-
-    /// How many ports of `offer` processes have bound.
-    pub fn bound(&self, offer: &Offer) -> u64 {
-        let PortRange { low, high } = offer.range;
-        let bound = self.bound.range(low..=high);
-        bound.filter(|(port, _)| offer.place(**port) != Place::Outside).count() as u64
-    }
-
-    fn is_in_range(&self, lport: u16) -> bool {
-        self.offer.is_some_and(|offer| offer.place(lport) != Place::Outside)
-    }
-
-    /// Whether a socket whose beginning was not seen came from a listener: from one that
-    /// is there, or that has gone and had a port that no search gives, while the client's
-    /// looks like one.
-    fn was_accepted(&self, tuple: &Tuple) -> bool {
-        let found = |port| self.is_in_range(port);
-        self.listeners.contains_key(&tuple.lport) || (!found(tuple.lport) && found(tuple.rport))
-    }
-
-    fn use_port(&mut self, lport: u16, bound: bool) {
-        let users = self.users.entry(lport).or_default();
-        *users += 1;
-        if *users == 1 && self.is_in_range(lport) {
-            self.used += 1;
-        }
-        if bound {
-            *self.bound.entry(lport).or_default() += 1;
-        }
-    }
-
-    fn free_port(&mut self, lport: u16, bound: bool) {
-        if let Some(users) = self.users.get_mut(&lport) {
-            *users -= 1;
-            if *users == 0 {
-                self.users.remove(&lport);
-                self.used -= u64::from(self.is_in_range(lport));
-            }
-        }
-        if bound && let Some(sockets) = self.bound.get_mut(&lport) {
-            *sockets -= 1;
-            if *sockets == 0 {
-                self.bound.remove(&lport);
-            }
-        }
-    }
-
-    fn learn(&mut self, facts: PortFacts) {
-        self.offer = Offer::new(&facts, None, 2);
-        self.facts = facts;
-        self.used = self.users.keys().filter(|port| self.is_in_range(**port)).count() as u64;
-    }
-
-    fn now(&self) -> Option<RangeNow> {
-        let offer = self.offer?;
-        Some(RangeNow { range: offer.range, used: self.used, available: offer.ports() })
-    }
-
-    /// In which half bind found `lport`: it looks the other way round than connect.
-    /// <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_connection_sock.c#L306-L353>
-    fn half_of_bind(&self, lport: u16) -> Option<Half> {
-        let offer = self.offer.filter(Offer::has_halves)?;
-        match offer.place(lport) {
-            Place::High => Some(Half::First),
-            Place::Low => Some(Half::Second),
-            Place::Outside => None,
-        }
-    }
 }
 
 impl Ports {
@@ -254,7 +102,7 @@ impl Ports {
     pub(super) fn emptied(&self) -> Self {
         let namespaces = self.namespaces.iter();
         let emptied = |(netns, namespace): (&u32, &Namespace)| {
-            (*netns, Namespace::new(namespace.facts.clone()))
+            (*netns, Namespace::new(namespace.facts().clone()))
         };
         Self { namespaces: namespaces.map(emptied).collect(), ..Self::new(self.own_step) }
     }
@@ -322,9 +170,7 @@ impl Ports {
         if lport == 0 {
             return Hold::Nothing;
         }
-        let namespace = self.namespace_mut(netns);
-        namespace.use_port(lport, true);
-        *namespace.listeners.entry(lport).or_default() += 1;
+        self.namespace_mut(netns).listen(lport);
         Hold::Listener { netns, lport }
     }
 
@@ -344,7 +190,7 @@ impl Ports {
             taken.offer = offer;
             taken.last_opened = taken.last_opened.max(owner.map(|owner| (time_ns, owner)));
             taken.holders += 1;
-            taken.touched_s = second(time_ns);
+            taken.touched_s = taken.touched_s.max(second(time_ns));
         }
         let mut hold = Hold::Port { netns, destination, lport: 0, bound: tuple.lport != 0 };
         self.located(&mut hold, tuple.lport, time_ns);
@@ -368,7 +214,7 @@ impl Ports {
             return None;
         }
         let namespace = self.namespaces.entry(netns);
-        let facts = &namespace.or_insert_with(|| Namespace::unknown(netns)).facts;
+        let facts = namespace.or_insert_with(|| Namespace::unknown(netns)).facts();
         let (_, taken) = self.destinations.get_mut(destination)?;
         match taken.asked {
             Asked::Alike(asked) if asked == own_range => return taken.offer,
@@ -423,7 +269,7 @@ impl Ports {
         }
         namespace.use_port(tuple.lport, false);
         let destination = self.destination(netns, tuple);
-        let offer = self.namespaces.get(&netns).and_then(|namespace| namespace.offer);
+        let offer = self.namespaces.get(&netns).and_then(Namespace::offer);
         if let Some((Some(_), taken)) = self.destinations.get_mut(destination) {
             // Nobody has asked for a range of its own, as far as is known.
             if taken.asked == Asked::Nothing {
@@ -506,7 +352,7 @@ impl Ports {
     pub(super) fn forgets(&mut self, hold: Hold) {
         match hold {
             Hold::Nothing => {}
-            Hold::Listener { netns, lport } => self.listens_no_more(netns, lport),
+            Hold::Listener { netns, lport } => self.namespace_mut(netns).listen_no_more(lport),
             Hold::Quadruplet { client } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.live = quadruplets.live.saturating_sub(1);
@@ -526,17 +372,6 @@ impl Ports {
         }
     }
 
-    fn listens_no_more(&mut self, netns: u32, lport: u16) {
-        let namespace = self.namespace_mut(netns);
-        namespace.free_port(lport, true);
-        if let Some(listeners) = namespace.listeners.get_mut(&lport) {
-            *listeners -= 1;
-            if *listeners == 0 {
-                namespace.listeners.remove(&lport);
-            }
-        }
-    }
-
     /// A mini-socket ended.
     pub(super) fn ends(&mut self, hold: Hold, waiting: Waiting, release: Release, time_ns: u64) {
         match hold {
@@ -552,8 +387,8 @@ impl Ports {
                 let place = taken.place(lport);
                 taken.waiting.take(place);
                 taken.forget_bound(bound, place);
-                let reused = matches!(release, Release::Reused | Release::ReusedBound);
-                taken.reused += u64::from(reused);
+                taken.reused += u64::from(release.is_reuse());
+                taken.touched_s = taken.touched_s.max(second(time_ns));
                 // A port that a search takes over was in nobody's way.
                 if matches!(release, Release::ReusedBound | Release::Other) {
                     taken.seconds.at(second(time_ns)).left += 1;
@@ -563,6 +398,14 @@ impl Ports {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A mini-socket ended whose socket has not said goodbye yet.
+    pub(super) fn ends_early(&mut self, netns: u32, tuple: &Tuple, release: Release) {
+        let destination = self.destination(netns, tuple);
+        if let Some((_, taken)) = self.destinations.get_mut(destination) {
+            taken.reused += u64::from(release.is_reuse());
         }
     }
 
@@ -594,7 +437,7 @@ impl Ports {
     /// Whether `lport` may be given by a search; `None` if the range is not known.
     pub(super) fn is_in_range(&self, netns: u32, lport: u16) -> Option<bool> {
         let namespace = self.namespaces.get(&netns)?;
-        namespace.offer.map(|_| namespace.is_in_range(lport))
+        namespace.offer().map(|_| namespace.is_in_range(lport))
     }
 
     /// Whether [`Self::recount`] is due.
@@ -633,8 +476,8 @@ impl Ports {
             let Some((_, taken)) = self.destinations.get_mut(number) else { continue };
             let namespace = self.namespaces.get(&key.netns);
             taken.offer = namespace.and_then(|namespace| match taken.asked {
-                Asked::Nothing | Asked::Alike(None) => namespace.offer,
-                Asked::Alike(own) => Offer::new(&namespace.facts, own, self.own_step),
+                Asked::Nothing | Asked::Alike(None) => namespace.offer(),
+                Asked::Alike(own) => Offer::new(namespace.facts(), own, self.own_step),
                 Asked::Mixed => None,
             });
         }
@@ -653,37 +496,4 @@ impl Ports {
             .retain(|taken| taken.holders > 0 || (!needs_room && taken.was_touched(now_s)));
         self.clients.retain(|quadruplets| *quadruplets != Quadruplets::default());
     }
-}
-
-impl Taken {
-    fn forget_bound(&mut self, bound: bool, place: Place) {
-        if bound && place != Place::Outside {
-            self.bound = self.bound.saturating_sub(1);
-        }
-    }
-}
-
-/// How long a timewait mini-socket waits, as a rule.
-/// <https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h#L132-L134>
-const TIME_WAIT_MS: u64 = 60_000;
-
-impl Waiting {
-    /// One that was there at `time_ns`, by the time that it had left.
-    pub(super) fn until(time_ns: u64, expires_ms: u32, class: Class) -> Self {
-        let ends_ns = time_ns.saturating_add(u64::from(expires_ms) * 1_000_000);
-        let since_ns = ends_ns.saturating_sub(TIME_WAIT_MS * 1_000_000);
-        Self { since_s: second(since_ns), class }
-    }
-
-    /// The same of a port that was bound, if it was.
-    fn of(self, hold: Hold) -> Self {
-        match hold {
-            Hold::Port { bound: true, .. } => Self { class: Class::Bound, ..self },
-            _ => self,
-        }
-    }
-}
-/// The second of a moment on the clock of records.
-pub(super) fn second(time_ns: u64) -> u32 {
-    u32::try_from(time_ns / 1_000_000_000).unwrap_or(u32::MAX)
 }

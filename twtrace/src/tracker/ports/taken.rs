@@ -60,7 +60,7 @@ pub struct Found {
 pub struct Taken {
     /// Sockets and mini-sockets that know this row's number.
     pub(super) holders: u32,
-    /// When a connect last came here.
+    /// When a connect last came here, or a mini-socket ended.
     pub(super) touched_s: u32,
     pub(super) asked: Asked,
     /// What the search towards it may give.
@@ -243,7 +243,14 @@ impl Taken {
         Some(Pace { opens: per_s(sums.opens), left: per_s(sums.left), born: per_s(sums.born) })
     }
 
-    /// Whether a connect came here not long before `now_s`.
+    /// A port that was bound, and lies in the range, is given back.
+    pub(super) fn forget_bound(&mut self, bound: bool, place: Place) {
+        if bound && place != Place::Outside {
+            self.bound = self.bound.saturating_sub(1);
+        }
+    }
+
+    /// Whether anything happened here not long before `now_s`.
     pub(super) fn was_touched(&self, now_s: u32) -> bool {
         const FORGOTTEN_AFTER_S: u32 = 300;
         self.touched_s.saturating_add(FORGOTTEN_AFTER_S) > now_s
