@@ -195,8 +195,10 @@ proptest! {
         let alive = population(&snapshot);
         prop_assert!(alive <= (distinct.len() + seeds.len()) as u64, "{} sockets", alive);
         prop_assert!(alive <= (limit + 1) as u64, "{} > {}", alive, limit);
-        prop_assert!(loss.evicted <= (picks.len() + 2 * seeds.len()) as u64);
-        prop_assert!(loss.unmatched <= picks.len() as u64);
+        // The last piece may have been left whole.
+        let records = picks.len() + 1;
+        prop_assert!(loss.evicted <= (records + 2 * seeds.len()) as u64);
+        prop_assert!(loss.unmatched <= records as u64);
         let closers = snapshot.closers.as_ref().expect("something was traced");
         prop_assert!(closers.len() <= 4);
         let followed: u64 = closers.iter().filter_map(|row| row.time_wait_now).sum();
