@@ -271,7 +271,7 @@ fn who(process: Option<ProcessKey>, processes: &mut Processes) -> Who {
 }
 
 fn row_of(maker: &Maker, processes: &mut Processes) -> RowKey {
-    RowKey { who: who(maker.process, processes), netns: Some(maker.netns), role: maker.role }
+    RowKey { who: who(maker.process(), processes), netns: Some(maker.netns), role: maker.role }
 }
 
 /// `row` with what is known of whom it is about.

@@ -1,5 +1,7 @@
 //! How long mini-sockets lived, and by what they ended.
 
+use std::num::NonZeroU64;
+
 use twtrace_common::{ENDS, End, TcpState};
 
 use super::{
@@ -49,12 +51,12 @@ impl Lifetimes {
         let born_in_fin_wait2 = mini.substate == TcpState::FinWait2;
         let stayed = born_in_fin_wait2 && substate == TcpState::FinWait2;
         self.to_time_wait += u64::from(born_in_fin_wait2 && !stayed);
-        let step_ns = mini.time_wait_ns.or(stayed.then_some(end_ns));
+        let step_ns = mini.time_wait_ns.map(NonZeroU64::get).or(stayed.then_some(end_ns));
         let part_us = |from_ns: u64, to_ns: u64| to_ns.saturating_sub(from_ns) / 1_000;
         if let Some(step_ns) = step_ns.filter(|_| born_in_fin_wait2) {
             self.in_fin_wait2.record(part_us(mini.born_ns, step_ns));
         }
-        if let Some(since_ns) = mini.time_wait_ns {
+        if let Some(since_ns) = mini.time_wait_ns.map(NonZeroU64::get) {
             self.in_time_wait.record(part_us(since_ns, end_ns));
         }
     }

@@ -1,6 +1,9 @@
 //! Timewait mini-sockets from birth to end, and whose closes made them.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use foldhash::fast::FixedState;
 use twtrace_common::{End, ProcessKey, TcpState};
@@ -21,15 +24,16 @@ const LONGEST_GOODBYE_NS: u64 = 1_000_000_000;
 /// Whose close made a mini-socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Maker {
-    /// The process that closed first; `None` if nobody saw who it was.
-    pub process: Option<ProcessKey>,
+    start_time_ns: u64,
+    /// No thread group has the number 0: `None` takes no room.
+    tgid: Option<NonZeroU32>,
     /// The namespace of the socket.
     pub netns: u32,
     /// How it came to be connected.
     pub role: Role,
 }
 
-/// A mini-socket that lives.
+/// A mini-socket that lives. There may be hundreds of thousands of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mini {
     /// When it was born, on the clock of records.
@@ -38,7 +42,7 @@ pub struct Mini {
     pub substate: TcpState,
     /// Since when it is in TIME_WAIT, on the clock of records; `None` if that was
     /// not seen.
-    pub time_wait_ns: Option<u64>,
+    pub time_wait_ns: Option<NonZeroU64>,
     /// Whose it is.
     pub maker: Maker,
     /// Whether its connection had timestamps, if that is known.
@@ -92,7 +96,7 @@ struct Newborn {
     tw: u64,
     born_ns: u64,
     substate: TcpState,
-    time_wait_ns: Option<u64>,
+    time_wait_ns: Option<NonZeroU64>,
     timestamps: Option<bool>,
 }
 
@@ -100,7 +104,7 @@ impl Mini {
     /// Where no step is seen, those born in FIN_WAIT2 are taken for stepped: most peers
     /// close at once. Of those whose timestamps are not told, nearly all have some.
     fn waiting(&self, steps_seen: bool) -> Waiting {
-        let since_ns = self.time_wait_ns.unwrap_or(self.born_ns);
+        let since_ns = self.time_wait_ns.map_or(self.born_ns, NonZeroU64::get);
         let class = match (self.timestamps, self.time_wait_ns) {
             (Some(false), _) => Class::NoTimestamps,
             (_, None) if steps_seen => Class::FinWait2,
@@ -117,7 +121,7 @@ impl Newborn {
             tw: event.tw,
             born_ns: event.time_ns,
             substate: event.substate,
-            time_wait_ns: in_time_wait.then_some(event.time_ns),
+            time_wait_ns: NonZeroU64::new(event.time_ns).filter(|_| in_time_wait),
             timestamps: event.timestamps,
         }
     }
@@ -129,9 +133,25 @@ impl Newborn {
 }
 
 impl Maker {
+    /// The maker `process`, `None` if nobody saw who it was.
+    pub(super) fn new(process: Option<ProcessKey>, netns: u32, role: Role) -> Self {
+        Self {
+            start_time_ns: process.map_or(0, |process| process.start_time_ns),
+            tgid: process.and_then(|process| NonZeroU32::new(process.tgid)),
+            netns,
+            role,
+        }
+    }
+
+    /// The process that closed first; `None` if nobody saw who it was.
+    pub fn process(&self) -> Option<ProcessKey> {
+        let start_time_ns = self.start_time_ns;
+        self.tgid.map(|tgid| ProcessKey { start_time_ns, tgid: tgid.get(), padding: 0 })
+    }
+
     /// Of a mini-socket whose socket was not seen to close.
     fn unknown(netns: u32) -> Self {
-        Self { process: None, netns, role: Role::Unknown }
+        Self::new(None, netns, Role::Unknown)
     }
 }
 
@@ -247,12 +267,12 @@ impl Minis {
     pub(super) fn stepped(&mut self, event: &MiniEvent, ports: &mut Ports) {
         if let Some(mini) = self.alive.get_mut(&event.tw) {
             let before = mini.waiting(self.steps_seen);
-            mini.time_wait_ns = Some(event.time_ns);
+            mini.time_wait_ns = NonZeroU64::new(event.time_ns);
             ports.waits_anew(mini.hold, before, mini.waiting(self.steps_seen));
         } else if let Some(newborn) = self.newborn.get_mut(&(event.netns, event.tuple))
             && newborn.tw == event.tw
         {
-            newborn.time_wait_ns = Some(event.time_ns);
+            newborn.time_wait_ns = NonZeroU64::new(event.time_ns);
         } else {
             self.seed_stepped(event, ports);
         }

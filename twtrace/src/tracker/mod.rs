@@ -400,7 +400,7 @@ impl Tracker {
         if !matches!((old, new), (FinWait1 | FinWait2 | Closing, Close)) {
             return None;
         }
-        let maker = Maker { process: socket.closer.flatten(), netns, role: socket.role };
+        let maker = Maker::new(socket.closer.flatten(), netns, socket.role);
         let minis = self.minis.as_mut()?;
         match minis.claim(&event.tuple, maker, socket.hold, &mut self.ports) {
             Some(mini) => Some(Goodbye::Mini(mini)),
