@@ -183,17 +183,28 @@ fn close_in_order(first: TcpStream, mut second: TcpStream) {
 }
 
 fn set_tcp_option(stream: &TcpStream, option: libc::c_int, value: libc::c_int) {
+    set_option(stream, libc::IPPROTO_TCP, option, value);
+}
+
+/// Sets an option of a socket that is one integer.
+#[track_caller]
+pub fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) {
     // SAFETY: the kernel reads one integer, which lives across the call.
     let done = unsafe {
         libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
+            socket.as_raw_fd(),
+            level,
             option,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,
         )
     };
-    assert_eq!(done, 0, "TCP option {option} = {value}: {}", io::Error::last_os_error());
+    assert_eq!(done, 0, "option {level}/{option} = {value}: {}", io::Error::last_os_error());
 }
 
 /// The sequence number that the next byte of this end will have, by `TCP_REPAIR`.

@@ -3,7 +3,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
-use twtrace_tests::scenario::Pair;
+use twtrace_tests::scenario::{Pair, set_option};
 use twtrace_tests::snapshot::{at, missed, number};
 use twtrace_tests::tool::Tool;
 use twtrace_tests::traffic::{End, Family, Traffic};
@@ -309,21 +308,11 @@ fn a_range_of_its_own_is_what_a_socket_searches() {
 }
 
 /// Connects by one of these ports.
-fn connect_within(low: u32, high: u32, listener: &TcpListener) -> Socket {
+fn connect_within(low: u16, high: u16, listener: &TcpListener) -> Socket {
     const IP_LOCAL_PORT_RANGE: i32 = 51;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let range = low | high << 16;
-    // SAFETY: a valid socket and a valid number of the length that is given.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_IP,
-            IP_LOCAL_PORT_RANGE,
-            (&raw const range).cast(),
-            size_of_val(&range) as libc::socklen_t,
-        )
-    };
-    assert_eq!(set, 0, "IP_LOCAL_PORT_RANGE: {}", io::Error::last_os_error());
+    let range = u32::from(low) | u32::from(high) << 16;
+    set_option(&socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range.cast_signed());
     let address = listener.local_addr().expect("it is bound");
     socket.connect(&address.into()).expect("there are ports");
     socket

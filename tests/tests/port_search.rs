@@ -2,14 +2,14 @@
 //! nothing else is taken for one.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
-use twtrace_tests::scenario::{Pair, connect_refused, no_port_left};
+use twtrace_tests::scenario::{Pair, connect_refused, no_port_left, set_option};
 use twtrace_tests::snapshot::{Exact, at, number};
 use twtrace_tests::tool::{Tool, traced};
 use twtrace_tests::traffic::{End, Family, Traffic};
@@ -164,19 +164,7 @@ fn only_what_has_to_find_a_port_is_a_search() {
 
 /// `IP_BIND_ADDRESS_NO_PORT`: the address now, the port when it is needed.
 fn set_bind_address_no_port(socket: &Socket) {
-    use std::os::fd::AsRawFd;
-    let on: libc::c_int = 1;
-    // SAFETY: the kernel reads one integer, which lives across the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
-        )
-    };
-    assert_eq!(done, 0, "IP_BIND_ADDRESS_NO_PORT: {}", std::io::Error::last_os_error());
+    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1);
 }
 
 #[test]
@@ -260,18 +248,23 @@ fn a_connect_that_does_not_block_is_a_search() {
     assert_searches(&snapshot, netns, searches);
 }
 
-/// Where every port is taken, every one must be looked at.
-#[test]
-fn a_search_through_a_full_range_takes_longer() {
-    const PORTS: u64 = 10_000;
+/// A namespace in which each of 10,000 ports is in TIME_WAIT towards this listener.
+fn with_a_full_range() -> (PrivateNetns, TcpListener) {
     let netns = PrivateNetns::new();
     netns.sysctl_set("net.ipv4.ip_local_port_range", "20000 29999");
     let listener = netns.run(|| Family::V4.listen_on(9_000));
     netns.run(|| {
-        for _ in 0..PORTS {
+        for _ in 0..10_000 {
             Pair::open(&listener, Family::V4).close_client_first();
         }
     });
+    (netns, listener)
+}
+
+/// Where every port is taken, every one must be looked at.
+#[test]
+fn a_search_through_a_full_range_takes_longer() {
+    let (netns, _listener) = with_a_full_range();
     let tool = Tool::on(&netns, &[]);
     netns.run(|| TcpStream::connect(localhost(9_000)).expect_err("every port is in use"));
     netns.run(|| TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), 9_000)).expect("connecting"));
@@ -287,16 +280,8 @@ fn a_search_through_a_full_range_takes_longer() {
 /// say so. Each stands for a hundredth of a second, which the process must have had.
 #[test]
 fn the_cpu_that_searches_cost_is_the_process_s_own() {
-    const PORTS: u64 = 10_000;
     const BUSY: Duration = Duration::from_secs(2);
-    let netns = PrivateNetns::new();
-    netns.sysctl_set("net.ipv4.ip_local_port_range", "20000 29999");
-    let listener = netns.run(|| Family::V4.listen_on(9_000));
-    netns.run(|| {
-        for _ in 0..PORTS {
-            Pair::open(&listener, Family::V4).close_client_first();
-        }
-    });
+    let (netns, _listener) = with_a_full_range();
     let tool = Tool::on(&netns, &["-d", "0.5"]);
     let before = cpu_time();
     netns.run(|| {

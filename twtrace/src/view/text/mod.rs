@@ -47,11 +47,8 @@ fn write_snapshot(out: &mut String, s: &Snapshot) -> fmt::Result {
     Ok(())
 }
 
-fn header(out: &mut String, s: &Snapshot) -> fmt::Result {
-    let tier = match s.probes.transitions {
-        Some(tier) => tier.name(),
-        None => "none (sock_diag)",
-    };
+/// When, where, and by which hooks.
+fn title(out: &mut String, s: &Snapshot, tier: &str) -> fmt::Result {
     let title = format!(
         "{}  {}  Linux {}  probes {tier}",
         // Milliseconds and zone are for machines.
@@ -59,7 +56,15 @@ fn header(out: &mut String, s: &Snapshot) -> fmt::Result {
         shortened(&s.host.hostname, 12),
         shortened(&s.host.kernel, 14),
     );
-    line(out, &title)?;
+    line(out, &title)
+}
+
+fn header(out: &mut String, s: &Snapshot) -> fmt::Result {
+    let tier = match s.probes.transitions {
+        Some(tier) => tier.name(),
+        None => "none (sock_diag)",
+    };
+    title(out, s, tier)?;
     let rates = [
         format!("after {:.1} s", s.elapsed_s),
         format!("opens {}/s", rate(s.rates.opens_per_s)),

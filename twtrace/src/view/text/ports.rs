@@ -6,7 +6,7 @@ use super::{
     format::{
         UNKNOWN, compact, count, line, maybe_compact, maybe_span, seconds, shortened, span, wrapped,
     },
-    histogram, loss, mark, marked, ranges, tables,
+    histogram, loss, mark, marked, ranges, tables, title,
 };
 use crate::stats::snapshot::{
     BoundConnects, Failures, Halves, PortSearch, PortSearchKind, RangeState, SearchFailure,
@@ -62,14 +62,7 @@ fn write_report(out: &mut String, s: &Snapshot, whose: &Whose) -> fmt::Result {
 
 fn header(out: &mut String, s: &Snapshot, whose: &Whose) -> fmt::Result {
     let tier = s.probes.port_search.map_or("none", |tier| tier.name());
-    let title = format!(
-        "{}  {}  Linux {}  probes {tier}",
-        // Milliseconds and zone are for machines.
-        s.time.get(..19).unwrap_or(&s.time).replace('T', " "),
-        shortened(&s.host.hostname, 12),
-        shortened(&s.host.kernel, 14),
-    );
-    line(out, &title)?;
+    title(out, s, tier)?;
     let searches = format!("port searches of {:.1} s,", s.elapsed_s);
     match whose {
         Whose::Everybody => line(out, &format!("{searches} of all processes")),
