@@ -54,7 +54,7 @@ pub enum DecodeError {
 }
 
 /// The kind that `byte` stands for.
-const fn kind_of(byte: u8) -> Option<RecordKind> {
+pub(crate) const fn kind_of(byte: u8) -> Option<RecordKind> {
     const KINDS: [RecordKind; 9] = [
         RecordKind::Transition,
         RecordKind::Birth,

@@ -4,7 +4,7 @@
 use crate::{
     decode::{self, DecodeError},
     event::Event,
-    frame::{Frame, Meta, Polled},
+    frame::{Carried, Frame, Meta, Polled},
     stats::{Stats, snapshot::Snapshot},
     tracker::Tracker,
 };
@@ -14,13 +14,36 @@ use crate::{
 pub struct Pipeline {
     tracker: Tracker,
     stats: Stats,
+    /// The last look at all sockets, where nothing is traced.
+    last_look: Option<Polled>,
 }
 
 impl Pipeline {
     /// A pipeline for the run `meta`, which remembers at most `max_connections`
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
-        Self { tracker: Tracker::new(&meta, max_connections), stats: Stats::new(meta, top) }
+        Self {
+            tracker: Tracker::new(&meta, max_connections),
+            stats: Stats::new(meta, top),
+            last_look: None,
+        }
+    }
+
+    /// The run from `time_ns` on, as another file has to begin: what it is, and the frames
+    /// with which a new pipeline knows all that this one does of what is there. To be asked
+    /// right after a tick, when totals and records agree.
+    pub fn checkpoint(&self, time_ns: u64) -> (Meta, Vec<Frame>) {
+        let meta = Meta { started_ns: time_ns, continues: true, ..self.stats.meta().clone() };
+        let mut frames = vec![Frame::Ports(self.tracker.known_port_facts())];
+        let (known, counts) = self.stats.checkpoint(&self.tracker);
+        frames.extend(known);
+        // What a look showed is seen again by the next.
+        frames.extend(self.last_look.clone().map(|look| Frame::Polled(Some(look))));
+        if meta.hooks.traces() {
+            let carried = self.tracker.carried(time_ns, counts);
+            frames.extend(carried.into_iter().map(Frame::Carried));
+        }
+        (meta, frames)
     }
 
     /// Takes in one frame; a tick gives a Snapshot.
@@ -42,12 +65,28 @@ impl Pipeline {
             Frame::Kernel(counters) => self.stats.kernel(counters),
             Frame::Ports(facts) => self.tracker.port_facts(facts),
             Frame::Polled(polled) => self.polled(polled.as_ref()),
+            Frame::Lost { records } => self.stats.lost(*records),
+            Frame::Carried(carried) => self.carry(carried),
+            // Shown over time, and in no Snapshot.
+            Frame::Sysctls(_) => {}
             Frame::Tick { time_ns, wall_ns } => return Ok(Some(self.tick(*time_ns, *wall_ns))),
         }
         Ok(None)
     }
 
+    fn carry(&mut self, carried: &Carried) {
+        if let Carried::Counts(counts) = carried {
+            self.stats.carry(counts);
+        }
+        for mini in self.tracker.carry(carried) {
+            self.stats.carried(&mini);
+        }
+    }
+
     fn polled(&mut self, polled: Option<&Polled>) {
+        if let Some(look) = polled {
+            self.last_look = Some(look.clone());
+        }
         let changes = polled.map(|look| self.tracker.polled(look)).unwrap_or_default();
         self.stats.polled(polled, &changes);
     }

@@ -95,6 +95,7 @@ fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta
         // Whoever samples says so.
         sample_hz: None,
         searches_of: None,
+        continues: false,
     }
 }
 

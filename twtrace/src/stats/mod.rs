@@ -21,7 +21,7 @@ pub mod snapshot;
 mod time_wait;
 mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use twtrace_common::{End, ProcessKey};
 
@@ -39,7 +39,7 @@ use self::{
 };
 use crate::{
     event::{MiniEvent, ProcessEvent, SampleEvent},
-    frame::{KernelCounters, Meta, Polled, ProcessFacts, Totals},
+    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Totals},
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
 };
@@ -58,6 +58,12 @@ pub struct Stats {
     rates: Rates,
     polls: Polls,
     seeds_complete: bool,
+    /// The totals as they were read last.
+    read: Totals,
+    /// Where they began, if not at 0.
+    base: Option<Totals>,
+    /// Records lost between the ring and the file.
+    lost: u64,
 }
 
 impl Stats {
@@ -76,7 +82,15 @@ impl Stats {
             rates,
             polls: Polls::default(),
             seeds_complete: true,
+            read: Totals::default(),
+            base: None,
+            lost: 0,
         }
+    }
+
+    /// What run they are of.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
     }
 
     /// Credits a process for what a transition meant.
@@ -108,7 +122,8 @@ impl Stats {
     /// A mini-socket ended; `known` says of what.
     pub fn ended(&mut self, event: &MiniEvent, end: End, known: &Ended) {
         self.time_wait.ended(event, end, known);
-        let lifetime = |mini: &Mini| Some(event.time_ns.saturating_sub(mini.born_ns));
+        let lifetime =
+            |mini: &Mini| (!mini.carried).then(|| event.time_ns.saturating_sub(mini.born_ns));
         match known {
             Ended::Claimed(mini) => {
                 self.closers.ended(mini, lifetime(mini), &mut self.processes);
@@ -153,7 +168,64 @@ impl Stats {
 
     /// Takes over our programs' totals.
     pub fn totals(&mut self, totals: &Totals) {
-        self.totals = TotalCounts::new(totals);
+        if self.meta.continues && self.base.is_none() {
+            self.base = Some(totals.clone());
+        }
+        self.totals = match &self.base {
+            Some(base) => TotalCounts::new(&totals.since(base)),
+            None => TotalCounts::new(totals),
+        };
+        self.totals.ring_full += self.lost;
+        self.read.clone_from(totals);
+    }
+
+    /// Records were read and got lost on their way to the file: they found no room there.
+    pub fn lost(&mut self, records: u64) {
+        self.lost += records;
+        self.totals.ring_full += records;
+    }
+
+    /// What was there when another file ended: how much of what.
+    pub fn carry(&mut self, counts: &CarriedCounts) {
+        self.seeds_complete = counts.complete;
+        self.time_wait.carry(&counts.untold_ends);
+    }
+
+    /// What was there when another file ended: a mini-socket, and whose it is.
+    pub fn carried(&mut self, mini: &Mini) {
+        self.closers.carried(mini, &mut self.processes);
+    }
+
+    /// What another file has to begin with, besides what the tracker knows: frames, in
+    /// order, and how many there are of what.
+    pub fn checkpoint(&self, tracker: &Tracker) -> (Vec<Frame>, CarriedCounts) {
+        let (names, places) = self.processes.introductions();
+        let mut frames = vec![Frame::Totals(self.read.clone()), Frame::Kernel(self.kernel.last())];
+        frames.extend((!names.is_empty()).then_some(Frame::Records(names)));
+        frames.extend((!places.is_empty()).then_some(Frame::Processes(places)));
+        (frames, self.carried_counts(tracker))
+    }
+
+    fn carried_counts(&self, tracker: &Tracker) -> CarriedCounts {
+        let losses = tracker.losses();
+        let seeded: BTreeMap<u32, u64> = tracker.seeded_minis().collect();
+        let netns: BTreeSet<u32> = seeded
+            .keys()
+            .copied()
+            .chain(self.totals.namespaces().map(|(netns, _)| netns))
+            .collect();
+        let now = |netns: u32| {
+            let seeded = seeded.get(&netns).copied().unwrap_or(0);
+            (netns, self.time_wait.now_in(netns, seeded, &self.totals))
+        };
+        CarriedCounts {
+            minis: netns.into_iter().map(now).filter(|(_, count)| *count > 0).collect(),
+            in_fin_wait2: self.time_wait.in_fin_wait2(tracker.seeded_in_fin_wait2(), &self.totals),
+            untold_ends: self.time_wait.untold_ends(&self.totals),
+            complete: self.seeds_complete && self.totals.ring_full == 0 && losses.evicted == 0,
+            // The tracker's to say.
+            seeded_until_ns: 0,
+        }
     }
 
     /// Takes over what the kernel itself counted when [`Self::totals`] were read.

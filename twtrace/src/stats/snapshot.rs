@@ -5,6 +5,7 @@
 //! generated from here.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, UNIX_EPOCH},
 };
@@ -670,7 +671,7 @@ pub struct Kernel {
     /// The counters of TcpExt and Tcp, by the kernel's names; those that it
     /// does not have are left out.
     #[serde(flatten)]
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// Ours minus the kernel's, in `kernel.netns`, since attach; `null` where this
