@@ -91,6 +91,16 @@ pub const fn record_len(kind: u8) -> Option<usize> {
     })
 }
 
+/// The records of a batch that are whole, one after the other.
+pub fn records(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = batch;
+    std::iter::from_fn(move || {
+        let (record, after) = rest.split_at_checked(record_len(*rest.first()?)?)?;
+        rest = after;
+        Some(record)
+    })
+}
+
 /// The events of one batch of records, in order; ends at the first error.
 pub fn events(batch: &[u8]) -> Events<'_> {
     Events { batch, offset: 0 }

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod host;
 pub mod pipeline;
 pub mod probes;
+pub mod recorder;
 pub mod selftest;
 pub mod source;
 pub mod stats;

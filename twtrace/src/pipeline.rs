@@ -1,6 +1,8 @@
 //! Frames in, Snapshots out: the one way through the house, the same for live
 //! runs and for recordings.
 
+use twtrace_common::Outcome;
+
 use crate::{
     decode::{self, DecodeError},
     event::Event,
@@ -16,6 +18,8 @@ pub struct Pipeline {
     stats: Stats,
     /// The last look at all sockets, where nothing is traced.
     last_look: Option<Polled>,
+    /// Connects that found no local port.
+    without_port: u64,
 }
 
 impl Pipeline {
@@ -26,7 +30,14 @@ impl Pipeline {
             tracker: Tracker::new(&meta, max_connections),
             stats: Stats::new(meta, top),
             last_look: None,
+            without_port: 0,
         }
+    }
+
+    /// How many connects found no local port (EADDRNOTAVAIL), as far as records tell: known
+    /// before the next tick.
+    pub fn without_port(&self) -> u64 {
+        self.without_port
     }
 
     /// The run from `time_ns` on, as another file has to begin: what it is, and the frames
@@ -39,10 +50,9 @@ impl Pipeline {
         frames.extend(known);
         // What a look showed is seen again by the next.
         frames.extend(self.last_look.clone().map(|look| Frame::Polled(Some(look))));
-        if meta.hooks.traces() {
-            let carried = self.tracker.carried(time_ns, counts);
-            frames.extend(carried.into_iter().map(Frame::Carried));
-        }
+        // The last of them says that this was all.
+        let carried = self.tracker.carried(time_ns, counts);
+        frames.extend(carried.into_iter().map(Frame::Carried));
         (meta, frames)
     }
 
@@ -109,6 +119,8 @@ impl Pipeline {
         match event {
             Event::Transition(event) => {
                 if let Some(transition) = self.tracker.apply(event) {
+                    let found_none = transition.outcome == Some(Outcome::ConnectNoPort);
+                    self.without_port += u64::from(found_none);
                     self.stats.apply(&transition);
                 }
             }

@@ -62,6 +62,7 @@ fn read(file: &[u8]) -> Result<Told, FileError> {
             Found::Frame(frame) => told.frames.push(frame),
             Found::End(end) => told.end = Some(*end),
             Found::Damage(damage) => told.damages.push(damage),
+            Found::Unknown(unknown) => panic!("no such frame was written: {unknown:?}"),
         }
     }
     Ok(told)
@@ -188,24 +189,20 @@ fn a_file_with_any_byte_changed_is_read_but_for_one_frame() {
     let (meta, frames, file) = small();
     let sound = frames_of(&file);
     for at in 0..file.len() {
-        for flip in [0x01, 0x80, 0xff] {
-            let mut changed = file.clone();
-            changed[at] ^= flip;
-            let told = match read(&changed) {
-                Ok(told) => told,
-                Err(error) => panic!("changed at {at}: {error}"),
-            };
-            let name = format!("changed at {at} by {flip:#x}");
-            assert_eq!(told.meta.as_ref(), Some(&meta), "{name}: META is there twice");
-            let [damage, rest @ ..] = &told.damages[..] else { panic!("{name}: it is not said") };
-            // That END is gone is said, too.
-            assert!(rest.len() <= 1, "{name}: {:?}", told.damages);
-            let (from, to) = (damage.offset, damage.offset + damage.len);
-            assert!((from..to).contains(&(at as u64)), "{name}: {damage}");
-            let read = told.frames.len() + usize::from(told.end.is_some());
-            let lost = usize::from(sound.iter().any(|it| it.contains(&(at as u64))));
-            assert_eq!(read + lost, frames.len() + 1, "{name}: {:?}", told.damages);
-        }
+        let mut changed = file.clone();
+        let flip = 1 << (at % 8);
+        changed[at] ^= flip;
+        let name = format!("changed at {at} by {flip:#x}");
+        let told = read(&changed).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(told.meta.as_ref(), Some(&meta), "{name}: META is there twice");
+        let [damage, rest @ ..] = &told.damages[..] else { panic!("{name}: it is not said") };
+        // That END is gone is said, too.
+        assert!(rest.len() <= 1, "{name}: {:?}", told.damages);
+        let (from, to) = (damage.offset, damage.offset + damage.len);
+        assert!((from..to).contains(&(at as u64)), "{name}: {damage}");
+        let read = told.frames.len() + usize::from(told.end.is_some());
+        let lost = usize::from(sound.iter().any(|it| it.contains(&(at as u64))));
+        assert_eq!(read + lost, frames.len() + 1, "{name}: {:?}", told.damages);
     }
 }
 

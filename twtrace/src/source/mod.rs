@@ -9,6 +9,7 @@ pub mod live;
 pub mod netlink;
 mod port_facts;
 mod processes;
+pub mod replay;
 mod seeding;
 mod stop;
 

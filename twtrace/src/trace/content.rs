@@ -9,11 +9,15 @@ use super::{
     columns::{Cursor, put_varint},
     documents::{self, HostDocument, ProcessDocument, TotalsDocument},
     layout::FrameType,
+    reader::UnknownFrame,
     rows,
 };
-use crate::frame::{
-    Carried, CarriedCounts, Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini, SeedSocket,
-    Sysctls, Totals,
+use crate::{
+    frame::{
+        Carried, CarriedCounts, Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini,
+        SeedSocket, Sysctls, Totals,
+    },
+    stats::snapshot::Snapshot,
 };
 
 /// What one file is.
@@ -55,6 +59,17 @@ pub struct End {
     pub goes_on: bool,
 }
 
+impl End {
+    /// After the last Snapshot; whoever writes it knows how many records there were.
+    ///
+    /// # Errors
+    /// None that a Snapshot can cause.
+    pub fn new(snapshot: Option<&Snapshot>, goes_on: bool) -> anyhow::Result<Self> {
+        let snapshot = snapshot.map(serde_json::to_value).transpose()?;
+        Ok(Self { snapshot, events: 0, goes_on })
+    }
+}
+
 /// LOSS.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct LossDocument {
@@ -63,13 +78,15 @@ struct LossDocument {
 
 /// What a frame of a file holds.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub(super) enum Content {
     /// META.
     Meta(Box<FileMeta>),
     /// A step of the run.
     Frame(Frame),
     /// END.
     End(Box<End>),
+    /// Of a type that this version does not know.
+    Unknown(UnknownFrame),
 }
 
 /// A payload, and what its header says of it.

@@ -17,7 +17,7 @@ use super::{
     Malformed,
     columns::{Cursor, Dictionary, References, put_column, put_varint, unzigzag, zigzag},
 };
-use crate::decode::{self, record_len};
+use crate::decode;
 
 /// A socket or mini-socket and its ends, as one record told them.
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -104,16 +104,6 @@ pub(super) struct Encoder {
     /// Numbers of single records: local ports, latencies, ports tried, kinds of samples.
     numbers: Vec<u8>,
     previous_ns: u64,
-}
-
-/// The records of a batch that are whole, one after the other.
-pub(super) fn whole_records(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = batch;
-    std::iter::from_fn(move || {
-        let (record, after) = rest.split_at_checked(record_len(*rest.first()?)?)?;
-        rest = after;
-        Some(record)
-    })
 }
 
 /// When the first record of `batch` that has a time was written; `None` if none has.

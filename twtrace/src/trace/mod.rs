@@ -17,8 +17,8 @@ mod writer;
 use thiserror::Error;
 
 pub use self::{
-    content::{Content, End, FileMeta, Recording},
-    reader::{Damage, FileError, Found, Reader},
+    content::{End, FileMeta, Recording},
+    reader::{Damage, DamagedFrame, FileError, Found, Reader, UnknownFrame},
     writer::Writer,
 };
 

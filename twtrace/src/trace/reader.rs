@@ -104,6 +104,23 @@ pub enum Found {
     End(Box<End>),
     /// A part that is not sound.
     Damage(Damage),
+    /// A frame of a type that this version does not know.
+    Unknown(UnknownFrame),
+}
+
+/// A sound frame of a type that a later version added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownFrame {
+    /// Its type.
+    pub frame_type: u16,
+    /// Its flags.
+    pub flags: u16,
+    /// When what it tells began.
+    pub time_ns: u64,
+    /// How many rows it has.
+    pub count: u32,
+    /// Its payload, expanded.
+    pub payload: Vec<u8>,
 }
 
 /// Reads a file, front to back. Its memory does not depend on the file.
@@ -303,9 +320,6 @@ impl<R: Read> Reader<R> {
         header: &FrameHeader,
         compressed: usize,
     ) -> Result<Option<Content>, Malformed> {
-        let Some(frame_type) = FrameType::from_raw(header.frame_type.get()) else {
-            return Ok(None);
-        };
         let payload = &self.buffer[self.used + FRAME_HEADER..self.used + FRAME_HEADER + compressed];
         let raw_len = header.raw.get() as usize;
         self.raw.resize(raw_len, 0);
@@ -313,6 +327,9 @@ impl<R: Read> Reader<R> {
         if expanded.map_err(|_| Malformed::Compression)? != raw_len {
             return Err(Malformed::Compression);
         }
+        let Some(frame_type) = FrameType::from_raw(header.frame_type.get()) else {
+            return Ok(Some(Content::Unknown(self.unknown(header))));
+        };
         let count = header.count.get() as usize;
         if frame_type == FrameType::Events {
             self.assembler.forget();
@@ -321,6 +338,16 @@ impl<R: Read> Reader<R> {
         }
         let more = header.flags.get() & frame_flags::MORE != 0;
         self.assembler.content(frame_type, more, &self.raw)
+    }
+
+    fn unknown(&self, header: &FrameHeader) -> UnknownFrame {
+        UnknownFrame {
+            frame_type: header.frame_type.get(),
+            flags: header.flags.get(),
+            time_ns: header.time_ns.get(),
+            count: header.count.get(),
+            payload: self.raw.clone(),
+        }
     }
 
     fn found(&mut self, content: Content) -> Option<Found> {
@@ -332,6 +359,7 @@ impl<R: Read> Reader<R> {
                 Some(Found::File(meta))
             }
             Content::Frame(frame) => Some(Found::Frame(frame)),
+            Content::Unknown(unknown) => Some(Found::Unknown(unknown)),
             Content::End(end) => {
                 self.stage = Stage::Over;
                 Some(Found::End(end))

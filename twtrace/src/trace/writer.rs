@@ -7,14 +7,15 @@ use zerocopy::IntoBytes;
 use zstd::bulk::Compressor;
 
 use super::{
+    UnknownFrame,
     content::{self, End, FileMeta, Part},
-    events::{self, Encoder, whole_records},
+    events::{self, Encoder},
     layout::{
         FRAME_HEADER, FRAME_MAGIC, FileHeader, FrameHeader, FrameType, MAX_COMPRESSED, MAX_RAW,
         frame_flags,
     },
 };
-use crate::frame::Frame;
+use crate::{decode, frame::Frame};
 
 /// Records of one frame: enough to compress well, little enough to be lost together.
 const RECORDS: usize = 4_096;
@@ -76,6 +77,16 @@ impl<W: Write> Writer<W> {
         self.events
     }
 
+    /// What it writes to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
+    /// What it wrote to, without an end.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Takes in one frame.
     ///
     /// # Errors
@@ -116,7 +127,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn records(&mut self, batch: &[u8]) -> io::Result<()> {
-        for record in whole_records(batch) {
+        for record in decode::records(batch) {
             self.waiting.extend_from_slice(record);
             self.waiting_count += 1;
             self.events += 1;
@@ -132,17 +143,28 @@ impl<W: Write> Writer<W> {
         let time_ns = events::first_time_ns(records).unwrap_or(0);
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
-        self.encoder.payload(whole_records(records), time_ns, &mut payload);
+        self.encoder.payload(decode::records(records), time_ns, &mut payload);
         let part = Part { frame_type: FrameType::Events, more: false, time_ns, count, payload };
         let too_long = self.pack(&part)? > LONGEST_EVENTS && count > 1;
         self.payload = part.payload;
         if !too_long {
             return self.put_framed();
         }
-        let first: usize = whole_records(records).take(count / 2).map(<[u8]>::len).sum();
+        let first: usize = decode::records(records).take(count / 2).map(<[u8]>::len).sum();
         let (first, second) = records.split_at(first);
         self.write_events(first, count / 2)?;
         self.write_events(second, count - count / 2)
+    }
+
+    /// Takes in a frame that a later version wrote, as it is.
+    ///
+    /// # Errors
+    /// Of the output.
+    pub fn unknown(&mut self, frame: &UnknownFrame) -> io::Result<()> {
+        self.flush()?;
+        let UnknownFrame { frame_type, flags, time_ns, count, ref payload } = *frame;
+        self.pack_as(frame_type, flags, time_ns, count, payload)?;
+        self.put_framed()
     }
 
     fn part(&mut self, part: &Part) -> io::Result<()> {
@@ -152,21 +174,31 @@ impl<W: Write> Writer<W> {
 
     /// Makes the frame of `part`; returns the length of its payload.
     fn pack(&mut self, part: &Part) -> io::Result<usize> {
-        let packed = self.compressor.compress(&part.payload)?;
-        let lengths = (fits(packed.len(), MAX_COMPRESSED), fits(part.payload.len(), MAX_RAW));
+        let flags = if part.more { frame_flags::MORE } else { 0 };
+        let count = u32::try_from(part.count).unwrap_or(u32::MAX);
+        self.pack_as(part.frame_type as u16, flags, part.time_ns, count, &part.payload)
+    }
+
+    fn pack_as(
+        &mut self,
+        frame_type: u16,
+        flags: u16,
+        time_ns: u64,
+        count: u32,
+        payload: &[u8],
+    ) -> io::Result<usize> {
+        let packed = self.compressor.compress(payload)?;
+        let lengths = (fits(packed.len(), MAX_COMPRESSED), fits(payload.len(), MAX_RAW));
         let (Some(compressed), Some(raw)) = lengths else {
-            return Err(io::Error::other(format!(
-                "{} is too long for a frame",
-                part.frame_type.name()
-            )));
+            return Err(io::Error::other(format!("a frame of type {frame_type} is too long")));
         };
         let header = FrameHeader {
             magic: FRAME_MAGIC,
-            frame_type: (part.frame_type as u16).into(),
-            flags: if part.more { frame_flags::MORE } else { 0 }.into(),
+            frame_type: frame_type.into(),
+            flags: flags.into(),
             sequence: self.sequence.into(),
-            time_ns: part.time_ns.into(),
-            count: u32::try_from(part.count).unwrap_or(u32::MAX).into(),
+            time_ns: time_ns.into(),
+            count: count.into(),
             compressed: compressed.into(),
             raw: raw.into(),
             header_checksum: 0.into(),

@@ -3,5 +3,7 @@
 pub mod check;
 pub mod csv;
 pub mod json;
+pub mod record;
 pub mod selftest;
 pub mod text;
+pub mod verify;
