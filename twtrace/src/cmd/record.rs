@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use log::{info, warn};
+use log::warn;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     sync::oneshot,
@@ -315,7 +315,7 @@ impl Session {
             self.recorder.dump();
         }
         let part_ns = self.config.recorder.flight_ns.unwrap_or(0) / FLIGHT_PARTS;
-        if time_ns.saturating_sub(self.file_started_ns) >= part_ns.max(SHORTEST_PART_NS) {
+        if self.file_is_older_than(part_ns.max(SHORTEST_PART_NS), time_ns) {
             let (run, carried) = self.pipeline.checkpoint(time_ns);
             let end = End { snapshot: None, events: 0, goes_on: true };
             self.recorder.next(Next { end, run, carried });
@@ -323,13 +323,11 @@ impl Session {
         }
     }
 
-    fn file_is_full(&mut self, time_ns: u64) -> bool {
+    fn file_is_full(&self, time_ns: u64) -> bool {
         let Rotation { bytes, seconds, files } = self.config.rotation;
         let written = Progress::of(&self.recorder.progress().file_bytes);
-        let since_ns = time_ns.saturating_sub(self.file_started_ns);
-        // Ticks come a little early or late.
         let is_over =
-            |seconds: u64| since_ns + 500_000_000 >= seconds.saturating_mul(1_000_000_000);
+            |seconds: u64| self.file_is_older_than(seconds.saturating_mul(1_000_000_000), time_ns);
         let is_full = bytes.is_some_and(|most| written >= most) || seconds.is_some_and(is_over);
         let is_last =
             files.is_some_and(|most| Progress::of(&self.recorder.progress().files) >= most);
@@ -337,6 +335,13 @@ impl Session {
             self.stop.raise();
         }
         is_full && !is_last
+    }
+
+    /// Whether the file under way, or the part of a flight, has lasted so long.
+    fn file_is_older_than(&self, age_ns: u64, time_ns: u64) -> bool {
+        // Ticks come a little early or late.
+        const SLACK_NS: u64 = 500_000_000;
+        time_ns.saturating_sub(self.file_started_ns) + SLACK_NS >= age_ns
     }
 
     /// Goes on in another file: there everything counts from now on.
@@ -418,7 +423,9 @@ impl Session {
         }
         let so_far = self.so_far();
         if self.config.recorder.flight_ns.is_some() && so_far.files == 0 {
-            info!("nothing was written: no destination passed the knee, and nobody asked");
+            warn!(
+                "no flight trace was written: no port ran out, no destination passed the knee, and nobody asked (SIGUSR2)"
+            );
         }
         let _ = write!(io::stderr(), "{}", record::summary(&so_far));
     }
