@@ -46,6 +46,14 @@ impl Bucket {
         &self.searches[heat::index(op)]
     }
 
+    /// Neighbours as one; `None` of none.
+    pub fn merged(neighbours: &[Self]) -> Option<Self> {
+        let (first, others) = neighbours.split_first()?;
+        let mut merged = first.clone();
+        others.iter().for_each(|next| merged.merge(next));
+        Some(merged)
+    }
+
     /// Takes in the one that follows.
     pub(super) fn merge(&mut self, next: &Self) {
         self.to_ns = self.to_ns.max(next.to_ns);
@@ -61,11 +69,4 @@ impl Bucket {
         }
         self.searches.iter_mut().zip(&next.searches).for_each(|(ours, theirs)| ours.add(theirs));
     }
-}
-
-/// Neighbours as one.
-pub(super) fn merged(neighbours: &[Bucket]) -> Bucket {
-    let mut merged = neighbours[0].clone();
-    neighbours[1..].iter().for_each(|next| merged.merge(next));
-    merged
 }

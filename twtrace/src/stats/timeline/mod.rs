@@ -142,7 +142,7 @@ impl Timeline {
     }
 
     fn halve(&mut self) {
-        self.buckets = self.buckets.chunks(2).map(bucket::merged).collect();
+        self.buckets = self.buckets.chunks(2).filter_map(Bucket::merged).collect();
         self.ticks_each *= 2;
     }
 }
