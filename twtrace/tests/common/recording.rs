@@ -169,7 +169,7 @@ impl Default for Story {
 impl Story {
     fn second(&mut self, second: u64, timeline: &mut Timeline) {
         let reuses = second >= REUSE_S;
-        let load = 90.0 + 420.0 * (second as f64 / 380.0).min(1.0).powf(1.4);
+        let load = 90.0 + 400.0 * (second as f64 / 380.0).min(1.0).powf(1.4);
         let wanted = (load * (0.9 + 0.2 * self.dice.around()) / 1.1) as u64;
         let free = if reuses { wanted } else { PORTS.saturating_sub(self.alive) };
         let born = wanted.min(free);
@@ -178,13 +178,14 @@ impl Story {
         self.births.push(born);
         self.expire(second);
         if reuses {
-            let reused = (born as f64 * 0.93 * self.dice.around().min(1.0)) as u64;
+            // A port that is looked at is in TIME_WAIT the more often, the more are.
+            let reused = (born as f64 * self.used * (0.93 + 0.07 * self.dice.part())) as u64;
             self.reused += reused;
             self.alive = self.alive.saturating_sub(reused);
             self.take_back(reused);
         }
         self.alive += born;
-        self.used = (self.alive as f64 / PORTS as f64).min(1.0);
+        self.used = if born < wanted { 1.0 } else { (self.alive as f64 / PORTS as f64).min(0.999) };
         self.other_used = 0.05 + 0.43 * (second as f64 / SECONDS as f64).powi(3);
         if (470..482).contains(&second) {
             self.ring_full += 40 + (60.0 * self.dice.part()) as u64;
@@ -268,7 +269,7 @@ impl Story {
         });
         if let Some(loss) = &mut s.loss {
             loss.ring_full = self.ring_full;
-            loss.missed = Some(second / 60);
+            loss.missed = Some(second / 200);
         }
         if let Some(minis) = &mut s.time_wait {
             self.minis(minis);

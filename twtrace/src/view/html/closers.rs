@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    format::{UNKNOWN, count, duration, plain, process, unavailable, valued, whole},
+    format::{UNKNOWN, count, plain, process, span, unavailable, valued, whole},
     tables::{bar, table},
 };
 use crate::stats::snapshot::{Closer, Snapshot};
@@ -11,13 +11,13 @@ use crate::stats::snapshot::{Closer, Snapshot};
 const TITLES: [(&str, &str); 9] = [
     ("process", ""),
     ("role", ""),
-    ("closed first", "number"),
+    ("active", "number"),
     ("share", "wide"),
-    ("answered", "number"),
+    ("passive", "number"),
     ("resets", "number"),
     ("TIME_WAIT now", "number"),
     ("port-seconds", "number"),
-    ("lived p50", "number"),
+    ("lifetime p50", "number"),
 ];
 
 pub(super) fn section(s: &Snapshot) -> Markup {
@@ -49,7 +49,7 @@ fn cells(s: &Snapshot, row: &Closer) -> Markup {
         (number("resets", row.resets))
         (number("time_wait_now", row.time_wait_now))
         (number("port_seconds", row.port_seconds.map(whole)))
-        td.number { (valued(s, "closers.lifetime_s", lived.map(duration))) }
+        td.number { (valued(s, "closers.lifetime_s", lived.map(span))) }
     }
 }
 

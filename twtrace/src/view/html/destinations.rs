@@ -43,8 +43,8 @@ fn cells(s: &Snapshot, row: &Destination) -> Markup {
         td.number { (row.ports_available.map_or(UNKNOWN.to_owned(), count)) }
         td.number { (count(row.ports_time_wait)) }
         td.number { (opens) }
-        td.number { (left(s, "destinations.knee_in_s", row.knee_in_s)) }
-        td.number { (left(s, "destinations.exhausted_in_s", row.exhausted_in_s)) }
+        td.number { (left(s, "destinations.knee_in_s", row.knee_in_s, "past")) }
+        td.number { (left(s, "destinations.exhausted_in_s", row.exhausted_in_s, "now")) }
         td.number { (errors(row)) }
     }
 }
@@ -82,13 +82,13 @@ fn meter(row: &Destination) -> Markup {
     }
 }
 
-/// `now` when it is past.
-fn left(s: &Snapshot, key: &str, seconds: Option<f64>) -> Markup {
+/// A forecast, or that it has come true.
+fn left(s: &Snapshot, key: &str, seconds: Option<f64>, past: &str) -> Markup {
     match seconds {
         None => {
             html! { span.unknown title="not approaching within an hour, or not known" { (UNKNOWN) } }
         }
-        Some(seconds) if seconds <= 0.0 => html! { strong.alarm { "now" } },
+        Some(seconds) if seconds <= 0.0 => html! { strong.alarm { (past) } },
         Some(seconds) => valued(s, key, Some(duration(seconds))),
     }
 }

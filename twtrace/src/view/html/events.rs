@@ -32,7 +32,7 @@ pub(super) fn section(axis: &TimeAxis<'_>) -> Markup {
         what: "recording damaged",
         details: format!("{}; until {}", plain(&gap.why), axis.clock(gap.to_ns)),
     }));
-    events.extend(stretches(axis, "records lost", lost_words));
+    events.extend(stretches(axis, "lost", lost_words));
     events.extend(stretches(axis, "connects found no port", |bucket| {
         let failed = bucket.grown(Count::NoPort).filter(|failed| *failed > 0)?;
         Some(format!("EADDRNOTAVAIL {}", count(failed)))

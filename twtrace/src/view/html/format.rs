@@ -17,11 +17,11 @@ pub(super) fn rate(per_s: f64) -> String {
 pub(super) fn percent(part: f64) -> String {
     let percent = part * 100.0;
     match percent {
-        p if p <= 0.0 => "0 %".to_owned(),
-        p if p < 0.1 => "< 0.1 %".to_owned(),
-        p if p < 9.95 => format!("{p:.1} %"),
-        p if p < 100.0 => format!("{:.0} %", p.min(99.0)),
-        p => format!("{p:.0} %"),
+        p if p <= 0.0 => "0\u{a0}%".to_owned(),
+        p if p < 0.1 => "<\u{a0}0.1\u{a0}%".to_owned(),
+        p if p < 9.95 => format!("{p:.1}\u{a0}%"),
+        p if p < 100.0 => format!("{:.0}\u{a0}%", p.min(99.0)),
+        p => format!("{p:.0}\u{a0}%"),
     }
 }
 
@@ -49,13 +49,15 @@ pub(super) fn duration(seconds: f64) -> String {
         0 => format!("{big} {unit}"),
         small => format!("{big} {unit} {small} {small_unit}"),
     };
-    match whole_s {
+    let words = match whole_s {
         0..10 => span(seconds),
         10..60 => format!("{whole_s} s"),
         60..3_600 => two(minutes, "min", rest, "s"),
         3_600..86_400 => two(hours, "h", minutes, "min"),
         _ => two(days, "d", hours, "h"),
-    }
+    };
+    // It is read as one.
+    words.replace(' ', "\u{a0}")
 }
 
 /// `text` without what a terminal obeys, and what changes the order of the text after it.
@@ -111,9 +113,14 @@ pub(super) fn unavailable(why: &str) -> Markup {
 mod tests {
     use super::*;
 
+    fn spaced(text: &str) -> String {
+        text.replace('\u{a0}', " ")
+    }
+
     #[test]
     fn numbers_suit_their_place() {
-        let shown = [0.0, 0.04, 3.14, 9.96, 99.7, 100.0, 250.0].map(|p| percent(p / 100.0));
+        let shown =
+            [0.0, 0.04, 3.14, 9.96, 99.7, 100.0, 250.0].map(|p| spaced(&percent(p / 100.0)));
         assert_eq!(shown, ["0 %", "< 0.1 %", "3.1 %", "10 %", "99 %", "100 %", "250 %"]);
         let shown = [0.0, 0.5, 500.0, 2_500.0, 28_231.0, 1.5e6, 2e9].map(short);
         assert_eq!(shown, ["0", "0.5", "500", "2,500", "28.23k", "1.5M", "2G"]);
@@ -122,7 +129,8 @@ mod tests {
 
     #[test]
     fn durations_read_like_a_clock() {
-        let shown = [0.5, 9.4, 42.0, 60.0, 72.0, 3_600.0, 3_725.0, 90_000.0].map(duration);
+        let shown =
+            [0.5, 9.4, 42.0, 60.0, 72.0, 3_600.0, 3_725.0, 90_000.0].map(|s| spaced(&duration(s)));
         let wanted =
             ["500 ms", "9.4 s", "42 s", "1 min", "1 min 12 s", "1 h", "1 h 2 min", "1 d 1 h"];
         assert_eq!(shown, wanted);

@@ -6,7 +6,7 @@ use super::{
     format::{endpoint, percent, unavailable},
     marks::Marks,
     palette::COMPARED,
-    plot::{Bottom, Key, Plot, place},
+    plot::{self, Bottom, Key, Plot, place},
     scale::{FULL, Tick},
     series::{Chart, Series},
     svg,
@@ -21,7 +21,7 @@ const ID: &str = "fullness";
 /// Half of the range.
 const KNEE: f64 = 0.5;
 /// The strip of connects without a port, from above the bottom.
-const STRIP: f64 = 25.0;
+const STRIP: f64 = 35.0;
 
 /// A destination with its place in the timeline, and its row at the end.
 struct Followed<'a> {
@@ -41,15 +41,7 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks, s: &Snapshot) -> Chart {
         id: ID,
         title: "Ports taken towards destinations",
         about: about(axis),
-        legend: followed
-            .iter()
-            .zip(COMPARED)
-            .map(|(one, color)| Key {
-                color,
-                name: name(one.destination),
-                value: Some(last(axis, one)),
-            })
-            .collect(),
+        legend: plot::legend(&keys(axis, &followed)),
         summary: format!(
             "Part of the port range that is taken, at the end: {}.",
             summary.join(", ")
@@ -83,6 +75,15 @@ fn followed<'a>(axis: &TimeAxis<'a>, s: &'a Snapshot) -> Vec<Followed<'a>> {
     let ratio = |one: &Followed<'_>| one.row.and_then(|row| row.used_ratio).unwrap_or_default();
     followed.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)));
     followed
+}
+
+fn keys(axis: &TimeAxis<'_>, followed: &[Followed<'_>]) -> Vec<Key> {
+    let key = |(one, color): (&Followed<'_>, _)| Key {
+        color,
+        name: name(one.destination),
+        value: Some(last(axis, one)),
+    };
+    followed.iter().zip(COMPARED).map(key).collect()
 }
 
 fn about(axis: &TimeAxis<'_>) -> &'static str {
@@ -156,7 +157,7 @@ fn labels(axis: &TimeAxis<'_>, s: &Snapshot, followed: &[Followed<'_>]) -> Marku
     html! {
         span.line-name style=(place("bottom", KNEE)) { "knee" }
         @if axis.end() < FULL - 0.5 {
-            span.ahead-name style=(place("left", axis.end() / FULL)) { "forecast" }
+            span.ahead-name.minor style=(place("left", axis.end() / FULL)) { "forecast" }
         }
         @for passed in axis.timeline().passed() {
             @if let Some(at) = followed.iter().position(|one| *one.destination == passed.destination) {

@@ -48,17 +48,15 @@ pub(super) fn chart(
         id,
         title,
         about: &about(s, op),
-        legend: Vec::new(),
+        legend: map.as_ref().map_or(html! {}, |map| legend(map.highest)),
         summary: summary(s, op, title),
-        height: 230,
+        height: map.as_ref().map_or(100, Map::height),
         y: map.as_ref().map_or(Vec::new(), Map::ticks),
         drawing: map.as_ref().map_or(html! {}, |map| map.drawing(axis)),
         labels: html! {
             @if s.port_search.is_none() {
                 (unavailable("nothing sees searches; see `twtrace check`"))
-            } @else if let Some(map) = &map {
-                (legend(map.highest))
-            } @else {
+            } @else if map.is_none() {
                 p.none { "no search was seen" }
             }
         },
@@ -89,10 +87,10 @@ fn summary(s: &Snapshot, op: SearchOp, title: &str) -> String {
 
 fn legend(highest: u64) -> Markup {
     html! {
-        div.shades aria-hidden="true" {
-            "1"
-            @for shade in 1..=SHADES { i style=(format!("background:var(--h{shade})")) {} }
-            (count(highest))
+        div.legend.shades {
+            span { "searches: 1" }
+            @for shade in shade(1, highest) + 1..=SHADES { i style=(format!("background:var(--h{shade})")) {} }
+            @if highest > 1 { span { (count(highest)) } }
         }
     }
 }
@@ -119,6 +117,11 @@ impl<'a> Map<'a> {
         // A power of two at each end, and room below and above.
         let rows = (first.saturating_sub(2) & !1, (last + 3).next_multiple_of(2).min(LATENCIES));
         Some(Self { columns, rows, highest })
+    }
+
+    /// In pixels: a row is to be seen, and few of them need no room.
+    fn height(&self) -> u32 {
+        (8 * (self.rows.1 - self.rows.0) as u32).clamp(100, 250)
     }
 
     fn row_height(&self) -> f64 {
@@ -200,6 +203,9 @@ fn row_of(ns: f64) -> f64 {
 }
 
 fn shade(count: u64, highest: u64) -> usize {
+    if count >= highest {
+        return SHADES - 1;
+    }
     let part = (count as f64).ln() / (highest.max(2) as f64).ln();
     ((part * SHADES as f64) as usize).min(SHADES - 1)
 }

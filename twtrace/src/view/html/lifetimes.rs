@@ -8,7 +8,7 @@ use super::{
     format::{count, duration, mark, percent, short, span, unavailable, valued},
     palette,
     plot::{Bottom, Plot},
-    scale::{Decades, FULL, Linear, Tick},
+    scale::{Decades, FULL, Tick, round_step},
     svg,
 };
 use crate::stats::{
@@ -86,8 +86,8 @@ fn histogram(bars: &Bars, s: &Snapshot) -> Markup {
     let plot = Plot {
         id: "lifetimes",
         title: "How long they lived",
-        about: "birth to end; each line across is ten times the one below, or more",
-        legend: Vec::new(),
+        about: "how many, by seconds from birth to end; counts are on a logarithmic scale",
+        legend: html! {},
         summary: summary(bars, total),
         height: 230,
         y: y.ticks(),
@@ -139,24 +139,20 @@ fn tip(bars: &Bars, bar: usize, held: u64, total: u64) -> String {
 }
 
 fn seconds_ticks(reach_s: f64) -> Vec<Tick> {
-    // As many as there is room for: the axis goes on where the last bar ends.
-    let ticks = Linear::up_to(reach_s * 2.0).ticks().into_iter().enumerate();
-    let scaled =
-        ticks.map(|(index, tick)| (index, tick.at * Linear::up_to(reach_s * 2.0).top() / reach_s));
-    let shown = scaled.filter(|(_, at)| *at <= 1.0);
-    let tick = |(index, at): (usize, f64)| Tick {
-        at,
-        label: format!("{} s", short(at * reach_s)),
+    let step = round_step(reach_s / 7.0);
+    let tick = |index: u32| Tick {
+        at: f64::from(index) * step / reach_s,
+        label: format!("{} s", short(f64::from(index) * step)),
         minor: !index.is_multiple_of(2),
     };
-    shown.map(tick).collect()
+    (0..).map(tick).take_while(|tick| tick.at <= 1.0).collect()
 }
 
 fn quantiles(s: &Snapshot, all: &Summary<f64>) -> Markup {
     let by_end = s.time_wait.as_ref().and_then(|minis| minis.lifetime_by_end.as_ref());
     let ends = Count::ENDS.into_iter().filter_map(|end| Some((end, by_end?.get(end.name())?)));
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Lifetimes by what ended them" {
+        div.scroll.tight tabindex="0" role="region" aria-label="Lifetimes by what ended them" {
             table {
                 caption { "Lifetime by what ended it" }
                 thead { tr { th scope="col" { "end" } @for title in ["count", "p50", "p90", "p99", "max"] { th.number scope="col" { (title) } } } }
@@ -178,7 +174,7 @@ fn quantile_row(s: &Snapshot, name: Markup, key: &str, lived: &Summary<f64>) -> 
             th scope="row" { (name) }
             td.number { (count(lived.count)) }
             @for value in [lived.p50, lived.p90, lived.p99, lived.max] {
-                td.number { (valued(s, key, value.map(duration))) }
+                td.number { (valued(s, key, value.map(span))) }
             }
         }
     }

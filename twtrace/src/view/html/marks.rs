@@ -14,7 +14,7 @@ use crate::stats::timeline::{Bucket, Count, SysctlChange};
 
 /// Programs that did not run are few, and always: a stretch is shaded where they were more than
 /// this part of all transitions.
-const MISSED_SHADED: f64 = 1e-4;
+const MISSED_SHADED: f64 = 1e-3;
 /// A label takes so much of the axis: changes that are nearer share one.
 const LABEL: f64 = 0.16;
 
@@ -143,8 +143,11 @@ pub(super) fn changed(change: &SysctlChange) -> String {
     format!("{} {} → {}", plain(&change.name), value(&change.before), value(&change.after))
 }
 
-/// What was lost in `bucket`, in words; `None` if nothing was.
+/// What was lost in `bucket`, in words; `None` if numbers do not differ for it.
 pub(super) fn lost_words(bucket: &Bucket) -> Option<String> {
+    if !shaded(bucket) {
+        return None;
+    }
     let lost = Count::LOSSES.into_iter().filter_map(|loss| Some((loss, bucket.grown(loss)?)));
     let words: Vec<String> = lost
         .filter(|(_, lost)| *lost > 0)

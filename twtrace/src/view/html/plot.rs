@@ -19,7 +19,7 @@ pub(super) struct Plot<'a> {
     pub(super) title: &'a str,
     /// What is drawn, and in which unit.
     pub(super) about: &'a str,
-    pub(super) legend: Vec<Key>,
+    pub(super) legend: Markup,
     /// In words, what those see who do not see it.
     pub(super) summary: String,
     /// In pixels.
@@ -37,6 +37,21 @@ pub(super) struct Key {
     pub(super) name: String,
     /// The number behind the name.
     pub(super) value: Option<String>,
+}
+
+/// What the colours mean.
+pub(super) fn legend(keys: &[Key]) -> Markup {
+    html! {
+        ul.legend {
+            @for key in keys {
+                li {
+                    i.swatch style=(format!("background:{}", key.color)) {}
+                    (key.name)
+                    @if let Some(value) = &key.value { " " b { (value) } }
+                }
+            }
+        }
+    }
 }
 
 /// Where along the bottom something is written, and what.
@@ -77,17 +92,7 @@ impl Plot<'_> {
             figcaption {
                 h3 { (self.title) }
                 p.about { (self.about) }
-                @if !self.legend.is_empty() {
-                    ul.legend {
-                        @for key in &self.legend {
-                            li {
-                                i.swatch style=(format!("background:{}", key.color)) {}
-                                (key.name)
-                                @if let Some(value) = &key.value { " " b { (value) } }
-                            }
-                        }
-                    }
-                }
+                (self.legend)
             }
         }
     }

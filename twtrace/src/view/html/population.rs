@@ -52,7 +52,7 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
         id: ID,
         title: "Sockets in TIME_WAIT",
         about: &about,
-        legend: Vec::new(),
+        legend: html! {},
         summary: match last {
             Some(last) => {
                 format!("Sockets in TIME_WAIT {about}, {} at the end.", count(whole(last)))

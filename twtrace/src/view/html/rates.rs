@@ -6,7 +6,7 @@ use super::{
     format::{rate, unavailable},
     marks::Marks,
     palette::COMPARED,
-    plot::{Bottom, Key, Plot},
+    plot::{self, Bottom, Key, Plot},
     scale::Linear,
     series::{Chart, Series},
     svg,
@@ -22,7 +22,7 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
     let series = vec![
         Series::new("born", COMPARED[1], "/s", per_s(Count::Born)),
         Series::new("ended", COMPARED[0], "/s", buckets.iter().map(ends_per_s)),
-        Series::new("closed first", COMPARED[2], "/s", per_s(Count::ActiveCloses)),
+        Series::new("active closes", COMPARED[2], "/s", per_s(Count::ActiveCloses)),
     ];
     let y = Linear::up_to(Series::highest(&series));
     let known = series.iter().any(Series::is_known);
@@ -50,9 +50,9 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
     let plot = Plot {
         id: ID,
         title: "Births and ends",
-        about: "mini-sockets a second, and the closes that we began",
+        about: "mini-sockets a second, and the closes that this host began",
         summary: format!("Births and ends of mini-sockets a second: {}.", words.join(", ")),
-        legend,
+        legend: plot::legend(&legend),
         height: 170,
         y: y.ticks(),
         drawing,

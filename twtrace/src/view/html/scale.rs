@@ -47,11 +47,6 @@ impl Linear {
         (value / self.max).clamp(0.0, 1.0)
     }
 
-    /// The number at its end.
-    pub(super) fn top(&self) -> f64 {
-        self.max
-    }
-
     pub(super) fn ticks(&self) -> Vec<Tick> {
         let number = (self.max / self.step).round() as u32;
         let tick = |i: u32| {
@@ -63,7 +58,7 @@ impl Linear {
 }
 
 /// The round number next above `rough`.
-fn round_step(rough: f64) -> f64 {
+pub(super) fn round_step(rough: f64) -> f64 {
     let decade = 10_f64.powf(rough.log10().floor());
     let steps = [1.0, 2.0, 2.5, 5.0, 10.0];
     let step = steps.into_iter().find(|step| step * decade >= rough * 0.999_999);

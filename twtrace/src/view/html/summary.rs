@@ -29,10 +29,12 @@ fn who_closes(s: &Snapshot) -> Markup {
     let role = first.role.filter(|role| *role != "unknown");
     html! {
         strong { (process(first.comm.as_deref(), first.pid)) }
-        @if let Some(role) = role { " as " (role) }
-        " closes first"
-        @if let Some(share) = first.share { " on " strong { (mark(s, "closers")) (percent(share)) } " of the connections that we close" }
-        ", " (mark(s, "closers")) (average(first.active_closes, s)) "."
+        @if let Some(role) = role { ", as " (role) "," }
+        " closes first most often: "
+        @if let Some(share) = first.share {
+            strong { (mark(s, "closers")) (percent(share)) } " of all active closes, "
+        }
+        (mark(s, "closers")) (average(first.active_closes, s)) "."
     }
 }
 
@@ -126,12 +128,10 @@ pub(super) fn figures(s: &Snapshot, timeline: &Timeline) -> Markup {
 
 fn closes(s: &Snapshot) -> Figure {
     let closes = s.closes.as_ref();
-    let more =
-        |passive: u64, reset: u64| format!("passive {}, reset {}", count(passive), count(reset));
     Figure {
         name: "active closes",
         value: valued(s, "closes.active", closes.map(|closes| count(closes.active))),
-        more: closes.map_or(unknown(), |closes| more(closes.passive, closes.reset)),
+        more: closes.map_or(unknown(), |closes| format!("passive {}", count(closes.passive))),
     }
 }
 
@@ -164,8 +164,8 @@ fn lifetime(s: &Snapshot) -> Figure {
     let [p50, p99] = [lived.and_then(|lived| lived.p50), lived.and_then(|lived| lived.p99)];
     Figure {
         name: "lifetime p50",
-        value: valued(s, "time_wait.lifetime_s", p50.map(duration)),
-        more: p99.map_or(unknown(), |p99| format!("p99 {}", duration(p99))),
+        value: valued(s, "time_wait.lifetime_s", p50.map(span)),
+        more: p99.map_or(unknown(), |p99| format!("p99 {}", span(p99))),
     }
 }
 

@@ -6,7 +6,7 @@ use super::scale::{FULL, Tick};
 use crate::stats::timeline::{Bucket, Timeline};
 
 /// Numbers at the axis, at most.
-const LABELS: u64 = 9;
+const LABELS: u64 = 12;
 /// The part of the axis that may lie after the end, for forecasts.
 const AFTER: f64 = 0.12;
 /// Distances between numbers, in seconds.
