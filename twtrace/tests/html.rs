@@ -30,9 +30,7 @@ fn example() {
     assert!(page.text.contains("~"), "what is inferred is marked");
     assert!(page.text.contains("≤"), "what is an upper bound is marked");
     assert!(html.len() < 600_000, "{} bytes", html.len());
-    // To be looked at, and for tests/browser/page.py.
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
-    fs::write(&path, html).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    keep("report.html", &html);
 }
 
 #[test]
@@ -126,7 +124,9 @@ fn what_nobody_knows_is_not_zero() {
     snapshot.destinations = None;
     snapshot.hdr = None;
     recording.tick(61.0);
-    let page = Page::parse(&recording.page());
+    let html = recording.page();
+    keep("report-unknown.html", &html);
+    let page = Page::parse(&html);
     let unavailable = page.text.matches("unavailable").count();
     assert!(unavailable >= 8, "{unavailable}: {}", page.text);
     let figures = page.elements.iter().filter(|element| element.get("class") == Some("unknown"));
@@ -165,4 +165,10 @@ fn a_long_recording_makes_no_long_page() {
     let html = recording.page();
     Page::parse(&html);
     assert!(html.len() < 500_000, "{} bytes", html.len());
+}
+
+/// To be looked at, and for tests/browser/page.py.
+fn keep(name: &str, html: &str) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, html).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

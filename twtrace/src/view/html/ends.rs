@@ -1,6 +1,6 @@
 //! What ended mini-sockets, a second, over time: causes upon each other.
 
-use maud::html;
+use maud::{Markup, html};
 
 use super::{
     format::{count, mark, unavailable},
@@ -60,15 +60,17 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks, s: &Snapshot) -> Chart {
         height: 190,
         y: y.ticks(),
         drawing,
-        labels: html! {
-            @if s.time_wait.as_ref().is_none_or(|minis| minis.born.is_none()) {
-                (unavailable("nothing sees ends; see `twtrace check`"))
-            } @else if shown.is_empty() {
-                p.none { "none has ended" }
-            }
-        },
+        labels: html! {},
+        missing: missing(s, shown.is_empty()),
     };
     Chart { id: ID, figure: plot.figure(&Bottom::Time(axis, marks)), series }
+}
+
+fn missing(s: &Snapshot, none: bool) -> Option<Markup> {
+    if s.time_wait.as_ref().is_none_or(|minis| minis.born.is_none()) {
+        return Some(unavailable("nothing sees ends; see `twtrace check`"));
+    }
+    none.then(|| html! { p.none { "none has ended" } })
 }
 
 fn about(s: &Snapshot) -> String {

@@ -41,7 +41,7 @@ pub(super) fn section(axis: &TimeAxis<'_>) -> Markup {
     let left_out = timeline.sysctls_left_out() + timeline.gaps_left_out();
     html! {
         @if events.is_empty() {
-            p.none { "no setting was changed, nothing was lost, and no destination passed its knee" }
+            p.none { "no setting was changed, no destination passed its knee, and nothing is known to be lost" }
         } @else {
             (table("events", "In order of time", &TITLES, &events, |event| html! {
                 td.clock { (axis.clock(event.time_ns)) }

@@ -54,7 +54,8 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks, s: &Snapshot) -> Chart {
             (lines(axis, &followed))
             path.no-port d=(without_port(axis)) {}
         },
-        labels: labels(axis, s, &followed),
+        labels: labels(axis, &followed),
+        missing: missing(s, followed.is_empty()),
     };
     Chart { id: ID, figure: plot.figure(&Bottom::Time(axis, marks)), series }
 }
@@ -153,7 +154,7 @@ fn without_port(axis: &TimeAxis<'_>) -> String {
     path
 }
 
-fn labels(axis: &TimeAxis<'_>, s: &Snapshot, followed: &[Followed<'_>]) -> Markup {
+fn labels(axis: &TimeAxis<'_>, followed: &[Followed<'_>]) -> Markup {
     html! {
         span.line-name style=(place("bottom", KNEE)) { "knee" }
         @if axis.end() < FULL - 0.5 {
@@ -168,12 +169,14 @@ fn labels(axis: &TimeAxis<'_>, s: &Snapshot, followed: &[Followed<'_>]) -> Marku
                 i class=(class) style=(format!("{};{};border-color:{}", place("left", axis.part(passed.first_ns)), place("bottom", part), COMPARED[at])) {}
             }
         }
-        @if s.destinations.is_none() {
-            (unavailable("nothing counts ports; see `twtrace check`"))
-        } @else if followed.is_empty() {
-            p.none { "no ports are taken towards anybody" }
-        }
     }
+}
+
+fn missing(s: &Snapshot, none: bool) -> Option<Markup> {
+    if s.destinations.is_none() {
+        return Some(unavailable("nothing counts ports; see `twtrace check`"));
+    }
+    none.then(|| html! { p.none { "no ports are taken towards anybody" } })
 }
 
 /// From the top of the plot.

@@ -53,15 +53,17 @@ pub(super) fn chart(
         height: map.as_ref().map_or(100, Map::height),
         y: map.as_ref().map_or(Vec::new(), Map::ticks),
         drawing: map.as_ref().map_or(html! {}, |map| map.drawing(axis)),
-        labels: html! {
-            @if s.port_search.is_none() {
-                (unavailable("nothing sees searches; see `twtrace check`"))
-            } @else if map.is_none() {
-                p.none { "no search was seen" }
-            }
-        },
+        labels: html! {},
+        missing: missing(s, map.is_none()),
     };
     (plot.figure(&Bottom::Time(axis, marks)), map.map(|map| map.cells()))
+}
+
+fn missing(s: &Snapshot, none: bool) -> Option<Markup> {
+    if s.port_search.is_none() {
+        return Some(unavailable("nothing sees searches; see `twtrace check`"));
+    }
+    none.then(|| html! { p.none { "no search was seen" } })
 }
 
 fn about(s: &Snapshot, op: SearchOp) -> String {

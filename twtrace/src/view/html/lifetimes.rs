@@ -5,7 +5,7 @@ use hdrhistogram::{Histogram, serialization::Deserializer};
 use maud::{Markup, html};
 
 use super::{
-    format::{count, duration, mark, percent, short, span, unavailable, valued},
+    format::{count, duration, percent, short, span, unavailable, valued},
     palette,
     plot::{Bottom, Plot},
     scale::{Decades, FULL, Tick, round_step},
@@ -16,6 +16,7 @@ use crate::stats::{
     timeline::Count,
 };
 
+const ID: &str = "lifetimes";
 /// Bars, at most.
 const BARS: f64 = 70.0;
 /// Widths of bars, in seconds.
@@ -23,19 +24,15 @@ const WIDTHS_S: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
 
 pub(super) fn section(s: &Snapshot) -> Markup {
-    let Some(minis) = &s.time_wait else {
-        return unavailable("nothing sees mini-sockets; see `twtrace check`");
-    };
     let encoded = s.hdr.as_ref().and_then(|hdr| hdr.time_wait_lifetime.as_deref());
     let Some(lifetimes) = encoded.and_then(decoded) else {
-        return unavailable("births and ends are not followed one by one; see `twtrace check`");
+        return html! { div id=(ID) { (unavailable("ends are not followed one by one; see `twtrace check`")) } };
     };
+    let all = s.time_wait.as_ref().and_then(|minis| minis.lifetime_s.as_ref());
     html! {
         div.beside {
-            (histogram(&Bars::new(&lifetimes), s))
-            @if let Some(all) = minis.lifetime_s.as_ref().filter(|all| all.count > 0) {
-                (quantiles(s, all))
-            }
+            (histogram(&Bars::new(&lifetimes)))
+            @if let Some(all) = all.filter(|all| all.count > 0) { (quantiles(s, all)) }
         }
     }
 }
@@ -80,11 +77,11 @@ impl Bars {
     }
 }
 
-fn histogram(bars: &Bars, s: &Snapshot) -> Markup {
+fn histogram(bars: &Bars) -> Markup {
     let total = bars.total();
     let y = Decades::up_to(bars.counts.iter().copied().max().unwrap_or_default());
     let plot = Plot {
-        id: "lifetimes",
+        id: ID,
         title: "How long they lived",
         about: "how many, by seconds from birth to end; counts are on a logarithmic scale",
         legend: html! {},
@@ -92,10 +89,8 @@ fn histogram(bars: &Bars, s: &Snapshot) -> Markup {
         height: 230,
         y: y.ticks(),
         drawing: drawing(bars, &y, total),
-        labels: html! {
-            @if total == 0 { p.none { "none has ended" } }
-            @if mark(s, "time_wait.lifetime_s") == "~" { p.none { "inferred" } }
-        },
+        labels: html! {},
+        missing: (total == 0).then(|| html! { p.none { "none has ended" } }),
     };
     plot.figure(&Bottom::Values(seconds_ticks(bars.reach_s())))
 }

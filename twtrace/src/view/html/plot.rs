@@ -29,6 +29,8 @@ pub(super) struct Plot<'a> {
     pub(super) drawing: Markup,
     /// What is to be read in the plot itself.
     pub(super) labels: Markup,
+    /// Why there is nothing to draw, if so: then it stands in the place of the plot.
+    pub(super) missing: Option<Markup>,
 }
 
 /// One line of a legend.
@@ -65,22 +67,29 @@ pub(super) enum Bottom<'a> {
 impl Plot<'_> {
     /// As HTML.
     pub(super) fn figure(&self, bottom: &Bottom<'_>) -> Markup {
-        let over_time = matches!(bottom, Bottom::Time(..));
         html! {
             figure.chart id=(self.id) {
                 (self.caption())
-                div.plot style=(format!("--height:{}px", self.height)) {
-                    div.y aria-hidden="true" { (labels(&self.y, "bottom")) }
-                    div.area.time[over_time] role="img" aria-label=(self.summary)
-                        tabindex=[over_time.then_some("0")] data-chart=[over_time.then_some(self.id)] {
-                        (self.drawn(bottom))
-                        (self.labels)
-                    }
-                    div.x aria-hidden="true" {
-                        @match bottom {
-                            Bottom::Time(axis, _) => { (labels(&axis.ticks(), "left")) }
-                            Bottom::Values(ticks) => { (labels(ticks, "left")) }
-                        }
+                @if let Some(why) = &self.missing { (why) } @else { (self.plot(bottom)) }
+            }
+        }
+    }
+
+    fn plot(&self, bottom: &Bottom<'_>) -> Markup {
+        let over_time = matches!(bottom, Bottom::Time(..));
+        html! {
+            div.plot style=(format!("--height:{}px", self.height)) {
+                div.y aria-hidden="true" { (labels(&self.y, "bottom")) }
+                div.area.time[over_time] role="img" aria-label=(self.summary)
+                    tabindex=[over_time.then_some("0")]
+                    data-chart=[over_time.then_some(self.id)] {
+                    (self.drawn(bottom))
+                    (self.labels)
+                }
+                div.x aria-hidden="true" {
+                    @match bottom {
+                        Bottom::Time(axis, _) => { (labels(&axis.ticks(), "left")) }
+                        Bottom::Values(ticks) => { (labels(ticks, "left")) }
                     }
                 }
             }
@@ -117,10 +126,13 @@ impl Plot<'_> {
     }
 }
 
+/// A label further along ends at its place, so that it does not stick out.
+const LAST: f64 = 0.97;
+
 fn labels(ticks: &[Tick], from: &str) -> Markup {
     html! {
         @for tick in ticks {
-            span.minor[tick.minor] style=(place(from, tick.at)) { (tick.label) }
+            span.minor[tick.minor].last[tick.at > LAST] style=(place(from, tick.at)) { (tick.label) }
         }
     }
 }

@@ -39,7 +39,6 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
             i.dot style=(format!("{};{}", place("left", axis.part(at_ns)),
                 place("bottom", y.part(highest as f64)))) {}
         }
-        @if !series[0].is_known() { (unavailable("nothing sees mini-sockets; see `twtrace check`")) }
     };
     let about = match peak {
         Some((highest, at_ns)) => {
@@ -63,6 +62,8 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
         y: y.ticks(),
         drawing,
         labels,
+        missing: (!series[0].is_known())
+            .then(|| unavailable("nothing sees mini-sockets; see `twtrace check`")),
     };
     Chart { id: ID, figure: plot.figure(&Bottom::Time(axis, marks)), series: series.into() }
 }

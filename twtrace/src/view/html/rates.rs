@@ -56,7 +56,8 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
         height: 170,
         y: y.ticks(),
         drawing,
-        labels: html! { @if !known { (unavailable("nothing sees births; see `twtrace check`")) } },
+        labels: html! {},
+        missing: (!known).then(|| unavailable("nothing sees births; see `twtrace check`")),
     };
     Chart { id: ID, figure: plot.figure(&Bottom::Time(axis, marks)), series }
 }
