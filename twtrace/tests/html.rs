@@ -7,13 +7,17 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{
+    fixture,
     kernel::{CLASSIC, TP_BTF, at},
     page::Page,
     recording::Recording,
 };
 use twtrace::{
     probes::Hooks,
-    stats::snapshot::{Closer, Destination, SearchOp},
+    stats::{
+        snapshot::{Closer, Destination, SearchOp},
+        timeline::Count,
+    },
 };
 
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\"'&";
@@ -101,14 +105,25 @@ fn what_a_kernel_or_a_file_says_is_text() {
 }
 
 #[test]
+fn every_fixture_makes_a_page_and_its_counts_are_in_the_timeline() {
+    for (name, fixture) in fixture::all() {
+        let recording = Recording::of(TP_BTF, fixture.snapshot());
+        Page::parse(&recording.page());
+        let buckets = recording.timeline.buckets();
+        assert_eq!(buckets.len(), 1, "{name}");
+        for count in Count::ALL {
+            assert_eq!(buckets[0].grown(count), count.of(&recording.snapshot), "{name}: {count:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_has_happened() {
     for hooks in [TP_BTF, CLASSIC, Hooks::POLLING] {
         let mut recording = Recording::quiet(hooks);
         let page = Page::parse(&recording.page());
         assert!(page.with_id("population").is_some());
-        for rows in [&mut recording.snapshot.closers] {
-            *rows = Some(Vec::new());
-        }
+        recording.snapshot.closers = Some(Vec::new());
         recording.snapshot.destinations = Some(Vec::new());
         Page::parse(&recording.page());
         Page::parse(&Recording::without_ticks(hooks).page());
@@ -163,6 +178,7 @@ fn a_long_recording_makes_no_long_page() {
         recording.tick(60.0 * minute as f64);
     }
     let html = recording.page();
+    keep("report-long.html", &html);
     Page::parse(&html);
     assert!(html.len() < 500_000, "{} bytes", html.len());
 }

@@ -15,8 +15,8 @@ use twtrace::{
     stats::{
         snapshot::{
             BindExplicit, Closer, Closes, Connects, Destination, Failures, Halves, Hdr, PortSearch,
-            PortSearchKind, SearchOp, SearchRange, SearchingProcess, Snapshot, Summary, TimeWait,
-            Transitions,
+            PortSearchKind, RangeState, SearchFailure, SearchOp, SearchRange, SearchingProcess,
+            Snapshot, Summary, TimeWait, Transitions,
         },
         timeline::Timeline,
     },
@@ -47,6 +47,13 @@ impl Recording {
         let snapshot = quiet(hooks);
         let mut recording =
             Self { timeline: Timeline::new(&meta), meta, snapshot, notes: Vec::new() };
+        recording.tick(60.0);
+        recording
+    }
+
+    /// One of a single interval, at whose end `snapshot` was true.
+    pub(crate) fn of(hooks: Hooks, snapshot: Snapshot) -> Self {
+        let mut recording = Self { snapshot, ..Self::without_ticks(hooks) };
         recording.tick(60.0);
         recording
     }
@@ -390,10 +397,30 @@ impl Story {
             connect,
             by_destination: Vec::new(),
             by_netns: Vec::new(),
-            failures: Vec::new(),
+            failures: self.failures(),
             bind_before_connect: Vec::new(),
             samples: None,
         }
+    }
+
+    fn failures(&self) -> Vec<SearchFailure> {
+        let used =
+            RangeState { low: 32_768, high: 60_999, ports_used: PORTS, ports_available: PORTS };
+        let failure = SearchFailure {
+            other: false,
+            pid: Some(812),
+            comm: Some("php-fpm".to_owned()),
+            netns: Some(NETNS),
+            op: Some("connect"),
+            error: Some("EADDRNOTAVAIL"),
+            laddr: Some("10.0.0.1".to_owned()),
+            raddr: Some("10.0.0.5".to_owned()),
+            rport: Some(6_379),
+            lport: None,
+            count: self.no_port,
+            last: Some(used),
+        };
+        if self.no_port > 0 { vec![failure] } else { Vec::new() }
     }
 
     fn lifetimes(&self, s: &mut Snapshot) {

@@ -10,6 +10,7 @@ mod destinations;
 mod ends;
 mod events;
 mod exactness;
+mod failures;
 mod format;
 mod fullness;
 mod header;
@@ -147,6 +148,7 @@ fn at_the_end(report: &Report<'_>, axis: &TimeAxis<'_>) -> Markup {
         section { h2 { "Who closes first" } (closers::section(s)) }
         section { h2 { "Destinations" } (destinations::section(s)) }
         section { h2 { "Who searches ports" } (searchers::section(s)) }
+        (failures::section(s))
         section { h2 { "What happened when" } (events::section(axis)) }
         section {
             h2 { "How exact this is" }
