@@ -16,7 +16,7 @@ use twtrace::{
     probes::Hooks,
     stats::{
         snapshot::{Closer, Destination, SearchOp},
-        timeline::Count,
+        timeline::{Count, Timeline},
     },
 };
 
@@ -168,6 +168,30 @@ fn ten_thousand_rows_do_not_make_a_page_of_ten_thousand() {
     let page = Page::parse(&html);
     assert!(page.text.contains("9,900 more rows"));
     assert!(html.len() < 1_000_000, "{} bytes", html.len());
+}
+
+#[test]
+fn whatever_the_clocks_say() {
+    const LAST: u64 = u64::MAX;
+    for started_ns in [0, at(0.0), LAST] {
+        for ticks in [[(0, 0), (0, LAST)], [(LAST, LAST), (0, 0)], [(at(1.0), 0), (LAST, 7)]] {
+            let mut recording = Recording::quiet(TP_BTF);
+            recording.meta.started_ns = started_ns;
+            recording.timeline = Timeline::new(&recording.meta);
+            for (time_ns, wall_ns) in ticks {
+                recording.timeline.tick(time_ns, wall_ns, &recording.snapshot);
+            }
+            recording.timeline.gap(LAST, 0, "all of it");
+            recording.timeline.sysctl_changed(0, 0, "", None, None);
+            recording.timeline.sysctl_changed(LAST, 0, "", None, None);
+            let html = recording.page();
+            Page::parse(&html);
+            assert!(
+                !html.contains("NaN") && !html.contains("inf "),
+                "from {started_ns}: {ticks:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn numbers_suit_their_place() {
         let shown =
-            [0.0, 0.04, 3.14, 9.96, 99.7, 100.0, 250.0].map(|p| spaced(&percent(p / 100.0)));
+            [0.0, 0.04, 3.12, 9.96, 99.7, 100.0, 250.0].map(|p| spaced(&percent(p / 100.0)));
         assert_eq!(shown, ["0 %", "< 0.1 %", "3.1 %", "10 %", "99 %", "100 %", "250 %"]);
         let shown = [0.0, 0.5, 500.0, 2_500.0, 28_231.0, 1.5e6, 2e9].map(short);
         assert_eq!(shown, ["0", "0.5", "500", "2,500", "28.23k", "1.5M", "2G"]);

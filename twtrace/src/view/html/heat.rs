@@ -21,6 +21,9 @@ const COLUMNS: usize = 160;
 /// Shades, by the logarithm of the count.
 const SHADES: usize = 7;
 
+/// Columns overlap a little: where they only met, some screens would show what is behind.
+const OVERLAP: f64 = 0.4;
+
 /// What is shown where the pointer is.
 #[derive(Debug, Serialize)]
 pub(super) struct Cells {
@@ -146,7 +149,7 @@ impl<'a> Map<'a> {
                         &mut paths[shade(counts[row], self.highest)],
                         x,
                         y,
-                        to - x,
+                        to - x + OVERLAP,
                         height,
                     );
                 }

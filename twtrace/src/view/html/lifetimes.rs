@@ -152,10 +152,10 @@ fn quantiles(s: &Snapshot, all: &Summary<f64>) -> Markup {
                 caption { "Lifetime by what ended it" }
                 thead { tr { th scope="col" { "end" } @for title in ["count", "p50", "p90", "p99", "max"] { th.number scope="col" { (title) } } } }
                 tbody {
-                    (quantile_row(s, html! { strong { "all" } }, "time_wait.lifetime_s", all))
+                    (quantile_row(s, &html! { strong { "all" } }, "time_wait.lifetime_s", all))
                     @for (end, lived) in ends.filter(|(_, lived)| lived.count > 0) {
                         @let name = html! { i.swatch style=(format!("background:{}", palette::of_end(end))) {} (end.name()) };
-                        (quantile_row(s, name, "time_wait.lifetime_by_end", lived))
+                        (quantile_row(s, &name, "time_wait.lifetime_by_end", lived))
                     }
                 }
             }
@@ -163,7 +163,7 @@ fn quantiles(s: &Snapshot, all: &Summary<f64>) -> Markup {
     }
 }
 
-fn quantile_row(s: &Snapshot, name: Markup, key: &str, lived: &Summary<f64>) -> Markup {
+fn quantile_row(s: &Snapshot, name: &Markup, key: &str, lived: &Summary<f64>) -> Markup {
     html! {
         tr {
             th scope="row" { (name) }

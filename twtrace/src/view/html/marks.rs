@@ -72,10 +72,14 @@ impl Marks {
     /// What changed, in words above a chart.
     pub(super) fn words(&self) -> Markup {
         html! {
-            @for setting in &self.settings {
-                @let right = setting.at > 0.7;
-                span.setting-words.right[right] title=(setting.all)
-                    style=(place(if right { "right" } else { "left" }, if right { 1.0 - setting.at } else { setting.at })) {
+            @for (setting, room) in self.settings.iter().zip(rooms(&self.settings)) {
+                @let edge = if room.leftwards {
+                    place("right", 1.0 - setting.at)
+                } else {
+                    place("left", setting.at)
+                };
+                span.setting-words.right[room.leftwards] title=(setting.all)
+                    style=(format!("{edge};{}", place("max-width", room.width))) {
                     (setting.words)
                     @if setting.more > 0 { " +" (setting.more) }
                 }
@@ -137,6 +141,29 @@ fn settings(axis: &TimeAxis<'_>) -> Vec<Setting> {
     settings
 }
 
+/// Where the words of a setting may go.
+#[derive(Debug, PartialEq)]
+struct Room {
+    leftwards: bool,
+    width: f64,
+}
+
+/// Room for each, from its place to the next one; leftwards where there is more.
+fn rooms(settings: &[Setting]) -> Vec<Room> {
+    let mut rooms = Vec::new();
+    let mut limit = 1.0;
+    for (index, setting) in settings.iter().enumerate().rev() {
+        // Those before keep a label's room.
+        let before = index.checked_sub(1).map_or(0.0, |before| settings[before].at + LABEL);
+        let leftwards = limit - setting.at < LABEL && setting.at - before > LABEL;
+        let width = if leftwards { setting.at - before } else { limit - setting.at };
+        limit = if leftwards { before } else { setting.at };
+        rooms.push(Room { leftwards, width });
+    }
+    rooms.reverse();
+    rooms
+}
+
 /// What became of a setting.
 pub(super) fn changed(change: &SysctlChange) -> String {
     let value = |value: &Option<String>| value.as_deref().map_or(UNKNOWN.to_owned(), plain);
@@ -154,4 +181,33 @@ pub(super) fn lost_words(bucket: &Bucket) -> Option<String> {
         .map(|(loss, lost)| format!("{} {}", loss.name(), count(lost)))
         .collect();
     (!words.is_empty()).then(|| words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_do_not_lie_upon_each_other() {
+        let setting = |at| Setting { at, words: String::new(), more: 0, all: String::new() };
+        let places = |ats: &[f64]| {
+            let settings: Vec<Setting> = ats.iter().copied().map(setting).collect();
+            let spans = settings.iter().zip(rooms(&settings)).map(|(setting, room)| {
+                let Room { leftwards, width } = room;
+                if leftwards {
+                    (setting.at - width, setting.at)
+                } else {
+                    (setting.at, setting.at + width)
+                }
+            });
+            spans.collect::<Vec<_>>()
+        };
+        assert_eq!(places(&[0.25, 0.5]), [(0.25, 0.5), (0.5, 1.0)]);
+        assert_eq!(places(&[0.95]), [(0.0, 0.95)]);
+        for ats in [[0.2, 0.4, 0.95], [0.5, 0.7, 0.9], [0.0, 0.6, 0.99]] {
+            let spans = places(&ats);
+            assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0 + 1e-9), "{spans:?}");
+            assert!(spans.iter().all(|(from, to)| to - from > 0.09), "{spans:?}");
+        }
+    }
 }

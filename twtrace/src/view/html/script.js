@@ -73,6 +73,15 @@
     .filter(({ value }) => value !== undefined)
     .map(({ name, value, unit, color }) => row(name, value === null ? "–" : number(value) + unit, color));
 
+  /* A column of a heat map holds several buckets: it has one time. */
+  const bounds = (id, at) => {
+    const heat = data.heat[id];
+    if (!heat) return data.buckets[at];
+    const column = heat.until.findIndex((until) => at < until);
+    const first = column > 0 ? heat.until[column - 1] : 0;
+    return [data.buckets[first][0], data.buckets[heat.until[column] - 1][1]];
+  };
+
   const heat_rows = (id, at, up) => {
     const heat = data.heat[id];
     if (!heat) return [];
@@ -91,7 +100,7 @@
     held = at;
     cursors(at);
     const id = area.dataset.chart;
-    const [from, to] = data.buckets[at];
+    const [from, to] = bounds(id, at);
     const date = day() ? `${new Date(data.from_ms + from).toISOString().slice(0, 10)} ` : "";
     const content = [element("div", "when", `${date}${clock(from)} to ${clock(to)}`)];
     content.push(...series_rows(id, at), ...heat_rows(id, at, up));

@@ -51,6 +51,9 @@ fn how_many(s: &Snapshot, timeline: &Timeline) -> Markup {
         return html! { "How many sockets are in TIME_WAIT is unavailable." };
     };
     let peak = peak(timeline).filter(|peak| *peak > now);
+    if (now, peak) == (0, None) {
+        return html! { "No socket has been in TIME_WAIT." };
+    }
     html! {
         strong { (valued(s, "time_wait.now", Some(count(now)))) }
         " sockets are in TIME_WAIT at the end"
@@ -165,7 +168,11 @@ fn lifetime(s: &Snapshot) -> Figure {
     Figure {
         name: "lifetime p50",
         value: valued(s, "time_wait.lifetime_s", p50.map(span)),
-        more: p99.map_or(unknown(), |p99| format!("p99 {}", span(p99))),
+        more: match (p99, lived) {
+            (Some(p99), _) => format!("p99 {}", span(p99)),
+            (None, Some(_)) => "none has ended".to_owned(),
+            (None, None) => unknown(),
+        },
     }
 }
 
@@ -177,7 +184,11 @@ fn searches(s: &Snapshot) -> Figure {
     Figure {
         name: "port search p99",
         value: valued(s, key, p99.map(shown)),
-        more: p50.map_or(unknown(), |p50| format!("p50 {}{}, connect", mark(s, key), shown(p50))),
+        more: match (p50, latency) {
+            (Some(p50), _) => format!("p50 {}{}, connect", mark(s, key), shown(p50)),
+            (None, Some(_)) => "no search was seen".to_owned(),
+            (None, None) => unknown(),
+        },
     }
 }
 
