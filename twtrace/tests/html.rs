@@ -147,7 +147,13 @@ fn what_nobody_knows_is_not_zero() {
     let figures = page.elements.iter().filter(|element| element.get("class") == Some("unknown"));
     assert!(figures.count() >= 6);
     for series in page.data()["charts"]["rates"].as_array().expect("there are lines") {
-        assert!(series["values"].as_array().expect("a value each").iter().all(|v| v.is_null()));
+        assert!(
+            series["values"]
+                .as_array()
+                .expect("a value each")
+                .iter()
+                .all(serde_json::Value::is_null)
+        );
     }
 }
 

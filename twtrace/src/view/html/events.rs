@@ -1,5 +1,7 @@
 //! What happened when: lines passed, settings changed, stretches lost or damaged.
 
+use std::ops::RangeInclusive;
+
 use maud::{Markup, html};
 
 use super::{
@@ -69,24 +71,32 @@ fn passed(passed: &Passed) -> Event {
     }
 }
 
-/// Buckets of which `words` has something to say, those that follow each other as one.
+/// Buckets of which `words` has something to say, those that follow each other soon as one.
 fn stretches(
     axis: &TimeAxis<'_>,
     what: &'static str,
     words: impl Fn(&Bucket) -> Option<String>,
 ) -> Vec<Event> {
     let buckets = axis.buckets();
-    let stretches = buckets.chunk_by(|a, b| words(a).is_some() == words(b).is_some());
-    let event = |stretch: &[Bucket]| {
-        let (first, last) = (stretch.first()?, stretch.last()?);
-        let merged = Bucket::merged(stretch)?;
-        let details = words(&merged)?;
-        let long = last.to_ns.saturating_sub(first.from_ns) as f64 / 1e9;
-        Some(Event {
-            time_ns: first.from_ns,
-            what,
-            details: format!("{details}, within {}", duration(long)),
-        })
+    let mut stretches: Vec<RangeInclusive<usize>> = Vec::new();
+    for (at, bucket) in buckets.iter().enumerate().filter(|(_, bucket)| words(bucket).is_some()) {
+        let soon =
+            |last: &usize| bucket.from_ns.saturating_sub(buckets[*last].to_ns) <= pause_ns(axis);
+        match stretches.last_mut().filter(|stretch| soon(stretch.end())) {
+            Some(stretch) => *stretch = *stretch.start()..=at,
+            None => stretches.push(at..=at),
+        }
+    }
+    let event = |stretch| {
+        let merged = Bucket::merged(&buckets[stretch])?;
+        let details = format!("{}, within {}", words(&merged)?, duration(merged.seconds()));
+        Some(Event { time_ns: merged.from_ns, what, details })
     };
-    stretches.filter_map(event).collect()
+    stretches.into_iter().filter_map(event).collect()
+}
+
+/// What is nearer together than this happened at once, as far as the eye can tell.
+fn pause_ns(axis: &TimeAxis<'_>) -> u64 {
+    let timeline = axis.timeline();
+    timeline.ended_ns().saturating_sub(timeline.started_ns()) / 50
 }

@@ -17,6 +17,8 @@ use crate::stats::timeline::{Bucket, Count, SysctlChange};
 const MISSED_SHADED: f64 = 1e-3;
 /// A label takes so much of the axis: changes that are nearer share one.
 const LABEL: f64 = 0.16;
+/// So much is enough even on a telephone.
+const WIDE: f64 = 0.45;
 
 /// See the module's documentation.
 pub(super) struct Marks {
@@ -155,8 +157,9 @@ fn rooms(settings: &[Setting]) -> Vec<Room> {
     for (index, setting) in settings.iter().enumerate().rev() {
         // Those before keep a label's room.
         let before = index.checked_sub(1).map_or(0.0, |before| settings[before].at + LABEL);
-        let leftwards = limit - setting.at < LABEL && setting.at - before > LABEL;
-        let width = if leftwards { setting.at - before } else { limit - setting.at };
+        let (left, right) = (setting.at - before, limit - setting.at);
+        let leftwards = right < WIDE && left > right;
+        let width = if leftwards { left } else { right };
         limit = if leftwards { before } else { setting.at };
         rooms.push(Room { leftwards, width });
     }

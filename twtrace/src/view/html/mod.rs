@@ -110,8 +110,8 @@ fn over_time(report: &Report<'_>, axis: &TimeAxis<'_>) -> Markup {
     let s = report.snapshot;
     let marks = Marks::new(axis);
     let charts = [
-        population::chart(axis, &marks),
-        rates::chart(axis, &marks),
+        population::chart(axis, &marks, s),
+        rates::chart(axis, &marks, s),
         ends::chart(axis, &marks, s),
         fullness::chart(axis, &marks, s),
     ];

@@ -3,7 +3,7 @@
 use maud::html;
 
 use super::{
-    format::{count, unavailable, whole},
+    format::{count, mark, unavailable, whole},
     marks::Marks,
     palette::COMPARED,
     plot::{Bottom, Plot, place},
@@ -12,11 +12,11 @@ use super::{
     svg,
     time_axis::TimeAxis,
 };
-use crate::stats::timeline::Bucket;
+use crate::stats::{snapshot::Snapshot, timeline::Bucket};
 
 const ID: &str = "population";
 
-pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
+pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks, s: &Snapshot) -> Chart {
     let now = |bucket: &Bucket| bucket.time_wait_now.map(|now| now as f64);
     let series = [Series::new("time_wait now", COMPARED[0], "", axis.buckets().iter().map(now))];
     let y = Linear::of_counts(Series::highest(&series) * 1.05);
@@ -42,7 +42,12 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
     };
     let about = match peak {
         Some((highest, at_ns)) => {
-            format!("alive at each moment; at most {}, at {}", count(highest), axis.clock(at_ns))
+            format!(
+                "alive at each moment; at most {}{}, at {}",
+                mark(s, "time_wait.now"),
+                count(highest),
+                axis.clock(at_ns)
+            )
         }
         None => "alive at each moment".to_owned(),
     };

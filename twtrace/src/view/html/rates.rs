@@ -3,7 +3,7 @@
 use maud::html;
 
 use super::{
-    format::{rate, unavailable},
+    format::{mark, rate, unavailable},
     marks::Marks,
     palette::COMPARED,
     plot::{self, Bottom, Key, Plot},
@@ -12,11 +12,16 @@ use super::{
     svg,
     time_axis::TimeAxis,
 };
-use crate::stats::timeline::{Bucket, Count};
+use crate::stats::{
+    snapshot::Snapshot,
+    timeline::{Bucket, Count},
+};
 
 const ID: &str = "rates";
+/// The keys that say how exact each line is.
+const RATES: [&str; 3] = ["rates.births_per_s", "rates.ends_per_s", "rates.active_closes_per_s"];
 
-pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
+pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks, s: &Snapshot) -> Chart {
     let buckets = axis.buckets();
     let per_s = |count| buckets.iter().map(move |bucket: &Bucket| bucket.per_s(count));
     let series = vec![
@@ -32,26 +37,13 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
             path.line d=(stepped(axis, &y, &line.values)) style=(format!("stroke:{}", line.color)) {}
         }
     };
-    let mean = |series: &Series| mean_per_s(buckets, &series.values);
-    let legend = series.iter().filter(|series| series.is_known()).map(|series| Key {
-        color: series.color,
-        name: series.name.clone(),
-        value: mean(series).map(|mean| format!("⌀ {}/s", rate(mean))),
-    });
-    let legend: Vec<Key> = legend.collect();
-    let words = legend.iter().map(|key| {
-        format!(
-            "{} {}",
-            key.name,
-            key.value.as_deref().unwrap_or_default().replace('⌀', "on average")
-        )
-    });
-    let words: Vec<String> = words.collect();
+    let known_ones = series.iter().zip(RATES).filter(|(series, _)| series.is_known());
+    let legend: Vec<Key> = known_ones.map(|(line, key)| entry(axis, s, line, key)).collect();
     let plot = Plot {
         id: ID,
         title: "Births and ends",
         about: "mini-sockets a second, and the closes that this host began",
-        summary: format!("Births and ends of mini-sockets a second: {}.", words.join(", ")),
+        summary: summary(&legend),
         legend: plot::legend(&legend),
         height: 170,
         y: y.ticks(),
@@ -60,6 +52,20 @@ pub(super) fn chart(axis: &TimeAxis<'_>, marks: &Marks) -> Chart {
         missing: (!known).then(|| unavailable("nothing sees births; see `twtrace check`")),
     };
     Chart { id: ID, figure: plot.figure(&Bottom::Time(axis, marks)), series }
+}
+
+/// A line's name, and its mean.
+fn entry(axis: &TimeAxis<'_>, s: &Snapshot, line: &Series, key: &str) -> Key {
+    let mean = mean_per_s(axis.buckets(), &line.values);
+    let value = mean.map(|mean| format!("⌀ {}{}/s", mark(s, key), rate(mean)));
+    Key { color: line.color, name: line.name.clone(), value }
+}
+
+fn summary(legend: &[Key]) -> String {
+    let mean = |key: &Key| key.value.as_deref().unwrap_or_default().replace('⌀', "on average");
+    let words: Vec<String> =
+        legend.iter().map(|key| format!("{} {}", key.name, mean(key))).collect();
+    format!("Births and ends of mini-sockets a second: {}.", words.join(", "))
 }
 
 /// All ends together, of the causes that are told.

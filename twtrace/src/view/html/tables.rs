@@ -25,7 +25,7 @@ pub(super) fn table<T>(
         }
         @if rows.len() > MAX_ROWS {
             p.about {
-                (count((rows.len() - MAX_ROWS) as u64)) " more rows are left out here; `twtrace report --json` has them."
+                (count((rows.len() - MAX_ROWS) as u64)) " more rows are left out here."
             }
         }
     }
