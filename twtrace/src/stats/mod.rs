@@ -19,6 +19,7 @@ mod search_failures;
 mod searches;
 pub mod snapshot;
 mod time_wait;
+pub mod timeline;
 mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -775,6 +775,6 @@ pub(super) fn tracked_states(
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-pub(super) fn rfc3339(wall_ns: u64) -> String {
+pub(crate) fn rfc3339(wall_ns: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
 }

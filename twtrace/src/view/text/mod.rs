@@ -2,7 +2,7 @@
 //!
 //! `~` marks what is inferred, `≤` what is an upper bound.
 
-mod format;
+pub(super) mod format;
 mod histogram;
 mod ports;
 mod ranges;
