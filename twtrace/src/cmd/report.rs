@@ -1,11 +1,13 @@
 //! `twtrace report`.
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use log::warn;
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     pipeline::Pipeline,
     source::replay::{Recording, Told},
     stats::snapshot::Snapshot,
-    view::{json, text},
+    view::{html, json, text},
 };
 
 /// Replays a recording and shows its last moment.
@@ -32,9 +34,15 @@ pub fn run(config: &Report) -> Result<ExitCode> {
                     break;
                 }
             }
-            Told::Unsound(what) => warn!("unsound, and left out: {what}"),
+            Told::Unsound(what) => {
+                warn!("unsound, and left out: {what}");
+                replayed.unsound.push(what);
+            }
             Told::End(_) => {}
         }
+    }
+    if let Some(path) = &config.html {
+        return replayed.write_page(path).map(|()| ExitCode::SUCCESS);
     }
     let snapshot = replayed.last.with_context(|| no_moment(config))?;
     let shown = match config.format {
@@ -63,14 +71,24 @@ struct Replayed<'a> {
     counts: bool,
     max_connections: usize,
     rows: usize,
+    /// What the run was, as far as it counts.
+    meta: Meta,
     pipeline: Pipeline,
     last: Option<Snapshot>,
+    /// Parts of the files that could not be used.
+    unsound: Vec<String>,
+    /// Of these, those that were told.
+    told: usize,
 }
 
 impl<'a> Replayed<'a> {
     fn new(config: &'a Report, recording: &Recording) -> Self {
         let meta = recording.meta();
         let rows = config.rows.unwrap_or(meta.rows);
+        let mut pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, rows);
+        if config.html.is_some() {
+            pipeline.keep_timeline();
+        }
         Self {
             config,
             started_ns: meta.run.started_ns,
@@ -78,13 +96,22 @@ impl<'a> Replayed<'a> {
             counts: config.since.is_none(),
             max_connections: meta.max_connections,
             rows,
-            pipeline: Pipeline::new(meta.run.clone(), meta.max_connections, rows),
+            meta: meta.run.clone(),
+            pipeline,
             last: None,
+            unsound: Vec::new(),
+            told: 0,
         }
     }
 
     /// Takes in a frame; returns whether that was all that is wanted.
     fn take(&mut self, frame: &Frame) -> Result<bool> {
+        if let Frame::Tick { time_ns, .. } = frame {
+            for what in &self.unsound[self.told..] {
+                self.pipeline.gap(*time_ns, what);
+            }
+            self.told = self.unsound.len();
+        }
         let snapshot = self
             .pipeline
             .apply(frame)
@@ -107,10 +134,22 @@ impl<'a> Replayed<'a> {
         Ok(false)
     }
 
+    fn write_page(&self, path: &Path) -> Result<()> {
+        let moment = self.last.as_ref().zip(self.pipeline.timeline());
+        let (snapshot, timeline) = moment.with_context(|| no_moment(self.config))?;
+        let (meta, notes) = (&self.meta, self.unsound.as_slice());
+        let page = html::page(&html::Report { meta, snapshot, timeline, notes });
+        fs::write(path, page).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
+    }
+
     /// What is counted from now on, with all that is there.
     fn count_from(&mut self, time_ns: u64) -> Result<()> {
         let (meta, carried): (Meta, Vec<Frame>) = self.pipeline.checkpoint(time_ns);
-        self.pipeline = Pipeline::new(meta, self.max_connections, self.rows);
+        self.pipeline = Pipeline::new(meta.clone(), self.max_connections, self.rows);
+        if self.config.html.is_some() {
+            self.pipeline.keep_timeline();
+        }
+        self.meta = meta;
         for frame in &carried {
             self.pipeline.apply(frame)?;
         }

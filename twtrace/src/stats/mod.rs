@@ -18,13 +18,14 @@ mod samples;
 mod search_failures;
 mod searches;
 pub mod snapshot;
+mod sysctls;
 mod time_wait;
 pub mod timeline;
 mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use twtrace_common::{End, ProcessKey};
+use twtrace_common::{End, ProcessKey, Search};
 
 use self::{
     closers::{Closers, RowTotals},
@@ -34,13 +35,15 @@ use self::{
     processes::Processes,
     rates::{RateCounts, Rates},
     searches::{Depth, PortSearches},
-    snapshot::Snapshot,
+    snapshot::{SearchOp, Snapshot},
+    sysctls::KnownSysctls,
     time_wait::TimeWait,
+    timeline::Timeline,
     totals::TotalCounts,
 };
 use crate::{
     event::{MiniEvent, ProcessEvent, SampleEvent},
-    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Totals},
+    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals},
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
 };
@@ -65,6 +68,9 @@ pub struct Stats {
     base: Option<Totals>,
     /// Records lost between the ring and the file.
     lost: u64,
+    sysctls: KnownSysctls,
+    /// `None` where nobody asks what happened when.
+    timeline: Option<Box<Timeline>>,
 }
 
 impl Stats {
@@ -86,6 +92,37 @@ impl Stats {
             read: Totals::default(),
             base: None,
             lost: 0,
+            sysctls: KnownSysctls::default(),
+            timeline: None,
+        }
+    }
+
+    /// Remembers what happens when, from now on.
+    pub fn keep_timeline(&mut self) {
+        self.timeline = Some(Box::new(Timeline::new(&self.meta)));
+    }
+
+    /// What happened when, if that is remembered.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_deref()
+    }
+
+    /// Nothing is known of what happened between the two moments, and why.
+    pub fn gap(&mut self, from_ns: u64, to_ns: u64, why: &str) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.gap(from_ns, to_ns, why);
+        }
+    }
+
+    /// Learns the settings of namespaces, as they are at `time_ns` or were shortly before.
+    pub fn sysctls(&mut self, time_ns: u64, told: &[Sysctls]) {
+        for sysctls in told {
+            for change in self.sysctls.learn(sysctls) {
+                let (before, after) = (change.before.as_deref(), change.after.as_deref());
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.sysctl_changed(time_ns, sysctls.netns, &change.name, before, after);
+                }
+            }
         }
     }
 
@@ -145,8 +182,18 @@ impl Stats {
 
     /// A port search, or the check of a port, is over.
     pub fn searched(&mut self, search: &PortSearch) {
-        if self.in_scope(search.process.as_ref()) {
-            self.searches.record(search);
+        if !self.in_scope(search.process.as_ref()) {
+            return;
+        }
+        self.searches.record(search);
+        let op = match search.search {
+            Search::Connect => SearchOp::Connect,
+            Search::Bind => SearchOp::Bind,
+            // A check, and a listen of which nobody tells how long it took.
+            Search::BindExplicit | Search::Listen => return,
+        };
+        if let (Some(timeline), Some(latency_ns)) = (&mut self.timeline, search.latency_ns) {
+            timeline.searched(op, latency_ns);
         }
     }
 
@@ -202,6 +249,8 @@ impl Stats {
     pub fn checkpoint(&self, tracker: &Tracker) -> (Vec<Frame>, CarriedCounts) {
         let (names, places) = self.processes.introductions();
         let mut frames = vec![Frame::Totals(self.read.clone()), Frame::Kernel(self.kernel.last())];
+        let sysctls = self.sysctls.all();
+        frames.extend((!sysctls.is_empty()).then_some(Frame::Sysctls(sysctls)));
         frames.extend((!names.is_empty()).then_some(Frame::Records(names)));
         frames.extend((!places.is_empty()).then_some(Frame::Processes(places)));
         (frames, self.carried_counts(tracker))
@@ -260,7 +309,7 @@ impl Stats {
         let port_search = self.port_search(time_ns);
         self.searches.end_interval(time_ns);
         let ports = self.ports(time_ns, tracker);
-        Snapshot {
+        let snapshot = Snapshot {
             schema: snapshot::SCHEMA,
             time: snapshot::rfc3339(wall_ns),
             elapsed_s: time_ns.saturating_sub(self.meta.started_ns) as f64 / 1e9,
@@ -293,7 +342,11 @@ impl Stats {
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
             reconcile: self.reconcile(tracker),
             hdr: self.hdr(),
+        };
+        if let Some(timeline) = &mut self.timeline {
+            timeline.tick(time_ns, wall_ns, &snapshot);
         }
+        snapshot
     }
 }
 

@@ -30,6 +30,7 @@ fn meta(hooks: Hooks) -> Meta {
         tw_counts_births: Some(true),
         sample_hz: None,
         searches_of: None,
+        continues: false,
     }
 }
 
