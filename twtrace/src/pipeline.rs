@@ -4,6 +4,7 @@
 use crate::{
     decode::{self, DecodeError},
     event::Event,
+    filter::Scope,
     frame::{Frame, Meta, Polled},
     stats::{Stats, snapshot::Snapshot},
     tracker::Tracker,
@@ -21,6 +22,12 @@ impl Pipeline {
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
         Self { tracker: Tracker::new(&meta, max_connections), stats: Stats::new(meta, top) }
+    }
+
+    /// Learns what a filter in front of it leaves known.
+    pub fn filtered(&mut self, scope: Scope) {
+        self.tracker.other_listeners(&scope.other_listeners);
+        self.stats.filtered(scope);
     }
 
     /// Takes in one frame; a tick gives a Snapshot.

@@ -12,6 +12,8 @@ mod searches;
 mod seeds;
 mod sockets;
 
+use std::collections::BTreeSet;
+
 use twtrace_common::{Change, End, Outcome, ProcessKey, Search, TcpState};
 
 use self::{
@@ -177,6 +179,12 @@ impl Tracker {
     pub fn port_facts(&mut self, facts: &[PortFacts]) {
         self.ports.learn(facts);
         self.recount_ports();
+    }
+
+    /// Learns where sockets listen, by namespace and port, that a filter leaves out: all of
+    /// them each time.
+    pub fn other_listeners(&mut self, places: &BTreeSet<(u32, u16)>) {
+        self.ports.other_listeners(places);
     }
 
     fn recount_ports(&mut self) {
