@@ -2,11 +2,12 @@
 
 use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{
     bpf::plan::{Extras, Wanted},
-    cli::{CheckArgs, PortsArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
+    cli::{CheckArgs, FilterArgs, PortsArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
+    filter::{Family, Filter, Pid, WrittenError},
     host,
     probes::Tier,
 };
@@ -48,6 +49,8 @@ pub struct Top {
     pub format: Format,
     /// Rows in each array.
     pub rows: usize,
+    /// What alone is counted, besides the namespace that is traced.
+    pub filter: Filter,
     /// What and how to trace.
     pub trace: Trace,
 }
@@ -63,6 +66,8 @@ pub struct Ports {
     pub format: Format,
     /// Rows in each array.
     pub rows: usize,
+    /// What alone is counted, besides the namespace that is traced.
+    pub filter: Filter,
     /// What and how to trace.
     pub trace: Trace,
     /// The command to measure.
@@ -134,6 +139,7 @@ impl Top {
             snapshots: args.snapshots,
             format,
             rows: args.top.unwrap_or(rows),
+            filter: live_filter(&args.filter)?,
             trace: Trace::new(&args.trace)?,
         })
     }
@@ -158,6 +164,7 @@ impl Ports {
             interval: Duration::MAX,
             format,
             rows: args.top.unwrap_or(rows),
+            filter: live_filter(&args.filter)?,
             trace: Trace::new(&args.trace)?,
             command: (!words.is_empty()).then_some(Command { words, open_files }),
         })
@@ -220,6 +227,52 @@ impl Trace {
     pub fn extras(&self) -> Extras {
         Extras { samples: self.sample_hz.is_some(), tried: self.count_tried }
     }
+}
+
+/// The filter that was typed, as it is for a recording: `--pid` means every process that had
+/// the number.
+///
+/// # Errors
+/// What is no port list, no network, no name.
+pub fn filter(args: &FilterArgs) -> Result<Filter> {
+    let family = match (args.ipv4, args.ipv6) {
+        (true, _) => Some(Family::V4),
+        (_, true) => Some(Family::V6),
+        _ => None,
+    };
+    ensure!(args.comm.as_deref() != Some(""), "--comm is empty: give the name of a process");
+    Ok(Filter {
+        netns: None,
+        pid: args.pid.map(|tgid| Pid { tgid, started_ns: None }),
+        comm: args.comm.clone(),
+        cgroup: written("--cgroup", args.cgroup.as_deref())?,
+        lports: written("--lport", args.lport.as_deref())?,
+        rports: written("--rport", args.rport.as_deref())?,
+        raddr: written("--raddr", args.raddr.as_deref())?,
+        family,
+    })
+}
+
+/// The filter of a run on this host: `--pid` means the process that has the number now.
+fn live_filter(args: &FilterArgs) -> Result<Filter> {
+    let filter = filter(args)?;
+    let pid = filter.pid.map(|pid| now(pid.tgid)).transpose()?;
+    Ok(Filter { pid, ..filter })
+}
+
+fn now(tgid: u32) -> Result<Pid> {
+    let started_ns = host::started_ns(tgid).with_context(|| {
+        format!("--pid {tgid}: there is no such process; --comm names one that is to come")
+    })?;
+    Ok(Pid { tgid, started_ns: Some(started_ns) })
+}
+
+fn written<T>(flag: &str, typed: Option<&str>) -> Result<Option<T>>
+where
+    T: std::str::FromStr<Err = WrittenError>,
+{
+    let parsed = typed.map(str::parse).transpose();
+    parsed.map_err(|error| anyhow!("{flag} {error}"))
 }
 
 fn interval(typed: &str) -> Result<Duration> {
@@ -303,6 +356,30 @@ mod tests {
             let error = duration(bad).expect_err(bad).to_string();
             assert!(error.starts_with(&format!("--duration {bad} is ")), "{error}");
         }
+    }
+
+    #[test]
+    fn filters() {
+        let args = FilterArgs {
+            lport: Some("80".to_owned()),
+            raddr: Some("10.0.0.0/8".to_owned()),
+            ipv4: true,
+            ..FilterArgs::default()
+        };
+        assert_eq!(filter(&args).unwrap().to_string(), "--lport 80 --raddr 10.0.0.0/8 -4");
+        assert!(filter(&FilterArgs::default()).unwrap().is_empty());
+        let wrong = FilterArgs { rport: Some("http".to_owned()), ..FilterArgs::default() };
+        let error = filter(&wrong).unwrap_err().to_string();
+        assert_eq!(error, "--rport \"http\" is no list of ports, such as 443 or 80,8000-8099");
+    }
+
+    #[test]
+    fn a_process_is_the_one_that_has_the_number_now() {
+        let of = |pid| FilterArgs { pid: Some(pid), ..FilterArgs::default() };
+        let pid = live_filter(&of(std::process::id())).unwrap().pid.unwrap();
+        assert!(pid.started_ns.is_some_and(|started| !started.is_empty()));
+        let error = live_filter(&of(u32::MAX)).unwrap_err().to_string();
+        assert!(error.contains("no such process"), "{error}");
     }
 
     #[test]

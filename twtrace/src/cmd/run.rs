@@ -24,8 +24,8 @@ use crate::{
     },
     config::Trace,
     decode::DecodeError,
+    filter::Filtered,
     frame::Frame,
-    pipeline::Pipeline,
     probes::{Capability, Tier},
     source::{Source, Stop, live, netlink},
     stats::snapshot::Snapshot,
@@ -71,7 +71,7 @@ pub(super) fn source(trace: &Trace, interval: Duration) -> Result<Source> {
 }
 
 /// Takes in one frame.
-pub(super) fn apply(pipeline: &mut Pipeline, frame: &Frame) -> Result<Option<Snapshot>> {
+pub(super) fn apply(pipeline: &mut Filtered, frame: &Frame) -> Result<Option<Snapshot>> {
     // The kernel writes no record that we cannot read; a foreign object may.
     pipeline.apply(frame).map_err(|error: DecodeError| {
         anyhow::Error::from(error).context(

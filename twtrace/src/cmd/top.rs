@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::run::{self, Ends, Output, Printer};
 use crate::{
     config::{Format, Top},
-    pipeline::Pipeline,
+    filter::Filtered,
     source::Source,
     stats::snapshot::Snapshot,
     view::{csv, json, text},
@@ -45,8 +45,8 @@ async fn show(config: &Top, mut source: Source, mut ends: Ends) -> Result<()> {
 
 /// Frames in, snapshots out, until there are no more of either.
 async fn pump(config: &Top, source: &mut Source, printer: &Printer) -> Result<()> {
-    let mut pipeline =
-        Pipeline::new(source.meta.clone(), config.trace.max_connections, config.rows);
+    let (filter, meta) = (config.filter.clone(), source.meta.clone());
+    let mut pipeline = Filtered::new(filter, meta, config.trace.max_connections, config.rows)?;
     let mut shown = 0;
     while let Some(frame) = source.frames.recv().await {
         let Some(snapshot) = run::apply(&mut pipeline, &frame)? else { continue };

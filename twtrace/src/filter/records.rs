@@ -1,6 +1,6 @@
 //! Records, kept or dropped as a whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
@@ -42,6 +42,15 @@ struct KeptBind {
     record: Vec<u8>,
 }
 
+/// A mini-socket of which somebody asks whose it is.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    born_ns: u64,
+    is_wanted: bool,
+    /// Whether the one before it in that memory is, whose end is told late.
+    was_wanted: bool,
+}
+
 /// Which records pass, by what they say and by what is remembered. See the [module](super).
 #[derive(Debug)]
 pub(super) struct Records {
@@ -57,8 +66,8 @@ pub(super) struct Records {
     /// Sockets that are wanted and will leave a mini-socket, with their kernel address;
     /// only where it is asked whose they are.
     leaving: HashMap<(u32, Tuple), u64, FixedState>,
-    /// Mini-sockets that are wanted, as [`Self::leaving`].
-    minis: HashSet<u64, FixedState>,
+    /// Mini-sockets by their kernel address, as [`Self::leaving`].
+    minis: HashMap<u64, Alive, FixedState>,
 }
 
 impl Records {
@@ -74,7 +83,7 @@ impl Records {
             sockets: Sockets::new(limit),
             binds: LruCache::with_hasher(MAX_BINDS, FixedState::default()),
             leaving: HashMap::default(),
-            minis: HashSet::default(),
+            minis: HashMap::default(),
             filter,
         }
     }
@@ -170,9 +179,10 @@ impl Records {
                     self.attach_bind(&mut socket, event);
                 } else {
                     socket.seed = seed;
-                    socket.listens = event.netns.map(|netns| (netns, event.tuple.lport)).filter(
-                        |place| event.change.old == Listen && self.listeners.has(*place),
-                    );
+                    socket.listens = event
+                        .netns
+                        .map(|netns| (netns, event.tuple.lport))
+                        .filter(|place| event.change.old == Listen && self.listeners.has(*place));
                 }
                 socket
             }
@@ -315,6 +325,10 @@ impl Records {
     }
 
     fn wants_search(&mut self, event: &SearchEvent) -> bool {
+        // A listen tells neither a remote end nor a family.
+        if event.search != Search::Connect && self.filter.asks_for_more_than_a_port() {
+            return false;
+        }
         let SearchEvent { raddr, rport, lport, .. } = *event;
         let tuple = Tuple { laddr: [0; 16], raddr, lport, rport };
         self.filter.wants(Some(event.netns), &tuple) == Some(true)
@@ -338,16 +352,17 @@ impl Records {
     }
 
     fn wants_process(&mut self, process: ProcessKey) -> bool {
-        !self.filter.asks_for_process()
-            || self.processes.wants(&self.filter, process) == Some(true)
+        !self.filter.asks_for_process() || self.processes.wants(&self.filter, process) == Some(true)
     }
 
     fn birth(&mut self, mini: &MiniEvent) -> bool {
         let wanted = self.wants_mini(mini);
-        if wanted && self.filter.asks_for_process() && self.minis.len() < self.limit {
-            self.minis.insert(mini.tw);
-        } else {
-            self.minis.remove(&mini.tw);
+        if self.filter.asks_for_process() {
+            let was_wanted = self.minis.remove(&mini.tw).is_some_and(|before| before.is_wanted);
+            if (wanted || was_wanted) && self.minis.len() < self.limit {
+                let alive = Alive { born_ns: mini.time_ns, is_wanted: wanted, was_wanted };
+                self.minis.insert(mini.tw, alive);
+            }
         }
         wanted
     }
@@ -360,13 +375,21 @@ impl Records {
     }
 
     fn wants_alive(&self, mini: &MiniEvent) -> bool {
+        let is_wanted = |alive: &Alive| {
+            if mini.time_ns < alive.born_ns { alive.was_wanted } else { alive.is_wanted }
+        };
         self.wants_ends(mini)
-            && (!self.filter.asks_for_process() || self.minis.contains(&mini.tw))
+            && (!self.filter.asks_for_process() || self.minis.get(&mini.tw).is_some_and(is_wanted))
     }
 
     fn end(&mut self, mini: &MiniEvent) -> bool {
         let wanted = self.wants_alive(mini);
-        self.minis.remove(&mini.tw);
+        match self.minis.get_mut(&mini.tw) {
+            Some(alive) if mini.time_ns < alive.born_ns => alive.was_wanted = false,
+            _ => {
+                self.minis.remove(&mini.tw);
+            }
+        }
         wanted
     }
 

@@ -40,8 +40,15 @@ const LATE: [&str; 11] = [
     "proxies",
 ];
 /// What is known of nobody where mini-sockets have no process.
-const OF_MINIS: [&str; 7] =
-    ["time_wait.", "fin_wait2.", "destinations", "clients", "tw_reuse", "rates.births", "rates.ends"];
+const OF_MINIS: [&str; 7] = [
+    "time_wait.",
+    "fin_wait2.",
+    "destinations",
+    "clients",
+    "tw_reuse",
+    "rates.births",
+    "rates.ends",
+];
 
 impl Scope {
     /// Of `filter`.

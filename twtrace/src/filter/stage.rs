@@ -7,8 +7,8 @@ use twtrace_common::TcpState;
 use super::{
     Filter, Scope,
     listeners::Listeners,
-    recount::{self, Recount},
     records::{Passed, Records},
+    recount::{self, Recount},
 };
 use crate::{
     frame::{Frame, KernelCounters, Meta, Polled, PortFacts, SeedMini, SeedSocket, Totals},

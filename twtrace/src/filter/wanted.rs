@@ -309,7 +309,8 @@ mod tests {
     #[test]
     fn ports_are_lists_of_ports_and_ranges() {
         let ports: PortSet = "80,8000-8099".parse().unwrap();
-        for (port, among) in [(80, true), (81, false), (8_000, true), (8_099, true), (8_100, false)] {
+        for (port, among) in [(80, true), (81, false), (8_000, true), (8_099, true), (8_100, false)]
+        {
             assert_eq!(ports.contains(port), among, "{port}");
         }
         assert_eq!(ports.to_string(), "80,8000-8099");
