@@ -8,26 +8,19 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{
-    fixture::{self, Fixture, Part},
-    kernel::{self, FENTRY, Fate, PaperKernel, Seen, TP_BTF, Task, at, meta, tick},
-};
-use proptest::{collection::vec, prelude::*, sample::Index};
+use common::fixture::{self, Fixture, Part};
 use serde_json::Value;
 use twtrace::{
-    event::{ConnectEvent, Event, MiniEvent, Tuple},
-    filter::{CannotTell, Family, Filter, FilterStage, Filtered, Pid, Scope},
-    frame::{Frame, SeedSocket},
+    event::{Event, Tuple},
+    filter::{Family, Filter, Filtered, Pid, Scope},
+    frame::Meta,
     pipeline::Pipeline,
-    probes::Hooks,
     stats::snapshot::Snapshot,
     view::json,
 };
 use twtrace_common::{
     ProcessKey, Search,
-    TcpState::{
-        self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
-    },
+    TcpState::{Close, Listen},
 };
 
 /// What no filter touches, or what is about more than what passes.
@@ -132,7 +125,7 @@ fn alone(filter: &Filter, fixture: &Fixture) -> Snapshot {
     let wanted = wanted(filter, fixture);
     let (meta, max_connections, top) = fixture.run();
     let home_netns = filter.netns.or(meta.home_netns);
-    let meta = twtrace::frame::Meta { home_netns, ..meta };
+    let meta = Meta { home_netns, ..meta };
     let mut pipeline = Pipeline::new(meta, max_connections, top);
     let listens = |part: Part| {
         let Part::Seed { line } = part else { return None };
