@@ -174,7 +174,7 @@ pub struct TraceArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters, which all must hold")]
 pub struct FilterArgs {
-    /// Only sockets that this process connects, or closes in its own context
+    /// Only sockets that this process connects, listens with, or closes
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Option<u32>,
     /// The same of all processes of this name, of which the kernel keeps 15 bytes
