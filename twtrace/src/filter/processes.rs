@@ -1,7 +1,5 @@
 //! Which processes are wanted.
 
-use std::collections::HashSet;
-
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
 use twtrace_common::{COMM_LEN, ProcessKey};
@@ -28,7 +26,7 @@ pub(super) struct Processes {
     comm: Option<Comm>,
     known: LruCache<ProcessKey, Known, FixedState>,
     /// Those that did something before it was known whether they are wanted.
-    awaited: HashSet<ProcessKey, FixedState>,
+    awaited: LruCache<ProcessKey, (), FixedState>,
 }
 
 impl Processes {
@@ -36,7 +34,7 @@ impl Processes {
         Self {
             comm: filter.comm.as_deref().map(kept),
             known: LruCache::with_hasher(MAX_PROCESSES, FixedState::default()),
-            awaited: HashSet::default(),
+            awaited: LruCache::with_hasher(MAX_PROCESSES, FixedState::default()),
         }
     }
 
@@ -45,7 +43,7 @@ impl Processes {
         let Some(wanted) = self.comm else { return false };
         let known = self.known.entry(event.key).or_insert_with(Known::default);
         known.comm = Some(event.comm == wanted);
-        self.awaited.remove(&event.key)
+        self.awaited.remove(&event.key).is_some()
     }
 
     /// Learns where a process runs; returns whether somebody waits for it.
@@ -53,7 +51,7 @@ impl Processes {
         let Some(wanted) = &filter.cgroup else { return false };
         let known = self.known.entry(facts.key).or_insert_with(Known::default);
         known.place = Some(facts.cgroup.as_ref().is_some_and(|path| wanted.holds(path)));
-        self.awaited.remove(&facts.key)
+        self.awaited.remove(&facts.key).is_some()
     }
 
     /// Whether `process` is wanted; `None` if that is not known yet.
@@ -71,8 +69,8 @@ impl Processes {
             return Some(false);
         }
         let wanted = answers.all(|answer| answer.is_some()).then_some(true);
-        if wanted.is_none() && self.awaited.len() < MAX_PROCESSES {
-            self.awaited.insert(process);
+        if wanted.is_none() {
+            self.awaited.insert(process, ());
         }
         wanted
     }

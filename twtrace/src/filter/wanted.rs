@@ -270,8 +270,8 @@ impl fmt::Display for Network {
 pub struct CgroupPath(String);
 
 impl CgroupPath {
-    /// Where the hierarchy is mounted, as a rule.
-    const MOUNT: &str = "/sys/fs/cgroup";
+    /// Where the v2 hierarchy is mounted, as a rule: on hybrid hosts, and on others.
+    const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 
     /// Whether `path` is this cgroup or one below it.
     pub fn holds(&self, path: &str) -> bool {
@@ -284,10 +284,11 @@ impl FromStr for CgroupPath {
     type Err = WrittenError;
 
     fn from_str(written: &str) -> Result<Self, WrittenError> {
-        let below = match written.strip_prefix(Self::MOUNT) {
-            Some(below) if below.is_empty() || below.starts_with('/') => below,
-            _ => written,
+        let below = |mount| {
+            let below: &str = written.strip_prefix(mount)?;
+            (below.is_empty() || below.starts_with('/')).then_some(below)
         };
+        let below = Self::MOUNTS.into_iter().find_map(below).unwrap_or(written);
         let is_path = written.starts_with('/');
         let path = below.trim_end_matches('/').to_owned();
         is_path.then_some(Self(path)).ok_or_else(|| WrittenError::Cgroup(written.to_owned()))
@@ -351,6 +352,8 @@ mod tests {
         let cgroup: CgroupPath = "/sys/fs/cgroup/system.slice/".parse().unwrap();
         assert!(cgroup.holds("/system.slice") && cgroup.holds("/system.slice/nginx.service"));
         assert!(!cgroup.holds("/system.slices") && !cgroup.holds("/"));
+        let hybrid: CgroupPath = "/sys/fs/cgroup/unified/system.slice".parse().unwrap();
+        assert_eq!(hybrid, cgroup);
         let root: CgroupPath = "/".parse().unwrap();
         assert!(root.holds("/") && root.holds("/user.slice"));
         assert!("nginx".parse::<CgroupPath>().is_err());
