@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common::{
     fixture,
-    kernel::{self, FENTRY, Fate, PaperKernel, Seen, TP_BTF, Task, at, meta, tick},
+    kernel::{self, FENTRY, Fate, PaperKernel, SAMPLED, Seen, TP_BTF, Task, at, meta, tick},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::Value;
 use twtrace::{
-    event::{ConnectEvent, MiniEvent, PortRange, SearchEvent, Tuple},
+    event::{ConnectEvent, MiniEvent, PortRange, SampleEvent, SearchEvent, Tuple},
     filter::{CannotTell, Filter, FilterStage, Filtered, Pid},
-    frame::{Frame, Polled, PolledMini, PortFacts, SeedSocket},
+    frame::{Frame, KernelCounters, Polled, PolledMini, PortFacts, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::Snapshot,
@@ -143,6 +143,8 @@ struct Life {
     pid: u32,
     lport: u16,
     rport: u16,
+    /// Whether the peer of the mini-socket closes.
+    steps: bool,
     /// Whether the mini-socket ends.
     ends: bool,
 }
@@ -163,11 +165,11 @@ prop_compose! {
             Kind::ClosesFirst, Kind::ClosesFirst, Kind::ClosesSecond, Kind::Cut,
             Kind::NeverClosed, Kind::NoPort, Kind::Refused,
         ]),
-        (is_client, ends) in any::<(bool, bool)>(),
+        (is_client, steps, ends) in any::<(bool, bool, bool)>(),
         pid in prop::sample::select(PIDS.as_slice()),
         (lport, rport) in (1_u16..6, 1_u16..6),
     ) -> Life {
-        Life { kind, is_client, pid, lport, rport, ends }
+        Life { kind, is_client, pid, lport, rport, steps, ends }
     }
 }
 
@@ -278,15 +280,18 @@ impl Life {
             timestamps: None,
         };
         let stepped = MiniEvent { time_ns: at(0.3), substate: TcpState::TimeWait, ..mini };
-        let ended = MiniEvent { time_ns: at(0.4), ..stepped };
         let goodbye = self.seen(name, FinWait2, Close, false);
         let mut steps: Vec<Step> = vec![
             Box::new(move |kernel| kernel.birth(&mini, Fate::Written)),
             Box::new(move |kernel| kernel.transition(&goodbye)),
-            Box::new(move |kernel| kernel.step(&stepped, Fate::Written)),
         ];
+        let (ended, end) = if self.steps {
+            steps.push(Box::new(move |kernel| kernel.step(&stepped, Fate::Written)));
+            (MiniEvent { time_ns: at(0.4), ..stepped }, End::Expired)
+        } else {
+            (MiniEvent { time_ns: at(0.4), ..mini }, End::FinWait2Timeout)
+        };
         if self.ends {
-            let end = End::Expired;
             steps.push(Box::new(move |kernel| kernel.end(&ended, end, Fate::Written)));
         }
         steps
@@ -402,6 +407,7 @@ fn a_socket_from_before_is_of_who_closes_it() {
         pid: 100,
         lport: 80,
         rport: 5,
+        steps: false,
         ends: false,
     };
     let mut kernel = PaperKernel::new(TP_BTF);
@@ -434,6 +440,7 @@ fn a_full_ring_costs_recounted_totals_their_word() {
         pid: 100,
         lport: 1,
         rport: 80,
+        steps: false,
         ends: false,
     };
     let mut kernel = PaperKernel::new(TP_BTF);
@@ -464,6 +471,7 @@ fn a_destination_runs_out_for_everybody() {
         pid,
         lport,
         rport: 80,
+        steps: false,
         ends: false,
     };
     let mut kernel = PaperKernel::new(TP_BTF);
@@ -515,8 +523,16 @@ fn looks_are_filtered_too() {
         expires_ms: 50_000,
         tuple: tuple("10.0.0.1:42000", remote),
     };
+    let kernel = |births| {
+        let counters = BTreeMap::from([("TW", births), ("TWKilled", 0)]);
+        let counters = counters.into_iter().map(|(name, count)| (name.into(), count)).collect();
+        let netns = kernel::NETNS;
+        Frame::Kernel(vec![KernelCounters { netns, tw_sockstat: Some(3), counters }])
+    };
     let frames = [
         polled(vec![mini(1, "10.0.0.9:443")]),
+        kernel(100),
+        kernel(150),
         polled(vec![mini(1, "10.0.0.9:443"), mini(2, "10.0.0.9:443"), mini(3, "10.0.0.9:80")]),
         tick(1.0),
     ];
@@ -531,8 +547,13 @@ fn looks_are_filtered_too() {
         (&2.into(), &1.into())
     );
     assert_eq!(snapshot["time_wait"]["refused"], Value::Null, "the kernel counts everybody's");
+    assert_eq!(snapshot["time_wait"]["ended"]["unseen"], 0, "so it does births");
     assert_eq!(snapshot["destinations"][0]["ports_used"], 3);
     assert_eq!(snapshot["reconcile"], Value::Null);
+    let raddr = Some("10.0.0.9".parse().expect("an address"));
+    let snapshot = value(&behind(&Filter { raddr, ..Filter::default() }, &frames, Hooks::POLLING));
+    assert_eq!(snapshot["clients"].as_array().map(Vec::len), Some(1), "its listener is left out");
+    assert_eq!(snapshot["states"]["LISTEN"], 0);
 }
 
 #[test]
@@ -555,6 +576,7 @@ fn a_bind_waits_for_its_connect() {
         pid: 100,
         lport: 4_000,
         rport: 80,
+        steps: false,
         ends: false,
     };
     let task = Task::new(100, 1, b"p100");
@@ -575,6 +597,121 @@ fn a_bind_waits_for_its_connect() {
         let snapshot = value(&behind(&Filter { rports, ..Filter::default() }, &frames, TP_BTF));
         assert_eq!(snapshot["port_search"]["bind"]["count"], binds, "--rport {rport}");
     }
+}
+
+fn life(kind: Kind, is_client: bool) -> Life {
+    Life { kind, is_client, pid: 100, lport: 8_080, rport: 80, steps: false, ends: false }
+}
+
+/// One that began to listen meanwhile accepts too, as long as it listens.
+#[test]
+fn listeners_that_are_left_out_come_and_go() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    let listener = life(Kind::NeverClosed, false);
+    let tuple = Tuple { raddr: [0; 16], rport: 0, ..listener.tuple(1, 8_080) };
+    let opens = Seen { tuple, ..listener.seen(1, Close, Listen, true) };
+    let closes = Seen { tuple, ..listener.seen(1, Listen, Close, true) };
+    let raddr = Some("202:202:202:202:202:202:202:202".parse().expect("an address"));
+    let filter = Filter { raddr, ..Filter::default() };
+    let mut stage = FilterStage::new(filter.clone(), &meta(TP_BTF), 10).expect("it tells enough");
+    let others = |stage: &mut FilterStage, frame: &Frame| {
+        stage.apply(frame);
+        stage.news().map(|scope| scope.other_listeners)
+    };
+    let place = (kernel::NETNS, 8_080);
+    // Told twice: it was there when sock_diag looked, and when we attached it was not.
+    let seed = SeedSocket { netns: Some(kernel::NETNS), state: Listen, tuple };
+    assert_eq!(others(&mut stage, &seeded(vec![seed])), Some([place].into()));
+    kernel.transition(&opens);
+    assert_eq!(others(&mut stage, &kernel.records()), None);
+    kernel.transition(&closes);
+    assert_eq!(others(&mut stage, &kernel.records()), Some([].into()));
+    // Of what it accepted the beginning was lost.
+    kernel.transition(&opens);
+    kernel.transition(&life(Kind::NeverClosed, false).seen(2, Established, CloseWait, false));
+    let frames = [kernel.records(), kernel.totals(), tick(1.0)];
+    let snapshot = value(&behind(&filter, &frames, TP_BTF));
+    assert_eq!(snapshot["clients"].as_array().map(Vec::len), Some(1), "{:#}", snapshot["clients"]);
+    assert_eq!(snapshot["destinations"], serde_json::json!([]));
+}
+
+/// A connect that waits for an answer has its port already.
+#[test]
+fn a_port_is_known_as_soon_as_it_is_found() {
+    let client = life(Kind::Refused, true);
+    let mut kernel = PaperKernel::new(TP_BTF);
+    client.connects(1).iter().take(2).for_each(|step| step(&mut kernel));
+    let frames = [kernel.records(), kernel.totals(), tick(1.0)];
+    for (lports, connecting) in [("8080", 1), ("80", 0)] {
+        let lports = Some(lports.parse().expect("a port"));
+        let snapshot = value(&behind(&Filter { lports, ..Filter::default() }, &frames, TP_BTF));
+        assert_eq!(snapshot["states"]["SYN_SENT"], connecting);
+        assert_eq!(snapshot["port_search"]["connect"]["count"], connecting);
+    }
+}
+
+/// The introduction of a process may find no room, and come again later.
+#[test]
+fn a_name_may_be_told_late() {
+    let client = life(Kind::NeverClosed, true);
+    let nameless = |seen: Seen| {
+        let current = seen.current.map(|task| Task { comm: None, ..task });
+        Seen { current, ..seen }
+    };
+    let mut kernel = PaperKernel::new(TP_BTF);
+    kernel.transition(&nameless(client.seen(1, Close, SynSent, true)));
+    kernel.transition(&client.seen(1, SynSent, Established, false));
+    let early = kernel.records();
+    kernel.transition(&client.seen(2, Close, SynSent, true));
+    let frames = [early, kernel.records(), kernel.totals(), tick(1.0)];
+    for (comm, connected) in [("p100", 1), ("p200", 0)] {
+        let comm = Some(comm.to_owned());
+        let snapshot = value(&behind(&Filter { comm, ..Filter::default() }, &frames, TP_BTF));
+        assert_eq!(snapshot["connects"]["ok"], connected);
+        assert_eq!(snapshot["states"]["SYN_SENT"], connected);
+    }
+}
+
+/// How full a range is that others use too is not what those that pass take of it.
+#[test]
+fn the_range_of_a_failure_is_everybodys() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    life(Kind::NoPort, true).connects(1).iter().for_each(|step| step(&mut kernel));
+    let facts = PortFacts {
+        range: Some(PortRange { low: 1_000, high: 1_003 }),
+        ..PortFacts::unknown(kernel::NETNS)
+    };
+    let frames = [Frame::Ports(vec![facts]), kernel.records(), kernel.totals(), tick(1.0)];
+    let last = |filter: &Filter| {
+        let snapshot = value(&behind(filter, &frames, TP_BTF));
+        let failures = &snapshot["port_search"]["failures"];
+        assert_eq!(failures[0]["count"], 1, "{filter}: {failures:#}");
+        failures[0]["last"]["ports_used"].clone()
+    };
+    let pid = Some(Pid { tgid: 100, started_ns: None });
+    assert_eq!(last(&Filter { pid, ..Filter::default() }), Value::Null);
+    let rports = Some("80".parse().expect("a port"));
+    assert_eq!(last(&Filter { rports, ..Filter::default() }), 0);
+}
+
+/// A sample tells a process, and no socket.
+#[test]
+fn samples_are_of_processes() {
+    let mut kernel = PaperKernel::new(SAMPLED);
+    for tgid in [100, 200, 200] {
+        let task = Task::new(tgid, 1, b"p");
+        let sample = SampleEvent { time_ns: at(0.5), connects: true, owner: task.key };
+        kernel.sample(&sample, &task);
+    }
+    let frames = [kernel.records(), kernel.totals(), tick(1.0)];
+    let samples = |filter: &Filter| {
+        let snapshot = value(&behind(filter, &frames, SAMPLED));
+        snapshot["port_search"]["samples"].clone()
+    };
+    let pid = Some(Pid { tgid: 200, started_ns: None });
+    assert_eq!(samples(&Filter { pid, ..Filter::default() })["connect"], 2);
+    let rports = Some("80".parse().expect("a port"));
+    assert_eq!(samples(&Filter { rports, ..Filter::default() }), Value::Null);
 }
 
 fn value(snapshot: &Snapshot) -> Value {
