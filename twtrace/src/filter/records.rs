@@ -252,7 +252,9 @@ impl Records {
 
     /// Follows where a socket listens that is left out.
     fn follow_listener(&mut self, socket: &mut Socket, lport: u16) {
-        let left_out = socket.is_wanted() != Some(true) && socket.state == Listen;
+        let left_out = socket.is_wanted() != Some(true)
+            && socket.state == Listen
+            && self.filter.wants_netns(socket.netns);
         match (left_out, socket.listens) {
             (true, None) if lport != 0 => {
                 socket.listens = socket.netns.map(|netns| (netns, lport));

@@ -1,17 +1,21 @@
 //! Frames in, frames out.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use thiserror::Error;
 use twtrace_common::TcpState;
 
 use super::{
     Filter, Scope,
-    listeners::Listeners,
+    listeners::{Listeners, Place},
     records::{Passed, Records},
     recount::{self, Recount},
 };
 use crate::{
-    frame::{Frame, KernelCounters, Meta, Polled, PortFacts, SeedMini, SeedSocket, Totals},
+    frame::{
+        Frame, KernelCounters, Meta, Polled, PolledMini, PortFacts, SeedMini, SeedSocket, Totals,
+    },
     probes::Capability,
 };
 
@@ -152,12 +156,19 @@ impl FilterStage {
                 passed.push(*seed);
                 continue;
             }
-            if ends != Some(false) {
+            let place = self.listens(seed);
+            // A listener that is not wanted may be told twice, too.
+            if ends != Some(false) || place.is_some() {
                 self.records.seeds.keep(*seed);
             }
-            Listeners::place(seed).into_iter().for_each(|place| self.records.listeners.add(place));
+            place.into_iter().for_each(|place| self.records.listeners.add(place));
         }
         passed
+    }
+
+    /// Where a socket that is left out listens, if that matters to those that are not.
+    fn listens(&self, seed: &SeedSocket) -> Option<Place> {
+        Listeners::place(seed).filter(|(netns, _)| self.filter.wants_netns(Some(*netns)))
     }
 
     /// Whose mini-sockets are from before us nothing will ever tell.
@@ -198,10 +209,10 @@ impl FilterStage {
             .sockets
             .iter()
             .partition(|seed| self.filter.wants(seed.netns, &seed.tuple) == Some(true));
-        self.records.listeners.replace(others.iter().filter_map(Listeners::place));
-        let wanted = |mini: &&crate::frame::PolledMini| {
-            self.filter.wants(Some(mini.netns), &mini.tuple) == Some(true)
-        };
+        let places: Vec<_> = others.iter().filter_map(|seed| self.listens(seed)).collect();
+        self.records.listeners.replace(places.into_iter());
+        let wanted =
+            |mini: &&PolledMini| self.filter.wants(Some(mini.netns), &mini.tuple) == Some(true);
         let minis: Vec<_> = look.minis.iter().filter(wanted).copied().collect();
         let states = sockets
             .iter()
@@ -222,7 +233,7 @@ impl FilterStage {
 }
 
 fn by_state(states: impl Iterator<Item = TcpState>) -> Vec<(TcpState, u64)> {
-    let mut counts = std::collections::BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for state in states {
         *counts.entry(state).or_default() += 1;
     }
