@@ -5,7 +5,7 @@
 //! source → Frame → decode → Event → tracker → Transition → stats → Snapshot → view
 //! ```
 //!
-//! [`event`], [`decode`], [`frame`], [`probes`], [`pipeline`], [`trace`],
+//! [`event`], [`decode`], [`frame`], [`filter`], [`probes`], [`pipeline`], [`trace`],
 //! [`tracker`] and [`stats`] are pure: they read no clock, no file and no kernel, and a test
 //! keeps it so. [`bpf`] is the only place that knows aya.
 
@@ -15,6 +15,7 @@ pub mod cmd;
 pub mod config;
 pub mod decode;
 pub mod event;
+pub mod filter;
 pub mod frame;
 pub mod host;
 pub mod pipeline;
