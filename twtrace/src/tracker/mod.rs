@@ -14,6 +14,7 @@ mod sockets;
 
 use twtrace_common::{Change, End, Outcome, ProcessKey, Search, TcpState};
 
+pub(crate) use self::minis::LONGEST_GOODBYE_NS;
 use self::{
     minis::Minis,
     ports::{Hold, Ports},
