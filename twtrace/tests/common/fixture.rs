@@ -39,7 +39,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use twtrace::{
     event::{ConnectEvent, MiniEvent, PortRange, SearchEvent, Tuple},
-    frame::{Frame, PortFacts, ProcessFacts, SeedMini, SeedSocket},
+    frame::{Frame, Meta, PortFacts, ProcessFacts, SeedMini, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::Snapshot,
@@ -58,9 +58,9 @@ pub(crate) struct Fixture {
     #[serde(default = "default_top")]
     top: usize,
     #[serde(default = "default_max_connections")]
-    max_connections: usize,
+    pub(crate) max_connections: usize,
     #[serde(default = "once")]
-    repeat: u16,
+    pub(crate) repeat: u16,
     #[serde(default = "one_second")]
     every_s: f64,
     #[serde(default)]
@@ -128,13 +128,19 @@ pub(crate) fn all() -> Vec<(String, Fixture)> {
 impl Fixture {
     /// What twtrace says about this.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let hooks = self.hooks();
-        let mut pipeline = Pipeline::new(kernel::meta(hooks), self.max_connections, self.top);
+        let (meta, frames) = self.recording();
+        let mut pipeline = Pipeline::new(meta, self.max_connections, self.top);
         let mut last = None;
-        for frame in self.frames(hooks) {
+        for frame in frames {
             last = pipeline.apply(&frame).unwrap_or_else(|e| panic!("{}: {e}", self.about));
         }
         last.expect("the last frame is a tick")
+    }
+
+    /// The frames of this, and of which run.
+    pub(crate) fn recording(&self) -> (Meta, Vec<Frame>) {
+        let hooks = self.hooks();
+        (kernel::meta(hooks), self.frames(hooks))
     }
 
     fn hooks(&self) -> Hooks {
@@ -222,6 +228,7 @@ impl Fixture {
                 let task = self.running(line.value("task").expect("a process searches"));
                 let Tuple { raddr, rport, .. } = line.tuple("0.0.0.0:0", remote);
                 let search = SearchEvent {
+                    sk: names.socket(line.name()),
                     error: line.value("error").map_or(0, number),
                     tried: line.value("tried").map(number),
                     raddr,

@@ -20,7 +20,8 @@ pub(super) fn append(text: &mut String, value: &Value<'_>) {
         Value::U32(number) => write!(text, "{number}"),
         Value::U16(number) => write!(text, "{number}"),
         Value::Pointer(address) => write!(text, "{address:#018x}"),
-        Value::F64(number) => write!(text, "{number}"),
+        // With a point, so that nobody takes the column for one of whole numbers.
+        Value::F64(number) => write!(text, "{number:?}"),
         Value::Bool(truth) => write!(text, "{truth}"),
         Value::Text(words) => text.write_str(words),
         Value::Comm(comm) => write!(text, "{comm}"),
