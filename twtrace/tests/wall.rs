@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "probes.rs",
     "tracker/",
     "stats/",
+    "export/",
     "trace/",
     "selftest/case.rs",
 ];
