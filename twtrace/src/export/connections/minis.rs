@@ -116,8 +116,10 @@ impl Minis {
         if let Some(mut life) = self.alive.remove(&event.tw) {
             life.mini_ended(event, end);
             done.push(life, Written::Over);
-        } else if let Some(newborn) =
-            self.newborn.get_mut(&key).filter(|newborn| newborn.mini.tw == event.tw)
+        } else if let Some(newborn) = self
+            .newborn
+            .get_mut(&key)
+            .filter(|newborn| newborn.mini.tw == event.tw && newborn.mini.end.is_none())
         {
             newborn.mini_ended(event, end);
         } else if let Some(mut life) = self.seeds.remove(&key) {
