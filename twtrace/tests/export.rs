@@ -466,10 +466,10 @@ fn timelines_are_sound() {
 
 /// Slices of one connection end in the reverse order of their beginnings.
 fn assert_nested(name: &str, entries: &[Value]) {
-    let mut open: BTreeMap<u64, Vec<(String, f64)>> = BTreeMap::new();
+    let mut open: BTreeMap<&str, Vec<(String, f64)>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry["cat"] == "connection") {
         let at = entry["ts"].as_f64().expect("it has a time");
-        let slices = open.entry(entry["id"].as_u64().expect("it has an id")).or_default();
+        let slices = open.entry(entry["id"].as_str().expect("it has an id")).or_default();
         let slice = entry["name"].as_str().expect("it has a name").to_owned();
         if entry["ph"] == "b" {
             assert!(slices.last().is_none_or(|(_, since)| *since <= at), "{name} {entry}");

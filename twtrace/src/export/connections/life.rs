@@ -259,3 +259,14 @@ pub(super) fn stamp(time_ns: u64) -> Stamp {
 fn is_unspecified(address: [u8; 16]) -> bool {
     Ipv6Addr::from_octets(address).to_canonical().is_unspecified()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be 600,000 of them, in TIME_WAIT alone.
+    #[test]
+    fn lives_are_small() {
+        assert!(size_of::<Life>() <= 208, "{} bytes", size_of::<Life>());
+    }
+}

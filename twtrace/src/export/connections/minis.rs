@@ -1,7 +1,10 @@
 //! The mini-sockets that live, each with what is known of the socket that left it; by the
 //! tracker's rules of which is whose.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    num::NonZeroU64,
+};
 
 use foldhash::fast::FixedState;
 use twtrace_common::End;
@@ -146,8 +149,7 @@ impl Minis {
     /// Gives up waiting for what should have been told long before `now_ns`.
     pub(super) fn tick(&mut self, now_ns: u64, done: &mut Done) {
         let is_late = |time_ns: u64| time_ns.saturating_add(LONGEST_GOODBYE_NS) < now_ns;
-        let was_born_late =
-            |life: &Life| is_late(life.mini.born.map_or(0, std::num::NonZeroU64::get));
+        let was_born_late = |life: &Life| is_late(life.mini.born.map_or(0, NonZeroU64::get));
         let unclaimed: Vec<Life> =
             self.newborn.extract_if(|_, life| was_born_late(life)).map(|(_, life)| life).collect();
         for life in unclaimed {

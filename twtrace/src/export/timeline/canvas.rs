@@ -77,6 +77,7 @@ impl<W: Write> Canvas<W> {
         let process = life.owner.or(life.closer.flatten());
         let pid = self.tracks.process(process, &self.people, &mut self.entries)?;
         self.last_id += 1;
+        let id = format!("{:#x}", self.last_id);
         let whole = phases::whole(life, self.recording);
         let name = format!("{} {}", Tuple::shown(life.tuple.raddr), life.tuple.rport);
         let slice = Entry {
@@ -86,7 +87,7 @@ impl<W: Write> Canvas<W> {
             ts: self.at(whole.from_ns),
             pid,
             tid: pid,
-            id: Some(self.last_id),
+            id: Some(&id),
             args: self.facts(life),
             ..Entry::default()
         };

@@ -26,7 +26,7 @@ pub(super) struct Entry<'a> {
     pub(super) tid: u32,
     /// Which slices belong together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) id: Option<u64>,
+    pub(super) id: Option<&'a str>,
     /// A colour, by its reserved name; ui.perfetto.dev colours by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cname: Option<&'a str>,
@@ -53,7 +53,8 @@ impl<W: Write> Entries<W> {
             "kernel": meta.kernel,
             "boot_id": meta.boot_id,
         });
-        write!(out, "{{\"displayTimeUnit\":\"ns\",\"otherData\":{about},\"traceEvents\":[")?;
+        // No displayTimeUnit: some versions of Perfetto take `ns` for the unit of the file.
+        write!(out, "{{\"otherData\":{about},\"traceEvents\":[")?;
         Ok(Self { out, written: 0 })
     }
 

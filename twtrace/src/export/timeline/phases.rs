@@ -2,13 +2,12 @@
 
 use std::num::NonZeroU64;
 
-use twtrace_common::TcpState;
+use twtrace_common::{End, TcpState};
 
 use crate::export::connections::{
     life::{Life, MiniEnd},
     row,
 };
-use twtrace_common::End;
 
 /// From when to when, on the clock of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
