@@ -78,7 +78,7 @@ fn records(kernel: &mut PaperKernel, round: usize) -> Frame {
             ..fixture::tuple("10.0.0.1:0", &format!("10.1.0.{}:80", number % 256))
         };
         let step = |kernel: &mut PaperKernel, old, new| {
-            transition(kernel, round, sk, (old, new), tuple, task)
+            transition(kernel, round, sk, (old, new), tuple, task);
         };
         step(kernel, Close, SynSent);
         step(kernel, SynSent, Established);

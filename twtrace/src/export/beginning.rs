@@ -2,9 +2,10 @@
 
 use crate::frame::Frame;
 
-/// Held back at most; beyond it the host is taken to have never been suspended, so that
-/// the times of a recording without ticks can be told at all.
-const MAX_BYTES: usize = 16 << 20;
+/// Held back at most, which is two seconds of a host that opens 18,000 connections in each;
+/// beyond it the host is taken to have never been suspended, so that the times of a
+/// recording without ticks can be told at all.
+const MAX_BYTES: usize = 64 << 20;
 
 /// Such frames, in order.
 #[derive(Debug, Default)]
