@@ -12,18 +12,21 @@ use bytes::Bytes;
 use common::{
     exported::{self, Row, TABLES, export, export_to, read, settings},
     fixture::{self, Fixture},
-    kernel::{NETNS, PaperKernel, Seen, TP_BTF, Task, at, meta, tick},
+    kernel::{self, FENTRY, NETNS, PaperKernel, STARTED_NS, Seen, TP_BTF, Task, at, meta, tick},
     subset,
 };
 use serde_json::{Value, json};
 use twtrace::{
-    event::Tuple,
+    event::{SearchEvent, Tuple},
     export::{ExportError, Exporter, Format, Rows, Settings},
     frame::{Frame, ProcessFacts},
     stats::snapshot::Snapshot,
     view::json,
 };
-use twtrace_common::TcpState::{self, Close, Established, SynRecv, SynSent};
+use twtrace_common::{
+    Search,
+    TcpState::{self, Close, Established, SynRecv, SynSent},
+};
 
 #[test]
 fn every_format_has_the_same_rows() {
@@ -462,6 +465,58 @@ fn timelines_are_sound() {
         let counter = entries.iter().rev().find(|entry| entry["name"] == "time_wait");
         assert_eq!(counter.and_then(|entry| entry["args"]["now"].as_u64()), now, "{name}");
     }
+}
+
+#[test]
+fn a_timeline_tells_what_ended_a_time_wait() {
+    let entries = timeline(&named("06-port-reused"));
+    // The server's end comes first: it leaves no mini-socket.
+    let phases: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["ph"] == "b" && entry["id"] == "0x2")
+        .map(|entry| entry["name"].as_str().expect("it has a name"))
+        .collect();
+    assert_eq!(phases, ["127.0.0.2 80", "established", "closing", "TIME_WAIT: reused"]);
+    let is_name = |entry: &&Value| entry["name"] == "process_name" && entry["pid"] == 100;
+    let names: Vec<_> = entries.iter().filter(is_name).collect();
+    assert_eq!(names.len(), 1, "each process is introduced once");
+    assert_eq!(names[0]["args"]["name"], "curl");
+}
+
+/// Two threads of one process search at the same time.
+#[test]
+fn searches_at_one_time_have_lanes() {
+    let mut kernel = PaperKernel::new(FENTRY);
+    let task = Task::new(100, 1, b"curl");
+    for (end_ns, latency_ns) in [(5_000, 4_000), (6_000, 3_000), (9_000, 2_000)] {
+        let search = SearchEvent {
+            sk: end_ns,
+            error: 99,
+            ..kernel::bound(NETNS, Search::Connect, latency_ns, task.key)
+        };
+        kernel.search(STARTED_NS + end_ns, 0, &search, &task);
+    }
+    let frames = [kernel.records(), tick(1.0)];
+    let (bytes, _) = export(&meta(FENTRY), &frames, settings(Format::Perfetto, Rows::Connections));
+    let entries = traced(&bytes);
+    assert_lanes_are_free("lanes", &entries);
+    let slices: Vec<_> = entries.iter().filter(|entry| entry["ph"] == "X").collect();
+    let told: Vec<_> = slices.iter().map(|slice| (&slice["ts"], &slice["dur"])).collect();
+    let expected = [(json!(1.0), json!(4.0)), (json!(3.0), json!(3.0)), (json!(7.0), json!(2.0))];
+    assert_eq!(told, expected.iter().map(|(ts, dur)| (ts, dur)).collect::<Vec<_>>());
+    assert_eq!(slices[0]["args"]["error"], "EADDRNOTAVAIL");
+    assert_ne!(slices[0]["tid"], slices[1]["tid"]);
+    assert_eq!(slices[0]["tid"], slices[2]["tid"], "it is free again");
+}
+
+fn timeline(fixture: &Fixture) -> Vec<Value> {
+    let (meta, frames) = fixture.recording();
+    traced(&export(&meta, &frames, of(fixture, Format::Perfetto, Rows::Events)).0)
+}
+
+fn traced(bytes: &[u8]) -> Vec<Value> {
+    let timeline: Value = serde_json::from_slice(bytes).expect("it is JSON");
+    timeline["traceEvents"].as_array().expect("it has entries").clone()
 }
 
 /// Slices of one connection end in the reverse order of their beginnings.

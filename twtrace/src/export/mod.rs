@@ -112,7 +112,8 @@ enum Body<W: Write + Send> {
 }
 
 impl<W: Write + Send> Exporter<W> {
-    /// Begins with the recording `meta`.
+    /// Begins with the recording `meta`; `out` should be buffered, since text formats write
+    /// row by row.
     ///
     /// # Errors
     /// `out` cannot be written.
