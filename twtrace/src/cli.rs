@@ -24,6 +24,14 @@ pub const COMMAND: &str = "ports-command";
 pub enum Command {
     /// Show live which processes close first, and how
     Top(TopArgs),
+    /// Write everything that happens to a file, to be analysed later
+    Record(RecordArgs),
+    /// Show a recording as `top` would have shown its last moment, or as a page
+    Report(ReportArgs),
+    /// Say whether a recording is sound, and what is not
+    Verify(VerifyArgs),
+    /// Write what is sound of a recording to another file
+    Repair(RepairArgs),
     /// Measure what the searches for a local port cost, and report once at the end
     Ports(PortsArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
@@ -60,9 +68,118 @@ pub struct TopArgs {
     /// Rows in each table; the rest is summed in one more
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Show a recording instead of this host; - for standard input
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["interval", "probes", "netns", "bpf_object"])]
+    pub replay: Vec<PathBuf>,
+    /// How fast: a factor, or max
+    #[arg(long, value_name = "X", default_value = "1", requires = "replay")]
+    pub speed: String,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace record`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without --duration, -W with -G, --max-events, --until-exhausted and CMD it records until \
+Ctrl-C. SIGHUP goes on in another file, SIGUSR1 prints a line of status, SIGUSR2 writes out \
+what --flight keeps.
+
+Files after the first are numbered: trace.twt, trace.1.twt, … A path may tell the time, in \
+UTC, by %Y %m %d %H %M %S. Each file can be read by itself; all of them together are one \
+recording: `twtrace report trace*.twt`.
+
+With CMD everything on the host is recorded while CMD runs, and twtrace exits with CMD's \
+exit code: 128 and the signal's number if a signal ended it, 127 if there is no such \
+command, 126 if it cannot be run."
+)]
+pub struct RecordArgs {
+    /// The file to write; - for standard output
+    #[arg(short, long, value_name = "FILE", default_value = "twtrace-%Y%m%d-%H%M%S.twt")]
+    pub output: PathBuf,
+    /// Record this long, such as 10 (seconds), 90s, 2m or 1h30m
+    #[arg(long, value_name = "T")]
+    pub duration: Option<String>,
+    /// Begin another file when one has so many million bytes; of --flight, keep no more
+    #[arg(short = 'C', value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub file_megabytes: Option<u64>,
+    /// Begin another file every so many seconds
+    #[arg(short = 'G', value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "flight")]
+    pub file_seconds: Option<u64>,
+    /// Keep only the last N files; with -G alone, end after N files
+    #[arg(short = 'W', value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "flight")]
+    pub files: Option<u64>,
+    /// End when there are so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_events: Option<u64>,
+    /// End when a connect finds no local port (EADDRNOTAVAIL)
+    #[arg(long)]
+    pub until_exhausted: bool,
+    /// Keep the last SECS and write them out on SIGUSR2, when a connect finds no local port,
+    /// or when a destination passes the knee
+    #[arg(long, value_name = "SECS")]
+    pub flight: Option<String>,
+    /// Replace a file that exists
+    #[arg(long)]
+    pub force: bool,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// Record while this command runs
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `twtrace report`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "T is a time such as 2026-11-21T16:20:02Z, a time of day such as 16:20:02 (UTC), or the \
+time since the recording began, such as 90s or 1h30m. What happened is known from one second \
+to the next: a stretch begins at the first tick that is not before --since and ends at the \
+first that is not before --until."
+)]
+pub struct ReportArgs {
+    /// A recording, or all files of one; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write a page that shows everything, and needs no network
+    #[arg(long, value_name = "OUT", conflicts_with = "json")]
+    pub html: Option<PathBuf>,
+    /// Count from this time on
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
+    /// Count up to this time
+    #[arg(long, value_name = "T")]
+    pub until: Option<String>,
+    /// Rows in each table; the rest is summed in one more
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+}
+
+/// Arguments of `twtrace verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A recording; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Arguments of `twtrace repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// A recording; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The file to write; - for standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Replace a file that exists
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `twtrace ports`.

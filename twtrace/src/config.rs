@@ -1,14 +1,23 @@
 //! What runs: the arguments, checked and resolved. Nothing below sees clap.
 
-use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    num::NonZeroU32,
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{
     bpf::plan::{Extras, Wanted},
-    cli::{CheckArgs, PortsArgs, ProbesArg, SelftestArgs, TopArgs, TraceArgs},
+    cli::{
+        CheckArgs, PortsArgs, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, TopArgs, TraceArgs,
+    },
     host,
     probes::Tier,
+    recorder,
+    source::replay::Speed,
 };
 
 /// Rows in each array unless `--top` says otherwise.
@@ -48,8 +57,77 @@ pub struct Top {
     pub format: Format,
     /// Rows in each array.
     pub rows: usize,
+    /// A recording to show instead of this host.
+    pub replay: Option<Replay>,
     /// What and how to trace.
     pub trace: Trace,
+}
+
+/// `twtrace record`.
+#[derive(Debug)]
+pub struct Record {
+    /// How long; `None`: until a signal comes, or something else ends it.
+    pub duration: Option<Duration>,
+    /// Where to.
+    pub recorder: recorder::Settings,
+    /// When another file begins.
+    pub rotation: Rotation,
+    /// How many events there may be.
+    pub max_events: Option<u64>,
+    /// Whether the first connect without a port is the end.
+    pub until_exhausted: bool,
+    /// What and how to trace.
+    pub trace: Trace,
+    /// The command to record.
+    pub command: Option<Command>,
+}
+
+/// When another file begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rotation {
+    /// When one has so many bytes.
+    pub bytes: Option<u64>,
+    /// After so long.
+    pub seconds: Option<u64>,
+    /// How many files there are in all.
+    pub files: Option<u64>,
+}
+
+/// `twtrace report`.
+#[derive(Debug)]
+pub struct Report {
+    /// The files of one recording.
+    pub files: Vec<PathBuf>,
+    /// How the report is printed: as text or JSON.
+    pub format: Format,
+    /// Where a page goes, if one is wanted instead.
+    pub html: Option<PathBuf>,
+    /// From when on.
+    pub since: Option<TypedTime>,
+    /// Up to when.
+    pub until: Option<TypedTime>,
+    /// Rows in each array.
+    pub rows: Option<usize>,
+}
+
+/// A recording to be played.
+#[derive(Debug)]
+pub struct Replay {
+    /// The files of one recording.
+    pub files: Vec<PathBuf>,
+    /// How fast.
+    pub speed: Speed,
+}
+
+/// A time in a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypedTime {
+    /// Of the wall clock, in nanoseconds since 1970.
+    Wall(u64),
+    /// Of the day, in nanoseconds; the first such time in the recording.
+    OfDay(u64),
+    /// Since the recording began, in nanoseconds.
+    SinceStart(u64),
 }
 
 /// `twtrace ports`.
@@ -134,7 +212,81 @@ impl Top {
             snapshots: args.snapshots,
             format,
             rows: args.top.unwrap_or(rows),
+            replay: (!args.replay.is_empty())
+                .then(|| {
+                    Ok::<_, anyhow::Error>(Replay {
+                        files: args.replay.clone(),
+                        speed: speed(&args.speed)?,
+                    })
+                })
+                .transpose()?,
             trace: Trace::new(&args.trace)?,
+        })
+    }
+}
+
+impl Record {
+    /// Checks and resolves the arguments; `open_files` is the limit that a command would
+    /// have had without us.
+    ///
+    /// # Errors
+    /// As [`Top::new`].
+    pub fn new(args: &RecordArgs, open_files: Option<u64>) -> Result<Self> {
+        let names = recorder::Names { pattern: args.output.clone(), force: args.force };
+        let flight =
+            args.flight.as_deref().map(|typed| time_span("--flight", typed)).transpose()?;
+        let wants_more = args.file_megabytes.is_some() || args.file_seconds.is_some();
+        ensure!(
+            flight.is_some() || !wants_more || !names.is_stream(),
+            "-C and -G need files: let -o name one"
+        );
+        ensure!(args.files.is_none() || wants_more, "-W needs -C or -G, which begin other files");
+        let bytes = args.file_megabytes.map(|megabytes| megabytes.saturating_mul(1_000_000));
+        let by_time_alone = args.file_megabytes.is_none();
+        let keep = args.files.filter(|_| !by_time_alone);
+        let words = args.command.clone();
+        Ok(Self {
+            duration: args.duration.as_deref().map(duration).transpose()?,
+            recorder: recorder::Settings {
+                names,
+                limits: recorder::Limits {
+                    keep: keep.and_then(|files| usize::try_from(files).ok()),
+                    flight_bytes: bytes.filter(|_| flight.is_some()),
+                },
+                flight_ns: flight.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)),
+            },
+            rotation: Rotation {
+                bytes: bytes.filter(|_| flight.is_none()),
+                seconds: args.file_seconds,
+                files: args.files.filter(|_| by_time_alone),
+            },
+            max_events: args.max_events,
+            until_exhausted: args.until_exhausted,
+            trace: Trace::new(&args.trace)?,
+            command: (!words.is_empty()).then_some(Command { words, open_files }),
+        })
+    }
+}
+
+impl Report {
+    /// Checks the arguments.
+    ///
+    /// # Errors
+    /// A time that is none.
+    pub fn new(args: &ReportArgs) -> Result<Self> {
+        let time = |name: &str, typed: &Option<String>| {
+            typed.as_deref().map(|typed| typed_time(name, typed)).transpose()
+        };
+        let format = if args.json { Format::Json } else { Format::Text };
+        let text_rows =
+            (format == Format::Text && args.html.is_none()).then_some(DEFAULT_TEXT_ROWS);
+        Ok(Self {
+            files: args.files.clone(),
+            format,
+            html: args.html.clone(),
+            since: time("--since", &args.since)?,
+            until: time("--until", &args.until)?,
+            rows: args.top.or(text_rows),
         })
     }
 }
@@ -235,16 +387,62 @@ fn interval(typed: &str) -> Result<Duration> {
     Ok(interval)
 }
 
+/// A factor, or `max`.
+fn speed(typed: &str) -> Result<Speed> {
+    if typed == "max" {
+        return Ok(Speed::Unlimited);
+    }
+    let times: f64 = typed.trim_end_matches('x').parse().unwrap_or(f64::NAN);
+    ensure!(
+        (0.001..=1e6).contains(&times),
+        "--speed {typed} is no factor, such as 10 or 0.5, and not max"
+    );
+    Ok(Speed::Times(times))
+}
+
+/// A date and time, a time of day, or a time since the beginning.
+fn typed_time(name: &str, typed: &str) -> Result<TypedTime> {
+    let nanoseconds = |it: Duration| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX);
+    if let Some(since) = time_of_day(typed) {
+        return Ok(TypedTime::OfDay(nanoseconds(since)));
+    }
+    if let Ok(time) = humantime::parse_rfc3339_weak(typed) {
+        let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        return Ok(TypedTime::Wall(nanoseconds(since_1970)));
+    }
+    let seconds = typed.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let since = seconds.map_or_else(|| humantime::parse_duration(typed), Ok);
+    since.map(|since| TypedTime::SinceStart(nanoseconds(since))).map_err(|_| {
+        anyhow!("{name} {typed} is no time, such as 2026-11-21T16:20:02Z, 16:20:02 or 90s")
+    })
+}
+
+/// `16:20` or `16:20:02`.
+fn time_of_day(typed: &str) -> Option<Duration> {
+    let mut parts = typed.split(':');
+    let mut part = |limit: u64| -> Option<u64> {
+        let part = parts.next()?;
+        (part.len() == 2).then(|| part.parse().ok()).flatten().filter(|it| *it < limit)
+    };
+    let (hours, minutes, seconds) = (part(24)?, part(60)?, part(60));
+    let is_whole = typed.len() == if seconds.is_some() { 8 } else { 5 };
+    let seconds = hours * 3_600 + minutes * 60 + seconds.unwrap_or(0);
+    is_whole.then(|| Duration::from_secs(seconds))
+}
+
 /// Seconds, or a number with a unit each.
 fn duration(typed: &str) -> Result<Duration> {
+    time_span("--duration", typed)
+}
+
+fn time_span(name: &str, typed: &str) -> Result<Duration> {
     let seconds = typed.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let parsed = seconds.map_or_else(|| humantime::parse_duration(typed), Ok);
-    let duration = parsed.with_context(|| {
-        format!("--duration {typed} is no time, such as 10 (seconds), 2m or 1h")
-    })?;
+    let duration = parsed
+        .with_context(|| format!("{name} {typed} is no time, such as 10 (seconds), 2m or 1h"))?;
     ensure!(
         (SHORTEST_INTERVAL..=LONGEST_DURATION).contains(&duration),
-        "--duration {typed} is out of range: 0.05 seconds to 365 days"
+        "{name} {typed} is out of range: 0.05 seconds to 365 days"
     );
     Ok(duration)
 }
@@ -302,6 +500,29 @@ mod tests {
         for bad in ["0", "0s", "-1", "nan", "inf", "x", "", "2y", "1e300", "5 parsecs"] {
             let error = duration(bad).expect_err(bad).to_string();
             assert!(error.starts_with(&format!("--duration {bad} is ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_in_a_recording() {
+        let time = |typed| typed_time("--since", typed).unwrap();
+        assert_eq!(time("1970-01-01T00:00:01Z"), TypedTime::Wall(1_000_000_000));
+        assert_eq!(time("1970-01-01 00:00:01.5"), TypedTime::Wall(1_500_000_000));
+        assert_eq!(time("00:01"), TypedTime::OfDay(60_000_000_000));
+        assert_eq!(time("23:59:59"), TypedTime::OfDay(86_399_000_000_000));
+        assert_eq!(time("90"), TypedTime::SinceStart(90_000_000_000));
+        assert_eq!(time("1m30s"), TypedTime::SinceStart(90_000_000_000));
+        for bad in ["", "x", "24:00", "1:2", "12:00:", "12:00:60", "-1", "2026-13-01T00:00:00Z"] {
+            assert!(typed_time("--since", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn speeds() {
+        assert_eq!(speed("max").unwrap(), Speed::Unlimited);
+        assert_eq!(speed("2.5x").unwrap(), Speed::Times(2.5));
+        for bad in ["", "0", "-1", "nan", "inf", "fast"] {
+            assert!(speed(bad).is_err(), "{bad}");
         }
     }
 

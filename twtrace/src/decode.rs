@@ -54,7 +54,7 @@ pub enum DecodeError {
 }
 
 /// The kind that `byte` stands for.
-const fn kind_of(byte: u8) -> Option<RecordKind> {
+pub(crate) const fn kind_of(byte: u8) -> Option<RecordKind> {
     const KINDS: [RecordKind; 9] = [
         RecordKind::Transition,
         RecordKind::Birth,
@@ -88,6 +88,16 @@ pub const fn record_len(kind: u8) -> Option<usize> {
         Some(RecordKind::Sample) => size_of::<SampleRecord>(),
         Some(RecordKind::Process) => size_of::<ProcessRecord>(),
         None => return None,
+    })
+}
+
+/// The records of a batch that are whole, one after the other.
+pub fn records(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = batch;
+    std::iter::from_fn(move || {
+        let (record, after) = rest.split_at_checked(record_len(*rest.first()?)?)?;
+        rest = after;
+        Some(record)
     })
 }
 

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use serde::{Deserialize, Serialize};
 use twtrace_common::{Change, End, ProcessKey, Search, TcpState};
 
 /// Both ends of a socket. IPv4 addresses are mapped into IPv6.
@@ -45,12 +46,34 @@ impl fmt::Display for Tuple {
 }
 
 /// Local ports from `low` to `high`, both among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortRange {
     /// The first.
     pub low: u16,
     /// The last.
     pub high: u16,
+}
+
+/// How a socket came to be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// It called connect().
+    Client,
+    /// A listener accepted it.
+    Server,
+    /// It was there before we were.
+    Unknown,
+}
+
+impl Role {
+    /// The name in the Snapshot.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// One decoded record.
@@ -74,6 +97,22 @@ pub enum Event {
     Sample(SampleEvent),
     /// A process appeared for the first time.
     Process(ProcessEvent),
+}
+
+impl Event {
+    /// When it happened, on the clock of records; an introduction has no time.
+    pub const fn time_ns(&self) -> Option<u64> {
+        Some(match self {
+            Self::Transition(event) => event.time_ns,
+            Self::Birth(event) | Self::Step(event) | Self::End(event, _) | Self::Refused(event) => {
+                event.time_ns
+            }
+            Self::Connect(event) => event.time_ns,
+            Self::Search(event) => event.time_ns,
+            Self::Sample(event) => event.time_ns,
+            Self::Process(_) => return None,
+        })
+    }
 }
 
 /// A socket changed its state.
@@ -187,6 +226,11 @@ impl Comm {
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
         bytes[len..].fill(0);
         Self(bytes)
+    }
+
+    /// The bytes, filled up with NUL.
+    pub const fn bytes(self) -> [u8; twtrace_common::COMM_LEN] {
+        self.0
     }
 }
 

@@ -3,13 +3,18 @@
 //! Everything the Snapshot is made of arrives as a frame, in one order, so
 //! that a live run and the replay of its recording cannot differ.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use twtrace_common::{Counters, ProcessKey, TcpState, pair_index};
 
 use crate::{
-    event::{PortRange, Tuple},
+    event::{PortRange, Role, Tuple},
     probes::Hooks,
 };
 
@@ -46,6 +51,16 @@ pub enum Frame {
     /// All sockets of the host at one moment; only where nothing is traced: at
     /// the start and before every tick. `None`: sock_diag did not answer.
     Polled(Option<Polled>),
+    /// Records that were read and found no room on their way to the file.
+    Lost {
+        /// How many.
+        records: u64,
+    },
+    /// Settings of namespaces: the first time of all that can be entered, then of those
+    /// that are new or where something has changed.
+    Sysctls(Vec<Sysctls>),
+    /// What was there when a recording went on in another file.
+    Carried(Carried),
     /// An interval has passed: time for a Snapshot.
     Tick {
         /// On the clock of records.
@@ -56,7 +71,7 @@ pub enum Frame {
 }
 
 /// What a run is: where, since when, by which hooks. It comes before the first frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// The host's name.
     pub hostname: String,
@@ -85,10 +100,13 @@ pub struct Meta {
     /// Whose port searches count: those of the processes that were in this cgroup when
     /// they were introduced; `None`: everybody's.
     pub searches_of: Option<Cgroup>,
+    /// Whether counting began after the hooks attached: what their programs had counted
+    /// by the first [`Totals`] is left out, and what was there is [`Frame::Carried`].
+    pub continues: bool,
 }
 
 /// A cgroup of the v2 hierarchy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
     /// Its id.
     pub id: u64,
@@ -152,19 +170,235 @@ pub fn closes_without_mini(counters: &Counters) -> u64 {
     goodbyes.saturating_sub(counters.births.iter().sum())
 }
 
+impl Totals {
+    /// What was counted since `base` was read.
+    pub fn since(&self, base: &Self) -> Self {
+        let before = |netns| base.by_netns.iter().find(|(known, _)| *known == netns);
+        let since = |(netns, counters): &(Option<u32>, Counters)| {
+            let since = match before(*netns) {
+                Some((_, base)) => since_base(counters, base),
+                None => *counters,
+            };
+            (*netns, since)
+        };
+        Self {
+            by_netns: self.by_netns.iter().map(since).collect(),
+            missed: self.missed.map(|missed| missed.saturating_sub(base.missed.unwrap_or(0))),
+        }
+    }
+}
+
+fn since_base(counters: &Counters, base: &Counters) -> Counters {
+    Counters {
+        pairs: less(&counters.pairs, &base.pairs),
+        outcomes: less(&counters.outcomes, &base.outcomes),
+        births: less(&counters.births, &base.births),
+        ends: less(&counters.ends, &base.ends),
+        searches: less(&counters.searches, &base.searches),
+        probed_searches: less(&counters.probed_searches, &base.probed_searches),
+        failed_searches: less(&counters.failed_searches, &base.failed_searches),
+        ends_in_fin_wait2: counters.ends_in_fin_wait2.saturating_sub(base.ends_in_fin_wait2),
+        steps: counters.steps.saturating_sub(base.steps),
+        rearmed: counters.rearmed.saturating_sub(base.rearmed),
+        refused: counters.refused.saturating_sub(base.refused),
+        ring_full: counters.ring_full.saturating_sub(base.ring_full),
+    }
+}
+
+fn less<const N: usize>(counts: &[u64; N], base: &[u64; N]) -> [u64; N] {
+    std::array::from_fn(|index| counts[index].saturating_sub(base[index]))
+}
+
+/// The settings of one network namespace that decide what becomes of its sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctls {
+    /// Its inode.
+    pub netns: u32,
+    /// By name, as in `net.ipv4.tcp_tw_reuse`; those that the kernel does not have are
+    /// left out.
+    pub values: BTreeMap<String, String>,
+}
+
+/// A part of what was there when a recording went on in another file: the tracker's state,
+/// in the order of these variants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// What local ports are taken towards.
+    Destinations(Vec<CarriedDestination>),
+    /// Sockets that were met.
+    Sockets(Vec<CarriedSocket>),
+    /// Mini-sockets whose birth was seen.
+    Minis(Vec<CarriedMini>),
+    /// What sock_diag had listed, and was not met since.
+    Seeds {
+        /// When, on the clock of records.
+        time_ns: u64,
+        /// Full sockets.
+        sockets: Vec<SeedSocket>,
+        /// Mini-sockets.
+        minis: Vec<SeedMini>,
+    },
+    /// Counts; they come last.
+    Counts(CarriedCounts),
+}
+
+/// How many there were; a list may be incomplete.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedCounts {
+    /// Mini-sockets by namespace.
+    pub minis: Vec<(u32, u64)>,
+    /// Of these, in FIN_WAIT2.
+    pub in_fin_wait2: u64,
+    /// Ends by namespace that were counted, and which mini-socket ended is not known.
+    pub untold_ends: Vec<(u32, u64)>,
+    /// Whether every socket and mini-socket was known.
+    pub complete: bool,
+    /// When sock_diag had listed what existed before the hooks attached: what records tell
+    /// of before may have been told already.
+    pub seeded_until_ns: u64,
+}
+
+/// A socket that was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedSocket {
+    /// Its kernel address.
+    pub sk: u64,
+    /// Its state; `None` if it was not counted in any.
+    pub state: Option<TcpState>,
+    /// How it came to be connected.
+    pub role: Role,
+    /// The process that connected it.
+    pub owner: Option<ProcessKey>,
+    /// The process that closed first; `Some(None)` if nobody saw who it was.
+    pub closer: Option<Option<ProcessKey>>,
+    /// What it keeps from others.
+    pub held: Held,
+}
+
+/// A mini-socket whose birth was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedMini {
+    /// Its kernel address.
+    pub tw: u64,
+    /// When it was born, on the clock of records.
+    pub born_ns: u64,
+    /// FIN_WAIT2 or TIME_WAIT, then.
+    pub substate: TcpState,
+    /// Since when it is in TIME_WAIT; `None` if that was not seen.
+    pub time_wait_ns: Option<NonZeroU64>,
+    /// Whether its connection had timestamps, if that is known.
+    pub timestamps: Option<bool>,
+    /// Its network namespace.
+    pub netns: u32,
+    /// Whose it is.
+    pub of: MiniOf,
+}
+
+/// Whose a mini-socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MiniOf {
+    /// Of a socket that has said goodbye.
+    Closed {
+        /// The process that closed first, if anybody saw who it was.
+        process: Option<ProcessKey>,
+        /// How the socket came to be connected.
+        role: Role,
+        /// What it keeps from others.
+        held: Held,
+    },
+    /// Of the socket with these ends, which is about to.
+    Closing(Tuple),
+}
+
+/// What a socket or its mini-socket keeps from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing that is counted.
+    Nothing,
+    /// The port that it listens on.
+    Listener {
+        /// The network namespace.
+        netns: u32,
+        /// The port.
+        lport: u16,
+    },
+    /// A port towards a destination.
+    Port {
+        /// The network namespace.
+        netns: u32,
+        /// Both addresses and the remote port; `None` where there was no room for it.
+        destination: Option<HeldDestination>,
+        /// The port; 0 as long as it is searched.
+        lport: u16,
+        /// Whether a process had bound it.
+        bound: bool,
+    },
+    /// A quadruplet of a client; `None` where there was no room for it.
+    Quadruplet(Option<HeldClient>),
+}
+
+/// Towards what a port is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldDestination {
+    /// Local address.
+    pub laddr: [u8; 16],
+    /// Remote address.
+    pub raddr: [u8; 16],
+    /// Remote port.
+    pub rport: u16,
+}
+
+/// Whose quadruplet is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldClient {
+    /// The network namespace.
+    pub netns: u32,
+    /// Local address.
+    pub laddr: [u8; 16],
+    /// Local port.
+    pub lport: u16,
+    /// The client's address.
+    pub raddr: [u8; 16],
+}
+
+/// What local ports are taken towards, besides which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedDestination {
+    /// The network namespace.
+    pub netns: u32,
+    /// The rest of what names it.
+    pub destination: HeldDestination,
+    /// Which range connects have asked for.
+    pub asked: AskedRange,
+    /// When, and whose connect came last.
+    pub last_opened: Option<(u64, ProcessKey)>,
+}
+
+/// Which range the connects towards a destination walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AskedRange {
+    /// None has searched yet.
+    #[default]
+    Nothing,
+    /// All the namespace's, or all one of their own.
+    Alike(Option<PortRange>),
+    /// Not all the same: nothing can be said of how full it is.
+    Mixed,
+}
+
 /// What the kernel itself counts in one network namespace, since that was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelCounters {
     /// Its inode.
     pub netns: u32,
     /// Timewait mini-sockets now, by sockstat.
     pub tw_sockstat: Option<u64>,
     /// By the kernel's names; those that it does not have are left out.
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// What one network namespace offers to the search for a local port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortFacts {
     /// Its inode.
     pub netns: u32,

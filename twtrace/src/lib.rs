@@ -5,8 +5,8 @@
 //! source → Frame → decode → Event → tracker → Transition → stats → Snapshot → view
 //! ```
 //!
-//! [`event`], [`decode`], [`frame`], [`probes`], [`pipeline`], [`tracker`],
-//! [`stats`] and [`export`] are pure: they read no clock, no file and no kernel, and a test
+//! [`event`], [`decode`], [`frame`], [`probes`], [`pipeline`], [`trace`],
+//! [`tracker`], [`stats`] and [`export`] are pure: they read no clock, no file and no kernel, and a test
 //! keeps it so. [`bpf`] is the only place that knows aya.
 
 pub mod bpf;
@@ -20,8 +20,10 @@ pub mod frame;
 pub mod host;
 pub mod pipeline;
 pub mod probes;
+pub mod recorder;
 pub mod selftest;
 pub mod source;
 pub mod stats;
+pub mod trace;
 pub mod tracker;
 pub mod view;

@@ -38,6 +38,22 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             log_to_stderr(args.trace.verbose);
             cmd::top::run(&config::Top::new(args)?)
         }
+        Command::Record(args) => {
+            log_to_stderr(args.trace.verbose);
+            cmd::record::run(config::Record::new(args, open_files)?)
+        }
+        Command::Report(args) => {
+            log_to_stderr(0);
+            cmd::report::run(&config::Report::new(args)?)
+        }
+        Command::Verify(args) => {
+            log_to_stderr(0);
+            cmd::verify::run(&args.file)
+        }
+        Command::Repair(args) => {
+            log_to_stderr(0);
+            cmd::repair::run(&args.file, &args.output, args.force)
+        }
         Command::Ports(args) => {
             log_to_stderr(args.trace.verbose);
             cmd::ports::run(&config::Ports::new(args, open_files)?)

@@ -1,11 +1,13 @@
 //! Frames in, Snapshots out: the one way through the house, the same for live
 //! runs and for recordings.
 
+use twtrace_common::Outcome;
+
 use crate::{
     decode::{self, DecodeError},
     event::Event,
-    frame::{Frame, Meta, Polled},
-    stats::{Stats, snapshot::Snapshot},
+    frame::{Carried, Frame, Meta, Polled},
+    stats::{Stats, snapshot::Snapshot, timeline::Timeline},
     tracker::Tracker,
 };
 
@@ -14,13 +16,62 @@ use crate::{
 pub struct Pipeline {
     tracker: Tracker,
     stats: Stats,
+    /// The last look at all sockets, where nothing is traced.
+    last_look: Option<Polled>,
+    /// Connects that found no local port.
+    without_port: u64,
+    /// When the last tick was, or counting began.
+    ticked_ns: u64,
 }
 
 impl Pipeline {
     /// A pipeline for the run `meta`, which remembers at most `max_connections`
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
-        Self { tracker: Tracker::new(&meta, max_connections), stats: Stats::new(meta, top) }
+        Self {
+            ticked_ns: meta.started_ns,
+            tracker: Tracker::new(&meta, max_connections),
+            stats: Stats::new(meta, top),
+            last_look: None,
+            without_port: 0,
+        }
+    }
+
+    /// Remembers what happens when, from now on, for [`Self::timeline`].
+    pub fn keep_timeline(&mut self) {
+        self.stats.keep_timeline();
+    }
+
+    /// What happened when, if that is remembered.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.stats.timeline()
+    }
+
+    /// Nothing is known of what happened since the last tick until now, and why.
+    pub fn gap(&mut self, until_ns: u64, why: &str) {
+        self.stats.gap(self.ticked_ns, until_ns, why);
+    }
+
+    /// How many connects found no local port (EADDRNOTAVAIL), as far as records tell: known
+    /// before the next tick.
+    pub fn without_port(&self) -> u64 {
+        self.without_port
+    }
+
+    /// The run from `time_ns` on, as another file has to begin: what it is, and the frames
+    /// with which a new pipeline knows all that this one does of what is there. To be asked
+    /// right after a tick, when totals and records agree.
+    pub fn checkpoint(&self, time_ns: u64) -> (Meta, Vec<Frame>) {
+        let meta = Meta { started_ns: time_ns, continues: true, ..self.stats.meta().clone() };
+        let mut frames = vec![Frame::Ports(self.tracker.known_port_facts())];
+        let (known, counts) = self.stats.checkpoint(&self.tracker);
+        frames.extend(known);
+        // What a look showed is seen again by the next.
+        frames.extend(self.last_look.clone().map(|look| Frame::Polled(Some(look))));
+        // The last of them says that this was all.
+        let carried = self.tracker.carried(time_ns, counts);
+        frames.extend(carried.into_iter().map(Frame::Carried));
+        (meta, frames)
     }
 
     /// Takes in one frame; a tick gives a Snapshot.
@@ -42,12 +93,28 @@ impl Pipeline {
             Frame::Kernel(counters) => self.stats.kernel(counters),
             Frame::Ports(facts) => self.tracker.port_facts(facts),
             Frame::Polled(polled) => self.polled(polled.as_ref()),
+            Frame::Lost { records } => self.stats.lost(*records),
+            Frame::Carried(carried) => self.carry(carried),
+            // What changed is told when it was seen, shortly before the next tick.
+            Frame::Sysctls(sysctls) => self.stats.sysctls(self.ticked_ns, sysctls),
             Frame::Tick { time_ns, wall_ns } => return Ok(Some(self.tick(*time_ns, *wall_ns))),
         }
         Ok(None)
     }
 
+    fn carry(&mut self, carried: &Carried) {
+        if let Carried::Counts(counts) = carried {
+            self.stats.carry(counts);
+        }
+        for mini in self.tracker.carry(carried) {
+            self.stats.carried(&mini);
+        }
+    }
+
     fn polled(&mut self, polled: Option<&Polled>) {
+        if let Some(look) = polled {
+            self.last_look = Some(look.clone());
+        }
         let changes = polled.map(|look| self.tracker.polled(look)).unwrap_or_default();
         self.stats.polled(polled, &changes);
     }
@@ -56,6 +123,7 @@ impl Pipeline {
         for mini in self.tracker.tick(time_ns) {
             self.stats.claimed(&mini);
         }
+        self.ticked_ns = time_ns;
         self.stats.snapshot(time_ns, wall_ns, &self.tracker)
     }
 
@@ -70,6 +138,8 @@ impl Pipeline {
         match event {
             Event::Transition(event) => {
                 if let Some(transition) = self.tracker.apply(event) {
+                    let found_none = transition.outcome == Some(Outcome::ConnectNoPort);
+                    self.without_port += u64::from(found_none);
                     self.stats.apply(&transition);
                 }
             }

@@ -3,9 +3,13 @@
 pub mod check;
 pub mod command;
 pub mod ports;
+pub mod record;
+pub mod repair;
+pub mod report;
 mod run;
 pub mod selftest;
 pub mod top;
+pub mod verify;
 
 use anyhow::{Result, bail};
 use log::{info, warn};

@@ -2,6 +2,7 @@
 //! signals that ask for a clean end, and the thread that writes.
 
 use std::{
+    future,
     io::{self, Write},
     thread,
     time::Duration,
@@ -84,7 +85,8 @@ pub(super) fn apply(pipeline: &mut Pipeline, frame: &Frame) -> Result<Option<Sna
 pub(super) struct Ends {
     interrupt: unix::Signal,
     terminate: unix::Signal,
-    hangup: unix::Signal,
+    /// `None` where it means something else.
+    hangup: Option<unix::Signal>,
     /// When the clean end was asked for.
     asked: Option<Instant>,
 }
@@ -92,11 +94,17 @@ pub(super) struct Ends {
 impl Ends {
     /// Catches the signals from now on.
     pub(super) fn new() -> Result<Self> {
+        let hangup = signal(SignalKind::hangup()).context("cannot catch signals")?;
+        Ok(Self { hangup: Some(hangup), ..Self::but_for_hangup()? })
+    }
+
+    /// Catches them but for SIGHUP, which is no end of a recording.
+    pub(super) fn but_for_hangup() -> Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
-            hangup: catch(SignalKind::hangup())?,
+            hangup: None,
             asked: None,
         })
     }
@@ -130,10 +138,16 @@ impl Ends {
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hangup.recv() => Signal::HUP,
+            _ = hangup => Signal::HUP,
         }
     }
 }

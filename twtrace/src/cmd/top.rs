@@ -3,12 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use log::warn;
 
 use super::run::{self, Ends, Output, Printer};
 use crate::{
-    config::{Format, Top},
+    config::{Format, Replay, Top},
     pipeline::Pipeline,
-    source::Source,
+    source::{
+        Source,
+        replay::{self, Recording},
+    },
     stats::snapshot::Snapshot,
     view::{csv, json, text},
 };
@@ -21,18 +25,34 @@ pub fn run(config: &Top) -> Result<ExitCode> {
     let runtime = run::runtime()?;
     // Before anything is attached: from now on a signal ends us cleanly.
     let ends = runtime.block_on(async { Ends::new() })?;
-    let source = run::source(&config.trace, config.interval)?;
-    runtime.block_on(show(config, source, ends))?;
+    let (source, limits) = source(config)?;
+    runtime.block_on(show(config, source, limits, ends))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(config: &Top, mut source: Source, mut ends: Ends) -> Result<()> {
+/// This host, or a recording; and how many sockets are remembered.
+fn source(config: &Top) -> Result<(Source, usize)> {
+    let Some(Replay { files, speed }) = &config.replay else {
+        return Ok((run::source(&config.trace, config.interval)?, config.trace.max_connections));
+    };
+    let recording = Recording::open(files)?;
+    let max_connections = recording.meta().max_connections;
+    let unsound = |what: &str| warn!("unsound, and left out: {what}");
+    Ok((replay::start(recording, *speed, unsound)?, max_connections))
+}
+
+async fn show(
+    config: &Top,
+    mut source: Source,
+    max_connections: usize,
+    mut ends: Ends,
+) -> Result<()> {
     let printer = Printer::start(Output::Stdout, view(config.format))?;
     let stop = source.stopper();
     let shown = tokio::select! {
         biased;
         () = ends.patience_lost(&stop) => return Ok(()),
-        shown = pump(config, &mut source, &printer) => shown,
+        shown = pump(config, &mut source, max_connections, &printer) => shown,
     };
     let written = tokio::select! {
         biased;
@@ -44,9 +64,13 @@ async fn show(config: &Top, mut source: Source, mut ends: Ends) -> Result<()> {
 }
 
 /// Frames in, snapshots out, until there are no more of either.
-async fn pump(config: &Top, source: &mut Source, printer: &Printer) -> Result<()> {
-    let mut pipeline =
-        Pipeline::new(source.meta.clone(), config.trace.max_connections, config.rows);
+async fn pump(
+    config: &Top,
+    source: &mut Source,
+    max_connections: usize,
+    printer: &Printer,
+) -> Result<()> {
+    let mut pipeline = Pipeline::new(source.meta.clone(), max_connections, config.rows);
     let mut shown = 0;
     while let Some(frame) = source.frames.recv().await {
         let Some(snapshot) = run::apply(&mut pipeline, &frame)? else { continue };

@@ -1,6 +1,6 @@
 //! What comes before the first tick, held back until it tells the wall clock.
 
-use crate::frame::Frame;
+use crate::frame::{Carried, Frame};
 
 /// Held back at most, which is two seconds of a host that opens 18,000 connections in each;
 /// beyond it the host is taken to have never been suspended, so that the times of a
@@ -37,6 +37,12 @@ fn size(frame: &Frame) -> usize {
             size_of_val(sockets.as_slice()) + size_of_val(minis.as_slice())
         }
         Frame::Processes(facts) => size_of_val(facts.as_slice()),
+        Frame::Carried(Carried::Sockets(list)) => size_of_val(list.as_slice()),
+        Frame::Carried(Carried::Minis(list)) => size_of_val(list.as_slice()),
+        Frame::Carried(Carried::Destinations(list)) => size_of_val(list.as_slice()),
+        Frame::Carried(Carried::Seeds { sockets, minis, .. }) => {
+            size_of_val(sockets.as_slice()) + size_of_val(minis.as_slice())
+        }
         Frame::Totals(totals) => size_of_val(totals.by_netns.as_slice()),
         _ => 0,
     };

@@ -91,6 +91,6 @@ fn kernel_counters(read: &NetnsCounters) -> KernelCounters {
     KernelCounters {
         netns: read.netns,
         tw_sockstat: read.tw_sockets,
-        counters: read.iter().collect(),
+        counters: read.iter().map(|(name, count)| (name.into(), count)).collect(),
     }
 }

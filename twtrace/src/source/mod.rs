@@ -7,9 +7,10 @@
 mod kernel_counters;
 pub mod live;
 pub mod netlink;
-mod port_facts;
 mod processes;
+pub mod replay;
 mod seeding;
+mod settings;
 mod stop;
 
 use std::{
@@ -95,6 +96,7 @@ fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta
         // Whoever samples says so.
         sample_hz: None,
         searches_of: None,
+        continues: false,
     }
 }
 

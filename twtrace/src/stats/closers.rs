@@ -12,7 +12,10 @@ use super::{
     processes::{Processes, UNKNOWN},
     snapshot,
 };
-use crate::tracker::{Credit, Maker, Mini, Role, Transition};
+use crate::{
+    event::Role,
+    tracker::{Credit, Maker, Mini, Transition},
+};
 
 /// Rows kept. Beyond it, those quiet longest are summed into one, so that
 /// short-lived processes by the million cost no memory.
@@ -54,6 +57,9 @@ struct Counts {
 /// The mini-sockets of one row.
 #[derive(Clone, Copy, Debug, Default)]
 struct MiniCounts {
+    /// Alive, and born before counting began.
+    carried: u64,
+    /// The others that are alive.
     alive: u64,
     /// Σ of the births of those alive, on the clock of records.
     births_ns: u128,
@@ -127,6 +133,11 @@ impl Closers {
         let minis = &mut self.row(row_of(&mini.maker, processes)).minis;
         minis.alive += 1;
         minis.births_ns += u128::from(mini.born_ns);
+    }
+
+    /// A close had left a mini-socket when counting began.
+    pub(super) fn carried(&mut self, mini: &Mini, processes: &mut Processes) {
+        self.row(row_of(&mini.maker, processes)).minis.carried += 1;
     }
 
     /// A close left none: the kernel refused it.
@@ -221,8 +232,8 @@ impl Closers {
             let Who::Process(process) = key.who else { continue };
             let (outbound, inbound) = sides.entry((process, key.netns)).or_default();
             match key.role {
-                Role::Client => *outbound += counts.minis.alive,
-                Role::Server => *inbound += counts.minis.alive,
+                Role::Client => *outbound += counts.minis.now(),
+                Role::Server => *inbound += counts.minis.now(),
                 Role::Unknown => {}
             }
         }
@@ -311,6 +322,7 @@ impl Counts {
         self.resets += other.resets;
         self.without += other.without;
         self.refused += other.refused;
+        self.minis.carried += other.minis.carried;
         self.minis.alive += other.minis.alive;
         self.minis.births_ns += other.minis.births_ns;
         self.minis.lived_ns += other.minis.lived_ns;
@@ -324,7 +336,7 @@ impl Counts {
             share: (active > 0).then(|| self.active_closes as f64 / active as f64),
             peer_closes: self.peer_closes,
             resets: totals.fields_known.then_some(self.resets),
-            time_wait_now: known.then_some(self.minis.alive),
+            time_wait_now: known.then_some(self.minis.now()),
             port_seconds: known.then(|| self.minis.port_seconds(totals.time_ns)),
             lifetime_s: self.lifetimes.as_ref().map(|lifetimes| lifetimes.summary(seconds)),
             ..snapshot::Closer::default()
@@ -333,7 +345,15 @@ impl Counts {
 }
 
 impl MiniCounts {
+    fn now(&self) -> u64 {
+        self.carried + self.alive
+    }
+
     fn ended(&mut self, mini: &Mini, lifetime_ns: Option<u64>) {
+        if mini.carried {
+            self.carried = self.carried.saturating_sub(1);
+            return;
+        }
         self.alive = self.alive.saturating_sub(1);
         self.births_ns = self.births_ns.saturating_sub(u128::from(mini.born_ns));
         self.lived_ns += u128::from(lifetime_ns.unwrap_or(0));

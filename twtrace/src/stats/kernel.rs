@@ -1,6 +1,9 @@
 //! What the kernel itself counts, and how far we agree with it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use foldhash::fast::FixedState;
 
@@ -24,7 +27,7 @@ pub(super) struct Kernel {
 #[derive(Debug)]
 struct Namespace {
     /// Growth in namespaces that had this inode before.
-    banked: BTreeMap<&'static str, u64>,
+    banked: BTreeMap<Cow<'static, str>, u64>,
     first: KernelCounters,
     /// Our counts at that moment.
     ours_first: Ours,
@@ -60,6 +63,14 @@ impl Kernel {
                     }
                 });
         }
+    }
+
+    /// What was read last, of every namespace that ever was.
+    pub(super) fn last(&self) -> Vec<KernelCounters> {
+        let mut last: Vec<_> =
+            self.namespaces.values().map(|namespace| namespace.last.clone()).collect();
+        last.sort_unstable_by_key(|counters| counters.netns);
+        last
     }
 
     /// Births that the kernel says it refused, and of which we saw a close:
@@ -161,13 +172,13 @@ impl Namespace {
     /// A counter that has fallen is another namespace's: the kernel gives the
     /// inode of one that is gone to a new one.
     fn read(&mut self, read: &KernelCounters) {
-        let fell = |(name, count): (&&'static str, &u64)| {
+        let fell = |(name, count): (&Cow<'static, str>, &u64)| {
             *name != CURRENTLY_ESTABLISHED && self.last.counters.get(name) > Some(count)
         };
         if read.counters.iter().any(fell) {
             for (name, last) in &self.last.counters {
                 let first = self.first.counters.get(name).copied().unwrap_or(0);
-                *self.banked.entry(name).or_default() += last.saturating_sub(first);
+                *self.banked.entry(name.clone()).or_default() += last.saturating_sub(first);
             }
             self.first = from_zero(read);
         }
@@ -211,7 +222,7 @@ mod tests {
     use super::*;
 
     fn read(kernel: &mut Kernel, netns: u32, overflow: u64) {
-        let counters = [(OVERFLOW, overflow), (CURRENTLY_ESTABLISHED, 7)].into();
+        let counters = [(OVERFLOW.into(), overflow), (CURRENTLY_ESTABLISHED.into(), 7)].into();
         let ours = |_| Ours::default();
         kernel.read(&[KernelCounters { netns, tw_sockstat: Some(0), counters }], ours);
     }

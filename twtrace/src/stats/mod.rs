@@ -18,12 +18,14 @@ mod samples;
 mod search_failures;
 mod searches;
 pub mod snapshot;
+mod sysctls;
 mod time_wait;
+pub mod timeline;
 mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use twtrace_common::{End, ProcessKey};
+use twtrace_common::{End, ProcessKey, Search};
 
 use self::{
     closers::{Closers, RowTotals},
@@ -33,13 +35,15 @@ use self::{
     processes::Processes,
     rates::{RateCounts, Rates},
     searches::{Depth, PortSearches},
-    snapshot::Snapshot,
+    snapshot::{SearchOp, Snapshot},
+    sysctls::KnownSysctls,
     time_wait::TimeWait,
+    timeline::Timeline,
     totals::TotalCounts,
 };
 use crate::{
     event::{MiniEvent, ProcessEvent, SampleEvent},
-    frame::{KernelCounters, Meta, Polled, ProcessFacts, Totals},
+    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals},
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
 };
@@ -58,6 +62,15 @@ pub struct Stats {
     rates: Rates,
     polls: Polls,
     seeds_complete: bool,
+    /// The totals as they were read last.
+    read: Totals,
+    /// Where they began, if not at 0.
+    base: Option<Totals>,
+    /// Records lost between the ring and the file.
+    lost: u64,
+    sysctls: KnownSysctls,
+    /// `None` where nobody asks what happened when.
+    timeline: Option<Box<Timeline>>,
 }
 
 impl Stats {
@@ -76,7 +89,46 @@ impl Stats {
             rates,
             polls: Polls::default(),
             seeds_complete: true,
+            read: Totals::default(),
+            base: None,
+            lost: 0,
+            sysctls: KnownSysctls::default(),
+            timeline: None,
         }
+    }
+
+    /// Remembers what happens when, from now on.
+    pub fn keep_timeline(&mut self) {
+        self.timeline = Some(Box::new(Timeline::new(&self.meta)));
+    }
+
+    /// What happened when, if that is remembered.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_deref()
+    }
+
+    /// Nothing is known of what happened between the two moments, and why.
+    pub fn gap(&mut self, from_ns: u64, to_ns: u64, why: &str) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.gap(from_ns, to_ns, why);
+        }
+    }
+
+    /// Learns the settings of namespaces, as they are at `time_ns` or were shortly before.
+    pub fn sysctls(&mut self, time_ns: u64, told: &[Sysctls]) {
+        for sysctls in told {
+            for change in self.sysctls.learn(sysctls) {
+                let (before, after) = (change.before.as_deref(), change.after.as_deref());
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.sysctl_changed(time_ns, sysctls.netns, &change.name, before, after);
+                }
+            }
+        }
+    }
+
+    /// What run they are of.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
     }
 
     /// Credits a process for what a transition meant.
@@ -108,7 +160,8 @@ impl Stats {
     /// A mini-socket ended; `known` says of what.
     pub fn ended(&mut self, event: &MiniEvent, end: End, known: &Ended) {
         self.time_wait.ended(event, end, known);
-        let lifetime = |mini: &Mini| Some(event.time_ns.saturating_sub(mini.born_ns));
+        let lifetime =
+            |mini: &Mini| (!mini.carried).then(|| event.time_ns.saturating_sub(mini.born_ns));
         match known {
             Ended::Claimed(mini) => {
                 self.closers.ended(mini, lifetime(mini), &mut self.processes);
@@ -129,8 +182,18 @@ impl Stats {
 
     /// A port search, or the check of a port, is over.
     pub fn searched(&mut self, search: &PortSearch) {
-        if self.in_scope(search.process.as_ref()) {
-            self.searches.record(search);
+        if !self.in_scope(search.process.as_ref()) {
+            return;
+        }
+        self.searches.record(search);
+        let op = match search.search {
+            Search::Connect => SearchOp::Connect,
+            Search::Bind => SearchOp::Bind,
+            // A check, and a listen of which nobody tells how long it took.
+            Search::BindExplicit | Search::Listen => return,
+        };
+        if let (Some(timeline), Some(latency_ns)) = (&mut self.timeline, search.latency_ns) {
+            timeline.searched(op, latency_ns);
         }
     }
 
@@ -153,7 +216,66 @@ impl Stats {
 
     /// Takes over our programs' totals.
     pub fn totals(&mut self, totals: &Totals) {
-        self.totals = TotalCounts::new(totals);
+        if self.meta.continues && self.base.is_none() {
+            self.base = Some(totals.clone());
+        }
+        self.totals = match &self.base {
+            Some(base) => TotalCounts::new(&totals.since(base)),
+            None => TotalCounts::new(totals),
+        };
+        self.totals.ring_full += self.lost;
+        self.read.clone_from(totals);
+    }
+
+    /// Records were read and got lost on their way to the file: they found no room there.
+    pub fn lost(&mut self, records: u64) {
+        self.lost += records;
+        self.totals.ring_full += records;
+    }
+
+    /// What was there when another file ended: how much of what.
+    pub fn carry(&mut self, counts: &CarriedCounts) {
+        self.seeds_complete = counts.complete;
+        self.time_wait.carry(&counts.untold_ends);
+    }
+
+    /// What was there when another file ended: a mini-socket, and whose it is.
+    pub fn carried(&mut self, mini: &Mini) {
+        self.closers.carried(mini, &mut self.processes);
+    }
+
+    /// What another file has to begin with, besides what the tracker knows: frames, in
+    /// order, and how many there are of what.
+    pub fn checkpoint(&self, tracker: &Tracker) -> (Vec<Frame>, CarriedCounts) {
+        let (names, places) = self.processes.introductions();
+        let mut frames = vec![Frame::Totals(self.read.clone()), Frame::Kernel(self.kernel.last())];
+        let sysctls = self.sysctls.all();
+        frames.extend((!sysctls.is_empty()).then_some(Frame::Sysctls(sysctls)));
+        frames.extend((!names.is_empty()).then_some(Frame::Records(names)));
+        frames.extend((!places.is_empty()).then_some(Frame::Processes(places)));
+        (frames, self.carried_counts(tracker))
+    }
+
+    fn carried_counts(&self, tracker: &Tracker) -> CarriedCounts {
+        let losses = tracker.losses();
+        let seeded: BTreeMap<u32, u64> = tracker.seeded_minis().collect();
+        let netns: BTreeSet<u32> = seeded
+            .keys()
+            .copied()
+            .chain(self.totals.namespaces().map(|(netns, _)| netns))
+            .collect();
+        let now = |netns: u32| {
+            let seeded = seeded.get(&netns).copied().unwrap_or(0);
+            (netns, self.time_wait.now_in(netns, seeded, &self.totals))
+        };
+        CarriedCounts {
+            minis: netns.into_iter().map(now).filter(|(_, count)| *count > 0).collect(),
+            in_fin_wait2: self.time_wait.in_fin_wait2(tracker.seeded_in_fin_wait2(), &self.totals),
+            untold_ends: self.time_wait.untold_ends(&self.totals),
+            complete: self.seeds_complete && self.totals.ring_full == 0 && losses.evicted == 0,
+            // The tracker's to say.
+            seeded_until_ns: 0,
+        }
     }
 
     /// Takes over what the kernel itself counted when [`Self::totals`] were read.
@@ -187,7 +309,7 @@ impl Stats {
         let port_search = self.port_search(time_ns);
         self.searches.end_interval(time_ns);
         let ports = self.ports(time_ns, tracker);
-        Snapshot {
+        let snapshot = Snapshot {
             schema: snapshot::SCHEMA,
             time: snapshot::rfc3339(wall_ns),
             elapsed_s: time_ns.saturating_sub(self.meta.started_ns) as f64 / 1e9,
@@ -220,7 +342,11 @@ impl Stats {
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
             reconcile: self.reconcile(tracker),
             hdr: self.hdr(),
+        };
+        if let Some(timeline) = &mut self.timeline {
+            timeline.tick(time_ns, wall_ns, &snapshot);
         }
+        snapshot
     }
 }
 

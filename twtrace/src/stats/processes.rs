@@ -1,8 +1,10 @@
 //! Names and places of processes.
 
+use bytes::{Bytes, BytesMut};
 use foldhash::fast::FixedState;
 use hashlink::LruCache;
-use twtrace_common::ProcessKey;
+use twtrace_common::{ProcessKey, ProcessRecord, RecordKind, process_flags};
+use zerocopy::IntoBytes;
 
 use crate::{
     event::{Comm, ProcessEvent},
@@ -22,6 +24,20 @@ pub(crate) struct Process {
     cgroup_id: u64,
     pub(crate) cgroup: Option<String>,
     pub(crate) container: Option<String>,
+}
+
+impl Process {
+    fn record(&self, key: &ProcessKey) -> ProcessRecord {
+        ProcessRecord {
+            kind: RecordKind::Process as u8,
+            flags: if self.kernel_thread { process_flags::KERNEL_THREAD } else { 0 },
+            padding: [0; 2],
+            tgid: key.tgid,
+            start_time_ns: key.start_time_ns,
+            cgroup_id: self.cgroup_id,
+            comm: self.comm.bytes(),
+        }
+    }
 }
 
 /// The processes that were introduced; those quiet longest are forgotten.
@@ -53,6 +69,23 @@ impl Processes {
                 container: None,
             },
         );
+    }
+
+    /// All of them, introduced again: as raw records, and where they run.
+    pub(crate) fn introductions(&self) -> (Bytes, Vec<ProcessFacts>) {
+        let mut records = BytesMut::new();
+        let mut places = Vec::new();
+        for (key, process) in &self.known {
+            records.extend_from_slice(process.record(key).as_bytes());
+            if process.cgroup.is_some() || process.container.is_some() {
+                places.push(ProcessFacts {
+                    key: *key,
+                    cgroup: process.cgroup.clone(),
+                    container: process.container.clone(),
+                });
+            }
+        }
+        (records.freeze(), places)
     }
 
     pub(crate) fn place(&mut self, facts: &ProcessFacts) {

@@ -5,6 +5,7 @@
 //! generated from here.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, UNIX_EPOCH},
 };
@@ -670,7 +671,7 @@ pub struct Kernel {
     /// The counters of TcpExt and Tcp, by the kernel's names; those that it
     /// does not have are left out.
     #[serde(flatten)]
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// Ours minus the kernel's, in `kernel.netns`, since attach; `null` where this
@@ -774,6 +775,6 @@ pub(super) fn tracked_states(
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-pub(super) fn rfc3339(wall_ns: u64) -> String {
+pub(crate) fn rfc3339(wall_ns: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
 }

@@ -31,14 +31,21 @@ struct Records {
     ended: u64,
     /// Mini-sockets whose memory another one got, and no record told their end.
     vanished: u64,
+    /// Ends before counting began that no record told.
+    untold_before: u64,
 }
 
 impl Records {
     /// Those that vanished although no program counted their end: of the others
     /// the record alone is lost, and the totals have them.
     fn unseen(self, totals: &TotalCounts, netns: u32) -> u64 {
+        self.vanished.saturating_sub(self.untold(totals, netns))
+    }
+
+    /// Ends that were counted, and that no record told.
+    fn untold(self, totals: &TotalCounts, netns: u32) -> u64 {
         let counted = totals.namespace(netns).map_or(0, NetnsCounts::ended);
-        self.vanished.saturating_sub(counted.saturating_sub(self.ended))
+        self.untold_before + counted.saturating_sub(self.ended)
     }
 }
 
@@ -49,6 +56,10 @@ impl TimeWait {
         let (Ended::Claimed(mini) | Ended::Unclaimed(mini)) = known else {
             return;
         };
+        // What was there before counting began enters no count.
+        if mini.carried {
+            return;
+        }
         self.lifetimes.record(event.time_ns.saturating_sub(mini.born_ns), end);
         self.lifetimes.record_parts(mini, event.time_ns, event.substate);
     }
@@ -56,6 +67,27 @@ impl TimeWait {
     /// A mini-socket is no longer there, and no record told its end.
     pub(super) fn vanished(&mut self, mini: &Mini) {
         self.by_netns.entry(mini.maker.netns).or_default().vanished += 1;
+    }
+
+    /// By namespace, ends that were counted, and which mini-socket ended is not known.
+    pub(super) fn untold_ends(&self, totals: &TotalCounts) -> Vec<(u32, u64)> {
+        let untold = |(netns, records): (&u32, &Records)| {
+            (*netns, records.untold(totals, *netns).saturating_sub(records.vanished))
+        };
+        let known = self.by_netns.iter().map(untold);
+        let silent = totals.namespaces().filter(|(netns, _)| !self.by_netns.contains_key(netns));
+        let mut untold: Vec<_> =
+            known.chain(silent.map(|(netns, counts)| (netns, counts.ended()))).collect();
+        untold.retain(|(_, count)| *count > 0);
+        untold.sort_unstable();
+        untold
+    }
+
+    /// Takes over the ends of before counting began that no record told.
+    pub(super) fn carry(&mut self, untold_ends: &[(u32, u64)]) {
+        for (netns, count) in untold_ends {
+            self.by_netns.entry(*netns).or_default().untold_before = *count;
+        }
     }
 
     /// How many are alive in one namespace.
@@ -134,14 +166,18 @@ impl TimeWait {
 
     /// With what only probed functions tell; `seeded` were there when counting began.
     pub(super) fn probed_fin_wait2(&self, seeded: u64, totals: &TotalCounts) -> snapshot::FinWait2 {
-        let born = totals.births(TcpState::FinWait2);
-        let gone = totals.steps() + totals.ended_in_fin_wait2();
         snapshot::FinWait2 {
-            now: Some((seeded + born).saturating_sub(gone)),
-            born: Some(born),
+            now: Some(self.in_fin_wait2(seeded, totals)),
+            born: Some(totals.births(TcpState::FinWait2)),
             to_time_wait: Some(totals.steps()),
             time_s: Some(self.lifetimes.fin_wait2()),
         }
+    }
+
+    /// How many are in FIN_WAIT2, where each step is told.
+    pub(super) fn in_fin_wait2(&self, seeded: u64, totals: &TotalCounts) -> u64 {
+        let gone = totals.steps() + totals.ended_in_fin_wait2();
+        (seeded + totals.births(TcpState::FinWait2)).saturating_sub(gone)
     }
 
     pub(super) fn encoded(&self) -> Option<String> {

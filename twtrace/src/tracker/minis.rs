@@ -9,12 +9,12 @@ use foldhash::fast::FixedState;
 use twtrace_common::{End, ProcessKey, TcpState};
 
 use super::{
-    Role, TableLosses,
+    TableLosses,
     ports::{self, Class, Hold, Ports, Release, Waiting},
 };
 use crate::{
-    event::{MiniEvent, Tuple},
-    frame::SeedMini,
+    event::{MiniEvent, Role, Tuple},
+    frame::{CarriedCounts, CarriedMini, MiniOf, SeedMini},
 };
 
 /// A birth whose socket does not say goodbye within this time lost it: both
@@ -45,6 +45,8 @@ pub struct Mini {
     pub time_wait_ns: Option<NonZeroU64>,
     /// Whose it is.
     pub maker: Maker,
+    /// Whether its birth is in no count, for it was seen when the recording had another file.
+    pub carried: bool,
     /// Whether its connection had timestamps, if that is known.
     timestamps: Option<bool>,
     /// What it keeps from others.
@@ -114,7 +116,22 @@ impl Mini {
     }
 }
 
+impl Mini {
+    fn carried(&self, tw: u64, ports: &Ports) -> CarriedMini {
+        let Self { born_ns, substate, time_wait_ns, maker, timestamps, hold, .. } = *self;
+        let (process, role, held) = (maker.process(), maker.role, ports.held(hold));
+        let of = MiniOf::Closed { process, role, held };
+        CarriedMini { tw, born_ns, substate, time_wait_ns, timestamps, netns: maker.netns, of }
+    }
+}
+
 impl Newborn {
+    fn carried(self, netns: u32, tuple: Tuple) -> CarriedMini {
+        let Self { tw, born_ns, substate, time_wait_ns, timestamps } = self;
+        let of = MiniOf::Closing(tuple);
+        CarriedMini { tw, born_ns, substate, time_wait_ns, timestamps, netns, of }
+    }
+
     fn new(event: &MiniEvent) -> Self {
         let in_time_wait = event.substate == TcpState::TimeWait;
         Self {
@@ -128,7 +145,7 @@ impl Newborn {
 
     fn made_by(self, maker: Maker, hold: Hold) -> Mini {
         let Self { born_ns, substate, time_wait_ns, timestamps, .. } = self;
-        Mini { born_ns, substate, time_wait_ns, maker, timestamps, hold }
+        Mini { born_ns, substate, time_wait_ns, maker, carried: false, timestamps, hold }
     }
 }
 
@@ -387,6 +404,50 @@ impl Minis {
     pub(super) fn holds(&self) -> impl Iterator<Item = Hold> {
         let alive = self.alive.values().map(|mini| mini.hold);
         alive.chain(self.seeds.values().map(|seed| seed.hold))
+    }
+
+    /// All whose birth was seen.
+    pub(super) fn carried(&self, ports: &Ports) -> Vec<CarriedMini> {
+        let claimed = self.alive.iter().map(|(tw, mini)| mini.carried(*tw, ports));
+        let newborn = self.newborn.iter();
+        claimed.chain(newborn.map(|((netns, tuple), it)| it.carried(*netns, *tuple))).collect()
+    }
+
+    /// Those of before us that did not end yet, with the time they had left at `time_ns`.
+    pub(super) fn unmet(&self, time_ns: u64) -> Vec<SeedMini> {
+        let unmet = self.seeds.iter().map(|((netns, tuple), seeded)| SeedMini {
+            netns: *netns,
+            substate: seeded.substate,
+            expires_ms: seeded.waiting.left_ms(time_ns),
+            tuple: *tuple,
+        });
+        unmet.collect()
+    }
+
+    /// Takes over one whose birth was seen before; returns it if it is known whose it is.
+    pub(super) fn carry(&mut self, carried: &CarriedMini, ports: &mut Ports) -> Option<Mini> {
+        let CarriedMini { tw, born_ns, substate, time_wait_ns, timestamps, netns, of } = *carried;
+        let newborn = Newborn { tw, born_ns, substate, time_wait_ns, timestamps };
+        let (process, role, held) = match of {
+            MiniOf::Closing(tuple) => {
+                self.newborn.insert((netns, tuple), newborn);
+                return None;
+            }
+            MiniOf::Closed { process, role, held } => (process, role, held),
+        };
+        let maker = Maker::new(process, netns, role);
+        let mini = Mini { carried: true, ..newborn.made_by(maker, Hold::Nothing) };
+        let hold = ports.keeps(&held, mini.waiting(self.steps_seen));
+        let mini = Mini { hold, ..mini };
+        self.alive.insert(tw, mini);
+        Some(mini)
+    }
+
+    /// All that were there are told of: so many, whatever the lists say.
+    pub(super) fn carried_in_all(&mut self, counts: &CarriedCounts) {
+        self.seeded = counts.minis.iter().copied().collect();
+        self.seeded_in_fin_wait2 = counts.in_fin_wait2;
+        self.seeded_until_ns = counts.seeded_until_ns;
     }
 
     fn has_room(&self) -> bool {

@@ -29,32 +29,10 @@ pub use self::{
     searches::{Destination, PortSearch},
 };
 use crate::{
-    event::{ConnectEvent, MiniEvent, SearchEvent, TransitionEvent},
-    frame::{Meta, Polled, PortFacts, SeedMini, SeedSocket},
+    event::{ConnectEvent, MiniEvent, Role, SearchEvent, TransitionEvent},
+    frame::{Carried, CarriedCounts, CarriedSocket, Meta, Polled, PortFacts, SeedMini, SeedSocket},
     probes::{Capability, Tier},
 };
-
-/// How a socket came to be connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// It called connect().
-    Client,
-    /// A listener accepted it.
-    Server,
-    /// It was there before we were.
-    Unknown,
-}
-
-impl Role {
-    /// The name in the Snapshot.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// What a process is credited with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +158,14 @@ impl Tracker {
         self.recount_ports();
     }
 
+    /// What namespaces are known to offer.
+    pub fn known_port_facts(&self) -> Vec<PortFacts> {
+        let mut known: Vec<_> =
+            self.ports.namespaces().map(|(_, namespace)| namespace.facts().clone()).collect();
+        known.sort_unstable_by_key(|facts| facts.netns);
+        known
+    }
+
     fn recount_ports(&mut self) {
         if self.ports.recount_due() {
             let live = self.sockets.holds().chain(self.seeds.holds());
@@ -237,6 +223,64 @@ impl Tracker {
         if let Some(minis) = &mut self.minis {
             minis.seed(seeds, until_ns, &mut self.ports);
         }
+    }
+
+    /// Everything that is there at `time_ns`, to be carried on into another file, where
+    /// there were `counts` of them.
+    pub fn carried(&self, time_ns: u64, counts: CarriedCounts) -> Vec<Carried> {
+        let sockets = self.sockets.iter().map(|(sk, socket)| CarriedSocket {
+            sk,
+            state: socket.state,
+            role: socket.role,
+            owner: socket.owner,
+            closer: socket.closer,
+            held: self.ports.held(socket.hold),
+        });
+        let minis = self.minis.as_ref();
+        vec![
+            Carried::Destinations(self.ports.carried()),
+            Carried::Sockets(sockets.collect()),
+            Carried::Minis(minis.map(|minis| minis.carried(&self.ports)).unwrap_or_default()),
+            Carried::Seeds {
+                time_ns,
+                sockets: self.seeds.unmet(),
+                minis: minis.map(|minis| minis.unmet(time_ns)).unwrap_or_default(),
+            },
+            Carried::Counts(CarriedCounts { seeded_until_ns: self.seeded_until_ns, ..counts }),
+        ]
+    }
+
+    /// Takes over a part of what was there when another file ended; gives the mini-sockets
+    /// of which it is known whose they are.
+    pub fn carry(&mut self, carried: &Carried) -> Vec<Mini> {
+        match carried {
+            Carried::Destinations(destinations) => self.ports.carry(destinations),
+            Carried::Sockets(sockets) => sockets.iter().for_each(|it| self.carry_socket(it)),
+            Carried::Minis(list) => {
+                let Some(minis) = &mut self.minis else { return Vec::new() };
+                return list.iter().filter_map(|it| minis.carry(it, &mut self.ports)).collect();
+            }
+            Carried::Seeds { time_ns, sockets, minis } => {
+                self.seed(sockets, *time_ns);
+                self.seed_minis(minis, *time_ns);
+            }
+            Carried::Counts(counts) => {
+                self.seeded_until_ns = counts.seeded_until_ns;
+                if let Some(minis) = &mut self.minis {
+                    minis.carried_in_all(counts);
+                }
+                self.recount_ports();
+            }
+        }
+        Vec::new()
+    }
+
+    fn carry_socket(&mut self, carried: &CarriedSocket) {
+        let CarriedSocket { sk, state, role, owner, closer, held } = *carried;
+        let hold = self.ports.holds(&held);
+        let socket = Socket { state, role, owner, closer, credited: false, hold };
+        self.population.enter_maybe(state);
+        self.sockets.insert(sk, socket, self.max_connections);
     }
 
     /// Follows the birth of a mini-socket; returns one whose end nobody saw,
@@ -484,12 +528,14 @@ fn credit(
     match outcome {
         Some(Outcome::CloseActive) => {
             socket.closer = Some(actor);
+            socket.credited = true;
             Some((Credit::ActiveClose, actor))
         }
         // Nothing was credited if it began before us, or if that record was lost.
-        Some(Outcome::CloseSimultaneous) => {
-            socket.closer.map(|closer| (Credit::ActiveCloseWithdrawn, closer))
-        }
+        Some(Outcome::CloseSimultaneous) => socket
+            .closer
+            .filter(|_| socket.credited)
+            .map(|closer| (Credit::ActiveCloseWithdrawn, closer)),
         Some(Outcome::ResetLocal) => Some((Credit::Reset, event.owner)),
         _ if (change.old, change.new) == (TcpState::CloseWait, TcpState::LastAck) => {
             Some((Credit::PeerClose, actor))

@@ -52,6 +52,17 @@ impl Seeds {
         self.waiting.values().flat_map(|waiting| (0..waiting.count).map(|_| waiting.hold))
     }
 
+    /// Those that were not met yet, listeners first.
+    pub(super) fn unmet(&self) -> Vec<SeedSocket> {
+        let each = self.waiting.iter().flat_map(|((netns, tuple), waiting)| {
+            let seed = SeedSocket { netns: *netns, state: waiting.state, tuple: *tuple };
+            (0..waiting.count).map(move |_| seed)
+        });
+        let mut unmet: Vec<_> = each.collect();
+        unmet.sort_unstable_by_key(|seed| (seed.state != TcpState::Listen, seed.netns, seed.tuple));
+        unmet
+    }
+
     /// Remembers a seed; returns the one it replaces: a connected
     /// socket that the dump met twice, because it changed meanwhile.
     pub(super) fn insert(&mut self, seed: &SeedSocket, hold: Hold) -> Option<Seed> {

@@ -5,8 +5,8 @@ use foldhash::fast::FixedState;
 use hashlink::LruCache;
 use twtrace_common::{ProcessKey, TcpState};
 
-use super::{Role, ports::Hold};
-use crate::event::TransitionEvent;
+use super::ports::Hold;
+use crate::event::{Role, TransitionEvent};
 
 /// What is remembered of a socket between its transitions.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Socket {
     /// The process credited with closing first, `Some(None)` if that is
     /// `unknown`; `None` if nothing was credited.
     pub(super) closer: Option<Option<ProcessKey>>,
+    /// Whether that credit is in the counts of this file.
+    pub(super) credited: bool,
     /// What it keeps from others.
     pub(super) hold: Hold,
 }
@@ -31,7 +33,7 @@ impl Socket {
             (TcpState::SynRecv, _) => Role::Server,
             _ => Role::Unknown,
         };
-        Self { state: seed, role, owner: None, closer: None, hold: Hold::Nothing }
+        Self { state: seed, role, owner: None, closer: None, credited: false, hold: Hold::Nothing }
     }
 }
 
@@ -65,6 +67,11 @@ impl Sockets {
     /// What all of them keep from others.
     pub(super) fn holds(&self) -> impl Iterator<Item = Hold> {
         self.table.iter().map(|(_, socket)| socket.hold)
+    }
+
+    /// All of them, the one that has been quiet longest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Socket)> {
+        self.table.iter().map(|(sk, socket)| (*sk, socket))
     }
 
     /// Remembers a socket; returns the one that had to make room if there is

@@ -128,19 +128,22 @@ pub(crate) fn all() -> Vec<(String, Fixture)> {
 impl Fixture {
     /// What twtrace says about this.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let (meta, frames) = self.recording();
-        let mut pipeline = Pipeline::new(meta, self.max_connections, self.top);
+        let mut pipeline = Pipeline::new(self.meta(), self.max_connections, self.top);
         let mut last = None;
-        for frame in frames {
+        for frame in self.frames() {
             last = pipeline.apply(&frame).unwrap_or_else(|e| panic!("{}: {e}", self.about));
         }
         last.expect("the last frame is a tick")
     }
 
-    /// The frames of this, and of which run.
-    pub(crate) fn recording(&self) -> (Meta, Vec<Frame>) {
-        let hooks = self.hooks();
-        (kernel::meta(hooks), self.frames(hooks))
+    /// What run it is.
+    pub(crate) fn meta(&self) -> Meta {
+        kernel::meta(self.hooks())
+    }
+
+    /// How many sockets are remembered, and how many rows shown.
+    pub(crate) fn limits(&self) -> (usize, usize) {
+        (self.max_connections, self.top)
     }
 
     fn hooks(&self) -> Hooks {
@@ -151,16 +154,37 @@ impl Fixture {
         }
     }
 
-    fn frames(&self, hooks: Hooks) -> Vec<Frame> {
+    /// All that happens, the last of it a tick.
+    pub(crate) fn frames(&self) -> Vec<Frame> {
+        self.frames_in_two(usize::MAX).concat()
+    }
+
+    /// How many events there are, rounds counted.
+    pub(crate) fn events(&self) -> usize {
+        self.events.len() * usize::from(self.repeat)
+    }
+
+    /// The same with one more tick, after so many events; and what comes after it.
+    pub(crate) fn frames_in_two(&self, after: usize) -> [Vec<Frame>; 2] {
+        let hooks = self.hooks();
         let mut kernel = PaperKernel::new(hooks);
         let seed = self.seed(hooks, &mut kernel);
         let ports = Frame::Ports(self.ports.iter().map(|line| port_facts(line)).collect());
         let counters = kernel.own_counters(&self.namespaces(false));
         let mut frames = vec![seed, ports, kernel.totals(), counters];
         let mut names = Names::default();
-        for round in 0..self.repeat {
-            for line in &self.events {
-                self.event(&Line::new(line, round, self.every_s), &mut names, &mut kernel);
+        let mut first = Vec::new();
+        let lines =
+            (0..self.repeat).flat_map(|round| self.events.iter().map(move |it| (round, it)));
+        for (count, (round, line)) in lines.enumerate() {
+            let line = Line::new(line, round, self.every_s);
+            self.event(&line, &mut names, &mut kernel);
+            if count + 1 == after {
+                let counters = kernel.own_counters(&self.namespaces(false));
+                frames.extend([kernel.records(), kernel.totals(), counters]);
+                let time_ns = line.time_ns();
+                frames.push(Frame::Tick { time_ns, wall_ns: time_ns });
+                first = std::mem::take(&mut frames);
             }
         }
         let processes = self.tasks();
@@ -172,7 +196,7 @@ impl Fixture {
             kernel.own_counters(&self.namespaces(true)),
             kernel::tick(self.tick_s),
         ]);
-        frames
+        [first, frames]
     }
 
     fn seed(&self, hooks: Hooks, kernel: &mut PaperKernel) -> Frame {

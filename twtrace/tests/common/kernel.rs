@@ -70,6 +70,7 @@ pub(crate) fn meta(hooks: Hooks) -> Meta {
         own_range_step: 1,
         tw_counts_births: Some(true),
         searches_of: None,
+        continues: false,
         sample_hz: hooks.cpu_share.and(NonZeroU32::new(SAMPLE_HZ)),
     }
 }
@@ -341,10 +342,10 @@ impl PaperKernel {
                 netns: *netns,
                 tw_sockstat: Some(own.minis.len() as u64),
                 counters: BTreeMap::from([
-                    ("TW", before + own.born),
-                    ("TWKilled", before),
-                    ("TWRecycled", before + own.recycled),
-                    ("TCPTimeWaitOverflow", before + own.overflow),
+                    ("TW".into(), before + own.born),
+                    ("TWKilled".into(), before),
+                    ("TWRecycled".into(), before + own.recycled),
+                    ("TCPTimeWaitOverflow".into(), before + own.overflow),
                 ]),
             }
         });

@@ -5,4 +5,6 @@ pub(crate) mod exported;
 pub(crate) mod fixture;
 pub(crate) mod golden;
 pub(crate) mod kernel;
+pub(crate) mod page;
+pub(crate) mod recording;
 pub(crate) mod subset;

@@ -5,9 +5,9 @@ use std::{net::Ipv6Addr, num::NonZeroU64};
 use twtrace_common::{Change, End, Outcome, ProcessKey, Search, TcpState};
 
 use crate::{
-    event::{MiniEvent, SearchEvent, TransitionEvent, Tuple},
+    event::{MiniEvent, Role, SearchEvent, TransitionEvent, Tuple},
     frame::{SeedMini, SeedSocket},
-    tracker::{Credit, PortSearch, Role, Transition},
+    tracker::{Credit, PortSearch, Transition},
 };
 
 /// A moment on the clock of records; `None` if it was not seen.
@@ -73,6 +73,8 @@ pub(in crate::export) struct MiniLife {
     /// Its address; 0 if there was none, or none is known.
     pub(in crate::export) tw: u64,
     pub(in crate::export) born: Stamp,
+    /// It was born when the recording had another file: that is not in this one's counts.
+    pub(in crate::export) carried: bool,
     pub(in crate::export) substate: Option<TcpState>,
     pub(in crate::export) timestamps: Option<bool>,
     /// Since when it was in TIME_WAIT.
@@ -86,7 +88,7 @@ pub(in crate::export) struct MiniLife {
 }
 
 impl Life {
-    fn new(netns: Option<u32>, tuple: Tuple) -> Self {
+    pub(super) fn new(netns: Option<u32>, tuple: Tuple) -> Self {
         Self {
             netns,
             tuple,
@@ -245,6 +247,7 @@ impl Life {
     }
 
     pub(super) fn mini_ended(&mut self, event: &MiniEvent, end: End) {
+        self.learn_ends(&event.tuple);
         self.mini.ended = stamp(event.time_ns);
         self.mini.end = Some(MiniEnd::By(end));
         self.mini.end_substate = Some(event.substate);

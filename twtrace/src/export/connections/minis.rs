@@ -10,12 +10,12 @@ use foldhash::fast::FixedState;
 use twtrace_common::End;
 
 use super::{
-    Done,
+    Done, carried,
     life::{Life, MiniEnd, Written},
 };
 use crate::{
     event::{MiniEvent, Tuple},
-    frame::SeedMini,
+    frame::{CarriedCounts, CarriedMini, MiniOf, SeedMini},
     tracker::LONGEST_GOODBYE_NS,
 };
 
@@ -59,6 +59,23 @@ impl Minis {
                 Entry::Occupied(_) => {}
             }
         }
+    }
+
+    /// One that was born in an earlier file.
+    pub(super) fn carry(&mut self, carried: &CarriedMini, done: &mut Done) {
+        let life = carried::mini(carried);
+        let lost = match carried.of {
+            MiniOf::Closing(tuple) => self.newborn.insert((carried.netns, tuple), life),
+            MiniOf::Closed { .. } => self.alive.insert(carried.tw, life),
+        };
+        if let Some(lost) = lost {
+            done.push(lost, Written::Lost);
+        }
+    }
+
+    /// All that were there are told of.
+    pub(super) fn carried_in_all(&mut self, counts: &CarriedCounts) {
+        self.seeded_until_ns = counts.seeded_until_ns;
     }
 
     pub(super) fn born(&mut self, event: &MiniEvent, done: &mut Done) {

@@ -4,6 +4,7 @@
 //! What a transition means, and whom to credit, the [`Tracker`] says, as it does for the
 //! Snapshot: so sums over rows are its totals, as far as records were not lost.
 
+mod carried;
 pub(super) mod life;
 mod minis;
 pub(super) mod row;
@@ -18,7 +19,7 @@ use self::{
 };
 use crate::{
     event::{Event, SearchEvent, TransitionEvent},
-    frame::{Frame, Meta},
+    frame::{Carried, Frame, Meta},
     tracker::{Goodbye, PortSearch, Tracker},
 };
 
@@ -66,12 +67,29 @@ impl Connections {
                 sockets.iter().for_each(|seed| self.sockets.seed(seed, &mut self.done));
                 self.minis.seed(minis, *until_ns, &mut self.done);
             }
+            Frame::Carried(carried) => self.carry(carried),
             Frame::Tick { time_ns, .. } => {
                 self.tracker.tick(*time_ns);
                 self.minis.tick(*time_ns, &mut self.done);
             }
             _ => {}
         }
+    }
+
+    /// A part of what was there when the recording went on in this file.
+    fn carry(&mut self, carried: &Carried) {
+        let done = &mut self.done;
+        match carried {
+            Carried::Destinations(_) => {}
+            Carried::Sockets(list) => list.iter().for_each(|it| self.sockets.carry(it, done)),
+            Carried::Minis(list) => list.iter().for_each(|it| self.minis.carry(it, done)),
+            Carried::Seeds { time_ns, sockets, minis } => {
+                sockets.iter().for_each(|seed| self.sockets.seed(seed, done));
+                self.minis.seed(minis, *time_ns, done);
+            }
+            Carried::Counts(counts) => self.minis.carried_in_all(counts),
+        }
+        self.tracker.carry(carried);
     }
 
     /// One record; returns the search for a port that is over with it.

@@ -21,15 +21,15 @@ columns! {
         closed: Time, "ns since 1970, UTC", "when the socket went to CLOSE; its mini-socket may live on", "not seen";
         duration_s: f64, "s", "from `opened` to `closed`", "either is";
         written: &'a str, "", "why the row is here: `over` (socket and mini-socket are), `alive` (when the recording ended), `evicted` (there was no room to remember it: `--max-connections`), `lost` (it must be gone, and nobody saw when)", "never";
-        seeded: bool, "", "whether it was there before the recording", "never";
+        seeded: bool, "", "whether it was there before the recording, or met in an earlier file of it", "never";
         role: &'a str, "", "`client` (it connected), `server` (it was accepted), `unknown`", "never";
         netns: u32, "inode", "its network namespace", "classic hook";
         sk: Pointer, "kernel address", "the socket, as in the events", "none of its transitions was seen";
         tw: Pointer, "kernel address", "its mini-socket, as in the events", "there was none, or it was not seen";
-        laddr: Ip, "", "local address, as text", "never";
-        lport: u16, "port", "local port; 0 if it had none", "never";
-        raddr: Ip, "", "remote address, as text", "never";
-        rport: u16, "port", "remote port", "never";
+        laddr: Ip, "", "local address, as text; `0.0.0.0` if not known", "never";
+        lport: u16, "port", "local port; 0 if it had none, or not known", "never";
+        raddr: Ip, "", "remote address, as text; `0.0.0.0` if not known", "never";
+        rport: u16, "port", "remote port; 0 if not known", "never";
         state: &'a str, "", "the last state of the socket that is known", "only its mini-socket was seen";
         connect: &'a str, "", "how its connect ended, by the keys of `connects` in the Snapshot: `ok`, `refused`, `timed_out`, `no_port`, `other`; `unexplained` on the classic hook", "it did not connect, or not in the recording";
         error: u16, "errno", "`sk_err` when it went to CLOSE; 0 for none", "not seen; classic hook";
@@ -48,14 +48,14 @@ columns! {
         closer_cgroup: &'a str, "", "the path of its cgroup", "as `closer_pid`; gone before it could be read";
         closer_container: &'a str, "", "the container id in that path", "as `closer_cgroup`; the path shows none";
         tw_refused: bool, "", "`true`: the kernel was to make a mini-socket and refused; `false`: it made one", "none was due, or not told";
-        tw_born: Time, "ns since 1970, UTC", "when the mini-socket was made", "none was, or before the recording, or not seen";
-        tw_substate: &'a str, "", "then: `FIN_WAIT2` or `TIME_WAIT`; of a seeded one when sock_diag looked", "as `tw_born`";
+        tw_born: Time, "ns since 1970, UTC", "when the mini-socket was made", "none was, or before the recording (or in an earlier file of it), or not seen";
+        tw_substate: &'a str, "", "then: `FIN_WAIT2` or `TIME_WAIT`; of a seeded one when sock_diag looked", "none was, or not seen";
         tw_timestamps: bool, "", "whether its connection had timestamps", "as `tw_born`; not told";
         tw_time_wait: Time, "ns since 1970, UTC", "when it entered TIME_WAIT", "never, or the step was not seen";
         tw_ended: Time, "ns since 1970, UTC", "when it ended", "not seen, or not yet";
         tw_end: &'a str, "", "what ended it: a key of `time_wait.ended` in the Snapshot; `reused_bound` is not in `reused` here; `unseen`: it is no longer there, and no record told why", "there was none, or it lives";
         tw_end_substate: &'a str, "", "its substate at the end", "as `tw_ended`";
-        lifetime_s: f64, "s", "birth to end of the mini-socket", "either was not seen; its end was told after another was born in its memory";
+        lifetime_s: f64, "s", "birth to end of the mini-socket", "`tw_born` or `tw_ended` is; its end was told after another was born in its memory";
         time_wait_s: f64, "s", "the part of it in TIME_WAIT", "`lifetime_s` or `tw_time_wait` is";
     }
 }
@@ -115,12 +115,12 @@ fn with_socket<'a>(life: &Life, clock: &WallClock, row: ConnectionRow<'a>) -> Co
 }
 
 fn with_mini<'a>(mini: &MiniLife, clock: &WallClock, row: ConnectionRow<'a>) -> ConnectionRow<'a> {
-    let until = |since| seconds_between(since, mini.ended).filter(|_| !mini.late);
+    let until = |since| seconds_between(since, mini.ended).filter(|_| !mini.late && !mini.carried);
     let lifetime_s = until(mini.born);
     ConnectionRow {
         tw: pointer(mini.tw),
         tw_refused: mini.refused,
-        tw_born: wall(clock, mini.born),
+        tw_born: wall(clock, mini.born.filter(|_| !mini.carried)),
         tw_substate: mini.substate.map(twtrace_common::TcpState::name),
         tw_timestamps: mini.timestamps,
         tw_time_wait: wall(clock, mini.time_wait),

@@ -7,12 +7,12 @@ use hashlink::LruCache;
 use twtrace_common::TcpState;
 
 use super::{
-    Done,
+    Done, carried,
     life::{Life, Written},
 };
 use crate::{
     event::{TransitionEvent, Tuple},
-    frame::SeedSocket,
+    frame::{CarriedSocket, SeedSocket},
 };
 
 /// Sockets by their kernel address, and seeded ones, of which none is known, by their ends.
@@ -40,6 +40,13 @@ impl Sockets {
             self.seeds.insert(key, Life::seeded(seed));
         } else {
             done.push(Life::seeded(seed), Written::Evicted);
+        }
+    }
+
+    /// A socket that was met in an earlier file.
+    pub(super) fn carry(&mut self, carried: &CarriedSocket, done: &mut Done) {
+        if let Some(life) = carried::socket(carried) {
+            self.put(life, done);
         }
     }
 

@@ -56,6 +56,12 @@ impl Waiting {
         Self { since_s: second(since_ns), class }
     }
 
+    /// How long it will wait after `time_ns`, so that [`Self::until`] gives the same second.
+    pub(in crate::tracker) fn left_ms(self, time_ns: u64) -> u32 {
+        let ends_ns = u64::from(self.since_s) * 1_000_000_000 + TIME_WAIT_MS * 1_000_000;
+        u32::try_from(ends_ns.saturating_sub(time_ns).div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    }
+
     /// The same of a port that was bound, if it was.
     pub(super) fn of(self, hold: Hold) -> Self {
         match hold {

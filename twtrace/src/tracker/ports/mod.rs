@@ -3,6 +3,7 @@
 //! A socket holds at most one thing: a port towards a destination, a quadruplet of a
 //! client, or a listener's port. It hands that on to its mini-socket.
 
+mod carried;
 mod hold;
 mod namespace;
 mod offer;
@@ -25,11 +26,10 @@ pub use self::{
 use self::{
     offer::Place,
     table::{OTHER, Table},
-    taken::Asked,
 };
 use crate::{
     event::{PortRange, Tuple},
-    frame::{Polled, PortFacts, SeedSocket},
+    frame::{AskedRange, Polled, PortFacts, SeedSocket},
 };
 
 /// Rows of each kind: a busy one takes up to two kilobytes.
@@ -217,13 +217,13 @@ impl Ports {
         let facts = namespace.or_insert_with(|| Namespace::unknown(netns)).facts();
         let (_, taken) = self.destinations.get_mut(destination)?;
         match taken.asked {
-            Asked::Alike(asked) if asked == own_range => return taken.offer,
-            Asked::Alike(_) | Asked::Mixed => taken.asked = Asked::Mixed,
-            Asked::Nothing => taken.asked = Asked::Alike(own_range),
+            AskedRange::Alike(asked) if asked == own_range => return taken.offer,
+            AskedRange::Alike(_) | AskedRange::Mixed => taken.asked = AskedRange::Mixed,
+            AskedRange::Nothing => taken.asked = AskedRange::Alike(own_range),
         }
         self.recount_due |= taken.live.sum() + taken.waiting.sum() > 0;
         match taken.asked {
-            Asked::Mixed => None,
+            AskedRange::Mixed => None,
             _ => Offer::new(facts, own_range, self.own_step),
         }
     }
@@ -272,7 +272,7 @@ impl Ports {
         let offer = self.namespaces.get(&netns).and_then(Namespace::offer);
         if let Some((Some(_), taken)) = self.destinations.get_mut(destination) {
             // Nobody has asked for a range of its own, as far as is known.
-            if taken.asked == Asked::Nothing {
+            if taken.asked == AskedRange::Nothing {
                 taken.offer = offer;
             }
         }
@@ -476,9 +476,9 @@ impl Ports {
             let Some((_, taken)) = self.destinations.get_mut(number) else { continue };
             let namespace = self.namespaces.get(&key.netns);
             taken.offer = namespace.and_then(|namespace| match taken.asked {
-                Asked::Nothing | Asked::Alike(None) => namespace.offer(),
-                Asked::Alike(own) => Offer::new(namespace.facts(), own, self.own_step),
-                Asked::Mixed => None,
+                AskedRange::Nothing | AskedRange::Alike(None) => namespace.offer(),
+                AskedRange::Alike(own) => Offer::new(namespace.facts(), own, self.own_step),
+                AskedRange::Mixed => None,
             });
         }
     }

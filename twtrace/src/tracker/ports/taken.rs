@@ -6,7 +6,7 @@ use super::{
     offer::{Half, Offer, Place},
     seconds::{RATE_S, Second, Seconds},
 };
-use crate::event::PortRange;
+use crate::frame::AskedRange;
 
 /// Ports by where they lie in the range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,18 +17,6 @@ pub struct Lying {
     pub high: u32,
     /// Not in the range.
     pub outside: u32,
-}
-
-/// Which range the connects towards a destination walk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// None has searched yet.
-    #[default]
-    Nothing,
-    /// All the namespace's, or all one of their own.
-    Alike(Option<PortRange>),
-    /// Not all the same: nothing can be said of how full it is.
-    Mixed,
 }
 
 /// Connects that failed.
@@ -62,7 +50,7 @@ pub struct Taken {
     pub(super) holders: u32,
     /// When a connect last came here, or a mini-socket ended.
     pub(super) touched_s: u32,
-    pub(super) asked: Asked,
+    pub(super) asked: AskedRange,
     /// What the search towards it may give.
     pub(super) offer: Option<Offer>,
     /// Of connections.

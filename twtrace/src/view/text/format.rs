@@ -59,7 +59,7 @@ pub(super) fn rate(rate: Option<f64>) -> String {
 }
 
 /// Digits in groups of three.
-pub(super) fn count(number: u64) -> String {
+pub(in crate::view) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -69,6 +69,21 @@ pub(super) fn count(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// Bytes in powers of 1000, as disks are sold and -C counts.
+pub(in crate::view) fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let mut shown = bytes as f64;
+    let mut unit = "bytes";
+    for next in UNITS {
+        if shown < 999.5 {
+            break;
+        }
+        shown /= 1e3;
+        unit = next;
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{shown:.1} {unit}") }
 }
 
 /// A count that fits `width` columns, at least five: of a large one, only the
@@ -93,7 +108,7 @@ pub(super) fn maybe_compact(number: Option<u64>, width: usize) -> String {
 }
 
 /// A duration, in the unit in which it is neither long nor short.
-pub(super) fn span(seconds: f64) -> String {
+pub(in crate::view) fn span(seconds: f64) -> String {
     // Where the next unit up would be shown, as it is rounded.
     const FULL: f64 = 999.5;
     for (unit, per_s) in [("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1.0)] {
@@ -116,12 +131,12 @@ pub(super) fn maybe_span(seconds: Option<f64>) -> String {
 }
 
 /// Nanoseconds, in seconds.
-pub(super) fn seconds(nanoseconds: u64) -> f64 {
+pub(in crate::view) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
 /// The nearest whole number.
-pub(super) fn whole(number: f64) -> u64 {
+pub(in crate::view) fn whole(number: f64) -> u64 {
     number.round().max(0.0) as u64
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `~` marks what is inferred, `≤` what is an upper bound.
 
-mod format;
+pub(super) mod format;
 mod histogram;
 mod ports;
 mod ranges;
@@ -10,7 +10,8 @@ mod tables;
 
 use std::fmt;
 
-use self::format::{count, flow, line, maybe, rate, seconds, shortened, span, wrapped};
+pub(in crate::view) use self::format::{count, human_bytes};
+use self::format::{flow, line, maybe, rate, seconds, shortened, span, wrapped};
 pub use self::ports::{Whose, report as ports};
 use crate::{
     probes::{Exactness, Tier},

@@ -1,0 +1,458 @@
+//! `twtrace record`.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::{self, ExitCode},
+};
+
+use anyhow::{Context, Result};
+use log::warn;
+use tokio::{
+    signal::unix::{self, SignalKind, signal},
+    sync::oneshot,
+    time::Instant,
+};
+
+use super::{
+    command::Measured,
+    run::{self, Ends},
+};
+use crate::{
+    config::{self, Rotation},
+    decode,
+    frame::{Frame, Meta},
+    pipeline::Pipeline,
+    recorder::{Next, Progress, Recorder},
+    source::{Source, Stop},
+    stats::snapshot::{self, Snapshot},
+    trace::{End, FileMeta, Recording},
+    view::record::{self, Recorded, Running},
+};
+
+/// A tick a second: what is known of the end of a file, or of a stretch, is as fine.
+const INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Rows in the arrays of the Snapshot at the end of a file.
+const ROWS: usize = 50;
+/// Parts that a flight is kept in; the oldest is given up when the others reach far enough.
+const FLIGHT_PARTS: u64 = 8;
+/// No part of a flight is shorter.
+const SHORTEST_PART_NS: u64 = 1_000_000_000;
+/// What a shell exits with after Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Records until it is told to end.
+///
+/// # Errors
+/// A command that cannot be run, a file that cannot be made or written, nothing to trace
+/// with where a tier was asked for.
+pub fn run(config: config::Record) -> Result<ExitCode> {
+    let runtime = run::runtime()?;
+    // Before anything is attached: from now on a signal ends us cleanly.
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let command = config.command.as_ref().map(Measured::new).transpose()?;
+    let source = run::source(&config.trace, INTERVAL)?;
+    let meta = file_meta(&config, &source.meta);
+    let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
+    let session = Session::new(config, meta, recorder, source.stopper());
+    runtime.block_on(record(session, source, signals, command))
+}
+
+/// What the first file is.
+fn file_meta(config: &config::Record, run: &Meta) -> FileMeta {
+    let id = format!("{}-{:x}-{}", run.boot_id, run.started_ns, process::id());
+    FileMeta {
+        tool: format!("twtrace {}", env!("CARGO_PKG_VERSION")),
+        schema: snapshot::SCHEMA,
+        recording: Recording { id, file: 0 },
+        run: run.clone(),
+        max_connections: config.trace.max_connections,
+        rows: ROWS,
+        netns: config.trace.netns,
+    }
+}
+
+/// What is asked of a recording that goes on.
+struct Signals {
+    ends: Ends,
+    hangup: unix::Signal,
+    status: unix::Signal,
+    dump: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Self {
+            ends: Ends::but_for_hangup()?,
+            hangup: catch(SignalKind::hangup())?,
+            status: catch(SignalKind::user_defined1())?,
+            dump: catch(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+async fn record(
+    mut session: Session,
+    mut source: Source,
+    signals: Signals,
+    mut command: Option<Measured>,
+) -> Result<ExitCode> {
+    let Signals { mut ends, hangup, status, dump } = signals;
+    let stop = source.stopper();
+    let (seeded, ready) = oneshot::channel();
+    let duration = session.config.duration;
+    let mut failure = None;
+    let given_up = async {
+        failure = over(duration, command.as_mut(), &mut ends, ready).await.err();
+        ends.ask(&stop).await;
+    };
+    let asked = Asked { hangup, status, dump };
+    let recorded = tokio::select! {
+        biased;
+        () = given_up => None,
+        recorded = session.pump(&mut source, asked, seeded) => Some(recorded),
+    };
+    // What failed is said after what was recorded until then.
+    let finished = match recorded {
+        Some(Ok(())) => session.finish(&mut ends, &stop).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    session.say_what_was_recorded();
+    finished?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    source.join()?;
+    let code = match &mut command {
+        Some(command) => command.exit_code(&mut ends).await?.unwrap_or(INTERRUPTED),
+        None => 0,
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// Starts the command when `ready`, and waits until there is no more to record.
+async fn over(
+    duration: Option<std::time::Duration>,
+    command: Option<&mut Measured>,
+    ends: &mut Ends,
+    ready: oneshot::Receiver<()>,
+) -> Result<()> {
+    let is_ready = tokio::select! {
+        biased;
+        _ = ends.next() => false,
+        ready = ready => ready.is_ok(),
+    };
+    if !is_ready {
+        return Ok(());
+    }
+    let stopped = async {
+        let Some(command) = command else {
+            ends.next().await;
+            return Ok(());
+        };
+        command.start()?;
+        command.gone(ends).await
+    };
+    let Some(duration) = duration else {
+        return stopped.await;
+    };
+    // What is stopped by the clock is no failure.
+    tokio::time::timeout(duration, stopped).await.unwrap_or(Ok(()))
+}
+
+/// Signals that ask for something while the recording goes on.
+struct Asked {
+    hangup: unix::Signal,
+    status: unix::Signal,
+    dump: unix::Signal,
+}
+
+/// A recording under way.
+struct Session {
+    config: config::Record,
+    recorder: Recorder,
+    pipeline: Pipeline,
+    stop: Stop,
+    /// Another file was asked for.
+    rotate: bool,
+    /// What is kept for a flight is to be written out at the next tick, and why.
+    dump: Option<&'static str>,
+    /// Whether a connect without a port, or a destination past the knee, was told already.
+    told: Told,
+    /// Records that found no room on their way to the file, since that was last said.
+    lost: u64,
+    events: u64,
+    last: Option<Snapshot>,
+    /// When the file under way, or the part of a flight, began.
+    file_started_ns: u64,
+    began: Instant,
+    progress: Option<ProgressLine>,
+}
+
+#[derive(Default)]
+struct Told {
+    without_port: bool,
+    knee: bool,
+}
+
+impl Session {
+    fn new(config: config::Record, meta: FileMeta, recorder: Recorder, stop: Stop) -> Self {
+        let pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
+        let file_started_ns = meta.run.started_ns;
+        Self {
+            config,
+            recorder,
+            pipeline,
+            stop,
+            rotate: false,
+            dump: None,
+            told: Told::default(),
+            lost: 0,
+            events: 0,
+            last: None,
+            file_started_ns,
+            began: Instant::now(),
+            progress: io::stderr().is_terminal().then(ProgressLine::default),
+        }
+    }
+
+    /// Takes in all frames. Says when the first has come: then all hooks are attached, and
+    /// what was there before is known.
+    async fn pump(
+        &mut self,
+        source: &mut Source,
+        mut asked: Asked,
+        seeded: oneshot::Sender<()>,
+    ) -> Result<()> {
+        let mut seeded = Some(seeded);
+        loop {
+            tokio::select! {
+                biased;
+                failed = self.recorder.over() => return failed,
+                _ = asked.status.recv() => self.say_what_was_recorded(),
+                _ = asked.hangup.recv() => self.rotate_when_possible(),
+                _ = asked.dump.recv() => self.dump_when_possible(),
+                frame = source.frames.recv() => {
+                    let Some(frame) = frame else { return Ok(()) };
+                    if let Some(seeded) = seeded.take() {
+                        // Who waits for it may have been told to end already.
+                        let _ = seeded.send(());
+                    }
+                    self.take(&frame)?;
+                }
+            }
+        }
+    }
+
+    /// Hands one frame to the file and to the pipeline: to both or to none, so that the
+    /// file tells what is known here.
+    fn take(&mut self, frame: &Frame) -> Result<()> {
+        if let Frame::Records(batch) = frame {
+            let count = decode::records(batch).count() as u64;
+            if !self.recorder.offer(frame) {
+                self.lost += count;
+                return Ok(());
+            }
+            self.events += count;
+        } else {
+            self.say_what_got_lost()?;
+            if !self.recorder.offer(frame) {
+                // A look found no room: nothing is known of that moment.
+                return self.take(&Frame::Polled(None));
+            }
+        }
+        let snapshot = run::apply(&mut self.pipeline, frame)?;
+        self.end_if_there_is_enough();
+        if let (&Frame::Tick { time_ns, .. }, Some(snapshot)) = (frame, snapshot) {
+            self.tick(time_ns, snapshot);
+        }
+        Ok(())
+    }
+
+    /// Before anything else: what was lost belongs to the time before.
+    fn say_what_got_lost(&mut self) -> Result<()> {
+        let records = std::mem::take(&mut self.lost);
+        if records > 0 {
+            let lost = Frame::Lost { records };
+            self.recorder.offer(&lost);
+            run::apply(&mut self.pipeline, &lost)?;
+        }
+        Ok(())
+    }
+
+    fn end_if_there_is_enough(&mut self) {
+        if self.config.max_events.is_some_and(|most| self.events >= most) {
+            self.stop.raise();
+        }
+        if self.pipeline.without_port() > 0 && !self.told.without_port {
+            self.told.without_port = true;
+            if self.config.until_exhausted {
+                self.stop.raise();
+            }
+            self.dump.get_or_insert("a connect found no local port");
+        }
+    }
+
+    fn tick(&mut self, time_ns: u64, snapshot: Snapshot) {
+        if !self.told.knee && is_past_a_knee(&snapshot) {
+            self.told.knee = true;
+            self.dump.get_or_insert("a destination is past the knee");
+        }
+        self.last = Some(snapshot);
+        if self.config.recorder.flight_ns.is_some() {
+            self.fly(time_ns);
+        } else if std::mem::take(&mut self.rotate) || self.file_is_full(time_ns) {
+            self.next_file(time_ns);
+        }
+        self.show_progress();
+    }
+
+    /// Writes out what is kept, if that is due, and begins another part of it.
+    fn fly(&mut self, time_ns: u64) {
+        if let Some(why) = self.dump.take() {
+            warn!("writing the flight trace: {why}");
+            self.recorder.dump();
+        }
+        let part_ns = self.config.recorder.flight_ns.unwrap_or(0) / FLIGHT_PARTS;
+        if self.file_is_older_than(part_ns.max(SHORTEST_PART_NS), time_ns) {
+            let (run, carried) = self.pipeline.checkpoint(time_ns);
+            let end = End { snapshot: None, events: 0, goes_on: true };
+            self.recorder.next(Next { end, run, carried });
+            self.file_started_ns = time_ns;
+        }
+    }
+
+    fn file_is_full(&self, time_ns: u64) -> bool {
+        let Rotation { bytes, seconds, files } = self.config.rotation;
+        let written = Progress::of(&self.recorder.progress().file_bytes);
+        let is_over =
+            |seconds: u64| self.file_is_older_than(seconds.saturating_mul(1_000_000_000), time_ns);
+        let is_full = bytes.is_some_and(|most| written >= most) || seconds.is_some_and(is_over);
+        let is_last =
+            files.is_some_and(|most| Progress::of(&self.recorder.progress().files) >= most);
+        if is_full && is_last {
+            self.stop.raise();
+        }
+        is_full && !is_last
+    }
+
+    /// Whether the file under way, or the part of a flight, has lasted so long.
+    fn file_is_older_than(&self, age_ns: u64, time_ns: u64) -> bool {
+        // Ticks come a little early or late.
+        const SLACK_NS: u64 = 500_000_000;
+        time_ns.saturating_sub(self.file_started_ns) + SLACK_NS >= age_ns
+    }
+
+    /// Goes on in another file: there everything counts from now on.
+    fn next_file(&mut self, time_ns: u64) {
+        let (run, carried) = self.pipeline.checkpoint(time_ns);
+        let mut pipeline = Pipeline::new(run.clone(), self.config.trace.max_connections, ROWS);
+        for frame in &carried {
+            // What this pipeline knows another one can take in.
+            let _ = pipeline.apply(frame);
+        }
+        self.pipeline = pipeline;
+        match End::new(self.last.as_ref(), true) {
+            Ok(end) => self.recorder.next(Next { end, run, carried }),
+            Err(error) => warn!("no other file was begun: {error:#}"),
+        }
+        self.file_started_ns = time_ns;
+        self.told = Told::default();
+    }
+
+    fn rotate_when_possible(&mut self) {
+        if self.config.recorder.flight_ns.is_some() || self.config.recorder.names.is_stream() {
+            warn!("SIGHUP: there is no other file to go on in");
+        } else {
+            self.rotate = true;
+        }
+    }
+
+    fn dump_when_possible(&mut self) {
+        if self.config.recorder.flight_ns.is_some() {
+            self.dump = Some("SIGUSR2");
+        } else {
+            warn!("SIGUSR2: everything is written already; --flight keeps the last minutes");
+        }
+    }
+
+    /// Ends the file, and waits until it is written.
+    async fn finish(&mut self, ends: &mut Ends, stop: &Stop) -> Result<()> {
+        self.say_what_got_lost()?;
+        if self.dump.take().is_some() && self.config.recorder.flight_ns.is_some() {
+            self.recorder.dump();
+        }
+        self.recorder.finish(End::new(self.last.as_ref(), false)?);
+        tokio::select! {
+            biased;
+            written = self.recorder.over() => written,
+            () = ends.patience_lost(stop) => {
+                warn!("the end of the recording was not written");
+                Ok(())
+            }
+        }
+    }
+
+    fn so_far(&self) -> Recorded {
+        let loss = self.last.as_ref().and_then(|last| last.loss.as_ref());
+        let progress = self.recorder.progress();
+        let written = Progress::of(&progress.bytes);
+        Recorded {
+            events: self.events,
+            ring_full: loss.map(|loss| loss.ring_full + self.lost),
+            missed: loss.and_then(|loss| loss.missed),
+            seconds: self.began.elapsed().as_secs_f64(),
+            bytes: written,
+            files: Progress::of(&progress.files),
+        }
+    }
+
+    fn show_progress(&mut self) {
+        let so_far = self.so_far();
+        let left_s = self.config.duration.map(|it| (it.as_secs_f64() - so_far.seconds).max(0.0));
+        if let Some(line) = &mut self.progress {
+            line.show(so_far, left_s);
+        }
+    }
+
+    /// On a line of its own.
+    fn say_what_was_recorded(&mut self) {
+        if let Some(line) = &mut self.progress {
+            line.clear();
+        }
+        let so_far = self.so_far();
+        if self.config.recorder.flight_ns.is_some() && so_far.files == 0 {
+            warn!(
+                "no flight trace was written: no port ran out, no destination passed the knee, and nobody asked (SIGUSR2)"
+            );
+        }
+        let _ = write!(io::stderr(), "{}", record::summary(&so_far));
+    }
+}
+
+/// A line that is written over again and again.
+#[derive(Default)]
+struct ProgressLine {
+    before: Recorded,
+}
+
+impl ProgressLine {
+    fn show(&mut self, so_far: Recorded, left_s: Option<f64>) {
+        let seconds = so_far.seconds - self.before.seconds;
+        let events = so_far.events.saturating_sub(self.before.events);
+        let events_per_s = if seconds > 0.0 { events as f64 / seconds } else { 0.0 };
+        self.before = so_far;
+        let line = record::progress(&Running { so_far, events_per_s, left_s });
+        let _ = write!(io::stderr(), "\r\x1b[K{line}");
+    }
+
+    fn clear(&mut self) {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
+fn is_past_a_knee(snapshot: &Snapshot) -> bool {
+    let rows = snapshot.destinations.iter().flatten();
+    rows.filter(|row| !row.other).any(|row| row.knee_in_s == Some(0.0))
+}
