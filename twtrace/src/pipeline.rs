@@ -6,6 +6,7 @@ use twtrace_common::Outcome;
 use crate::{
     decode::{self, DecodeError},
     event::Event,
+    filter::Scope,
     frame::{Carried, Frame, Meta, Polled},
     stats::{Stats, snapshot::Snapshot, timeline::Timeline},
     tracker::Tracker,
@@ -35,6 +36,11 @@ impl Pipeline {
             last_look: None,
             without_port: 0,
         }
+    }
+
+    /// What run it is of.
+    pub fn meta(&self) -> &Meta {
+        self.stats.meta()
     }
 
     /// Remembers what happens when, from now on, for [`Self::timeline`].
@@ -72,6 +78,12 @@ impl Pipeline {
         let carried = self.tracker.carried(time_ns, counts);
         frames.extend(carried.into_iter().map(Frame::Carried));
         (meta, frames)
+    }
+
+    /// Learns what a filter in front of it leaves known.
+    pub fn filtered(&mut self, scope: Scope) {
+        self.tracker.other_listeners(&scope.other_listeners);
+        self.stats.filtered(scope);
     }
 
     /// Takes in one frame; a tick gives a Snapshot.

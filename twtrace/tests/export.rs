@@ -32,7 +32,7 @@ use twtrace_common::{
 #[test]
 fn every_format_has_the_same_rows() {
     for (name, fixture) in small() {
-        let (meta, frames) = (fixture.meta(), fixture.frames());
+        let (meta, frames) = (fixture.run().0, fixture.frames());
         for rows in [Rows::Events, Rows::Connections] {
             let mut known: Option<Vec<Row>> = None;
             for format in TABLES {
@@ -76,9 +76,9 @@ fn sums_over_a_second_file_are_its_snapshots() {
     for (name, fixture) in small() {
         let step = fixture.events().div_ceil(12).max(1);
         for after in (1..=fixture.events()).step_by(step) {
-            let [first, second] = fixture.frames_in_two(after);
-            let (max_connections, rows) = fixture.limits();
-            let mut pipeline = Pipeline::new(fixture.meta(), max_connections, rows);
+            let [first, second] = fixture.frames_in_two(&|_| true, after);
+            let (meta, max_connections, rows) = fixture.run();
+            let mut pipeline = Pipeline::new(meta, max_connections, rows);
             apply(&mut pipeline, &first);
             let Some(Frame::Tick { time_ns, .. }) = first.last() else { panic!("no tick") };
             let (meta, carried) = pipeline.checkpoint(*time_ns);
@@ -148,11 +148,11 @@ fn small() -> impl Iterator<Item = (String, Fixture)> {
 }
 
 fn of(fixture: &Fixture, format: Format, rows: Rows) -> Settings {
-    Settings { format, rows, max_connections: fixture.limits().0 }
+    Settings { format, rows, max_connections: fixture.run().1 }
 }
 
 fn rows_of(fixture: &Fixture, rows: Rows) -> Vec<Row> {
-    let (meta, frames) = (fixture.meta(), fixture.frames());
+    let (meta, frames) = (fixture.run().0, fixture.frames());
     let (bytes, _) = export(&meta, &frames, of(fixture, Format::Jsonl, rows));
     read(Format::Jsonl, rows, &bytes)
 }
@@ -504,7 +504,7 @@ fn a_reader_that_is_gone_is_told() {
 #[test]
 fn timelines_are_sound() {
     for (name, fixture) in small() {
-        let (meta, frames) = (fixture.meta(), fixture.frames());
+        let (meta, frames) = (fixture.run().0, fixture.frames());
         let (bytes, summary) = export(&meta, &frames, of(&fixture, Format::Perfetto, Rows::Events));
         let timeline: Value = serde_json::from_slice(&bytes).expect("it is JSON");
         let entries = timeline["traceEvents"].as_array().expect("it has entries");
@@ -561,7 +561,7 @@ fn searches_at_one_time_have_lanes() {
 }
 
 fn timeline(fixture: &Fixture) -> Vec<Value> {
-    let (meta, frames) = (fixture.meta(), fixture.frames());
+    let (meta, frames) = (fixture.run().0, fixture.frames());
     traced(&export(&meta, &frames, of(fixture, Format::Perfetto, Rows::Events)).0)
 }
 
@@ -659,7 +659,7 @@ fn files_for_dataframes() {
         let report = json::line(&snapshot).expect("a Snapshot can be written");
         fs::write(folder.join("report.json"), report).expect("there is room");
         let formats = if fixture.events() > 20_000 { &TABLES[..2] } else { &TABLES };
-        let (meta, frames) = (fixture.meta(), fixture.frames());
+        let (meta, frames) = (fixture.run().0, fixture.frames());
         for rows in [Rows::Events, Rows::Connections] {
             for format in formats {
                 let (bytes, _) = export(&meta, &frames, of(&fixture, *format, rows));

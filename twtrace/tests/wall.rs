@@ -11,6 +11,7 @@ const PURE: &[&str] = &[
     "event.rs",
     "decode.rs",
     "frame.rs",
+    "filter/",
     "pipeline.rs",
     "probes.rs",
     "tracker/",

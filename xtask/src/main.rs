@@ -14,6 +14,7 @@ mod apt;
 mod bench;
 mod bpf;
 mod command;
+mod readers;
 mod test;
 mod toolchain;
 mod user;

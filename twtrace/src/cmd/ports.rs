@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     config::{Format, Ports},
+    filter::Filtered,
     frame::{Cgroup, Meta},
-    pipeline::Pipeline,
     source::{Source, Stop},
     stats::snapshot::Snapshot,
     view::{
@@ -132,8 +132,8 @@ async fn last_snapshot(
     source: &mut Source,
     seeded: oneshot::Sender<()>,
 ) -> Result<Option<Snapshot>> {
-    let mut pipeline =
-        Pipeline::new(source.meta.clone(), config.trace.max_connections, config.rows);
+    let (filter, meta) = (config.filter.clone(), source.meta.clone());
+    let mut pipeline = Filtered::new(filter, meta, config.trace.max_connections, config.rows)?;
     let (mut last, mut seeded) = (None, Some(seeded));
     while let Some(frame) = source.frames.recv().await {
         last = run::apply(&mut pipeline, &frame)?.or(last);

@@ -262,7 +262,7 @@ impl Session {
                 return self.take(&Frame::Polled(None));
             }
         }
-        let snapshot = run::apply(&mut self.pipeline, frame)?;
+        let snapshot = run::decoded(self.pipeline.apply(frame))?;
         self.end_if_there_is_enough();
         if let (&Frame::Tick { time_ns, .. }, Some(snapshot)) = (frame, snapshot) {
             self.tick(time_ns, snapshot);
@@ -276,7 +276,7 @@ impl Session {
         if records > 0 {
             let lost = Frame::Lost { records };
             self.recorder.offer(&lost);
-            run::apply(&mut self.pipeline, &lost)?;
+            run::decoded(self.pipeline.apply(&lost))?;
         }
         Ok(())
     }

@@ -12,8 +12,8 @@ use log::warn;
 
 use crate::{
     config::{Format, Report, TypedTime},
-    frame::{Frame, Meta},
-    pipeline::Pipeline,
+    filter::Filtered,
+    frame::Frame,
     source::replay::{Recording, Told},
     stats::snapshot::Snapshot,
     view::{html, json, text},
@@ -26,7 +26,7 @@ use crate::{
 /// cannot be written.
 pub fn run(config: &Report) -> Result<ExitCode> {
     let mut recording = Recording::open(&config.files)?;
-    let mut replayed = Replayed::new(config, &recording);
+    let mut replayed = Replayed::new(config, &recording)?;
     while let Some(told) = recording.next()? {
         match told {
             Told::Frame(frame) => {
@@ -69,11 +69,7 @@ struct Replayed<'a> {
     first_wall_ns: Option<u64>,
     /// Whether what is told counts already.
     counts: bool,
-    max_connections: usize,
-    rows: usize,
-    /// What the run was, as far as it counts.
-    meta: Meta,
-    pipeline: Pipeline,
+    pipeline: Filtered,
     last: Option<Snapshot>,
     /// Parts of the files that could not be used.
     unsound: Vec<String>,
@@ -82,33 +78,30 @@ struct Replayed<'a> {
 }
 
 impl<'a> Replayed<'a> {
-    fn new(config: &'a Report, recording: &Recording) -> Self {
+    fn new(config: &'a Report, recording: &Recording) -> Result<Self> {
         let meta = recording.meta();
-        let rows = config.rows.unwrap_or(meta.rows);
-        let mut pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, rows);
+        let (run, rows) = (meta.run.clone(), config.rows.unwrap_or(meta.rows));
+        let mut pipeline = Filtered::new(config.filter.clone(), run, meta.max_connections, rows)?;
         if config.html.is_some() {
-            pipeline.keep_timeline();
+            pipeline.pipeline_mut().keep_timeline();
         }
-        Self {
+        Ok(Self {
             config,
             started_ns: meta.run.started_ns,
             first_wall_ns: None,
             counts: config.since.is_none(),
-            max_connections: meta.max_connections,
-            rows,
-            meta: meta.run.clone(),
             pipeline,
             last: None,
             unsound: Vec::new(),
             told: 0,
-        }
+        })
     }
 
     /// Takes in a frame; returns whether that was all that is wanted.
     fn take(&mut self, frame: &Frame) -> Result<bool> {
         if let Frame::Tick { time_ns, .. } = frame {
             for what in &self.unsound[self.told..] {
-                self.pipeline.gap(*time_ns, what);
+                self.pipeline.pipeline_mut().gap(*time_ns, what);
             }
             self.told = self.unsound.len();
         }
@@ -129,32 +122,18 @@ impl<'a> Replayed<'a> {
             return Ok(self.config.until.is_some_and(|until| moment.has_reached(until)));
         }
         if self.config.since.is_some_and(|since| moment.has_reached(since)) {
-            self.count_from(time_ns)?;
+            self.pipeline.count_from(time_ns)?;
+            self.counts = true;
         }
         Ok(false)
     }
 
     fn write_page(&self, path: &Path) -> Result<()> {
-        let moment = self.last.as_ref().zip(self.pipeline.timeline());
+        let moment = self.last.as_ref().zip(self.pipeline.pipeline().timeline());
         let (snapshot, timeline) = moment.with_context(|| no_moment(self.config))?;
-        let (meta, notes) = (&self.meta, self.unsound.as_slice());
+        let (meta, notes) = (self.pipeline.pipeline().meta(), self.unsound.as_slice());
         let page = html::page(&html::Report { meta, snapshot, timeline, notes });
         fs::write(path, page).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
-    }
-
-    /// What is counted from now on, with all that is there.
-    fn count_from(&mut self, time_ns: u64) -> Result<()> {
-        let (meta, carried): (Meta, Vec<Frame>) = self.pipeline.checkpoint(time_ns);
-        self.pipeline = Pipeline::new(meta.clone(), self.max_connections, self.rows);
-        if self.config.html.is_some() {
-            self.pipeline.keep_timeline();
-        }
-        self.meta = meta;
-        for frame in &carried {
-            self.pipeline.apply(frame)?;
-        }
-        self.counts = true;
-        Ok(())
     }
 }
 

@@ -43,6 +43,7 @@ use self::{
 };
 use crate::{
     event::{MiniEvent, ProcessEvent, SampleEvent},
+    filter::Scope,
     frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals},
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
@@ -52,6 +53,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Stats {
     meta: Meta,
+    scope: Scope,
     top: usize,
     processes: Processes,
     closers: Closers,
@@ -79,6 +81,7 @@ impl Stats {
         let rates = Rates::new(meta.started_ns);
         Self {
             meta,
+            scope: Scope::default(),
             top,
             processes: Processes::default(),
             closers: Closers::default(),
@@ -129,6 +132,11 @@ impl Stats {
     /// What run they are of.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// Learns what a filter leaves known.
+    pub fn filtered(&mut self, scope: Scope) {
+        self.scope = scope;
     }
 
     /// Credits a process for what a transition meant.
@@ -185,7 +193,8 @@ impl Stats {
         if !self.in_scope(search.process.as_ref()) {
             return;
         }
-        self.searches.record(search);
+        let range = search.range.filter(|_| self.knows_range(search.search));
+        self.searches.record(&PortSearch { range, ..*search });
         let op = match search.search {
             Search::Connect => SearchOp::Connect,
             Search::Bind => SearchOp::Bind,
@@ -286,7 +295,8 @@ impl Stats {
     /// Takes over what sock_diag counted, and what has changed since it was
     /// asked before; `None` if it did not answer.
     pub fn polled(&mut self, polled: Option<&Polled>, changes: &[(u32, PolledChanges)]) {
-        let counts_births = self.meta.tw_counts_births == Some(true);
+        // The kernel counts everybody's.
+        let counts_births = self.meta.tw_counts_births == Some(true) && !self.scope.recounted;
         let kernels = |netns| self.kernel.births(netns).filter(|_| counts_births);
         self.polls.looked(polled, changes, kernels);
     }
@@ -318,6 +328,7 @@ impl Stats {
                 kernel: self.meta.kernel.clone(),
                 boot_id: self.meta.boot_id.clone(),
             },
+            filter: self.scope.shown.clone(),
             probes: self.probes(),
             loss: totals.map(|totals| snapshot::Loss {
                 ring_full: totals.ring_full,
@@ -391,6 +402,7 @@ impl Stats {
     fn ports<'a>(&'a self, time_ns: u64, tracker: &'a Tracker) -> Option<Moment<'a>> {
         let followed = self.follows_minis();
         (followed || self.polls.now_known().is_some()).then(|| Moment {
+            shared: self.scope.shares_destinations,
             ports: tracker.ports(),
             followed,
             processes: &self.processes,
@@ -402,7 +414,7 @@ impl Stats {
     fn closers(&self, time_ns: u64) -> Vec<snapshot::Closer> {
         let refused = |netns| {
             let without = self.totals.namespace(netns)?.closes_without();
-            self.kernel.refused(netns, without)
+            self.known_refused(netns, without)
         };
         let totals = RowTotals {
             time_ns,
@@ -419,14 +431,44 @@ impl Stats {
     fn time_wait(&self, tracker: &Tracker) -> Option<snapshot::TimeWait> {
         if self.follows_minis() {
             let seeded = tracker.seeded_minis().map(|(_, count)| count).sum();
-            if self.probes_minis() {
-                return Some(self.time_wait.probed(seeded, &self.totals));
-            }
-            let unexplained = |netns| self.closers.without_in(netns);
-            let refused = time_wait::refused(&self.totals, &self.kernel, unexplained);
-            return Some(self.time_wait.shown(seeded, &self.totals, refused));
+            return Some(snapshot::TimeWait {
+                // Whose they are that were there before nobody knows.
+                seeded: (!self.scope.by_process).then_some(seeded),
+                ..self.followed_time_wait(seeded)
+            });
         }
-        self.polls.time_wait(tracker.polled_minis(), &self.kernel)
+        let polled = self.polls.time_wait(tracker.polled_minis(), &self.kernel)?;
+        let refused = polled.refused.filter(|_| !self.scope.recounted);
+        Some(snapshot::TimeWait { refused, ..polled })
+    }
+
+    fn followed_time_wait(&self, seeded: u64) -> snapshot::TimeWait {
+        if self.probes_minis() {
+            let probed = self.time_wait.probed(seeded, &self.totals);
+            // No record tells of it.
+            let rearmed = probed.rearmed.filter(|_| !self.scope.recounted);
+            return snapshot::TimeWait { rearmed, ..probed };
+        }
+        let unexplained = |netns| self.closers.without_in(netns);
+        let refused = |netns, without| self.known_refused(netns, without);
+        let refused = time_wait::refused(&self.totals, refused, unexplained);
+        self.time_wait.shown(seeded, &self.totals, refused)
+    }
+
+    /// Births refused in `netns`, by the kernel's count: of those that a filter leaves it
+    /// tells only if there are none.
+    fn known_refused(&self, netns: u32, without: u64) -> Option<u64> {
+        let refused = self.kernel.refused(netns, without)?;
+        (!self.scope.recounted || refused == 0).then_some(refused)
+    }
+
+    /// Whether the state of the range is known that a search walked: others take its
+    /// ports too.
+    fn knows_range(&self, search: Search) -> bool {
+        match search {
+            Search::Connect => !self.scope.shares_destinations,
+            Search::Bind | Search::BindExplicit | Search::Listen => !self.scope.recounted,
+        }
     }
 
     fn fin_wait2(&self, tracker: &Tracker) -> Option<snapshot::FinWait2> {
@@ -442,7 +484,8 @@ impl Stats {
 
     fn port_search(&self, time_ns: u64) -> Option<snapshot::PortSearch> {
         let Meta { hooks, started_ns, .. } = self.meta;
-        let hz = self.meta.sample_hz.filter(|_| hooks.tier(Capability::CpuShare).is_some());
+        let sampled = hooks.tier(Capability::CpuShare).is_some() && !self.scope.loses_samples;
+        let hz = self.meta.sample_hz.filter(|_| sampled);
         let depth = Depth {
             probed: hooks.probes_functions(Capability::PortSearch),
             tried: hooks.tier(Capability::PortsTried).is_some(),
@@ -458,7 +501,8 @@ impl Stats {
     }
 
     fn reconcile(&self, tracker: &Tracker) -> Option<snapshot::Reconcile> {
-        let home = self.meta.home_netns?;
+        // The kernel counts everybody's.
+        let home = self.meta.home_netns.filter(|_| !self.scope.recounted)?;
         if !self.follows_minis() {
             let now = self.polls.now_in(home, tracker.polled_minis())?;
             return self.kernel.reconcile_now(home, now);
@@ -489,17 +533,20 @@ impl Stats {
         let tracked = word(self.seeds_complete && self.totals.ring_full == 0);
         let polled = self.polls.now_known();
         let states = if hooks.traces() { Some(tracked) } else { polled };
-        if self.follows_minis() {
+        let mut probes = if self.follows_minis() {
             snapshot::Probes::followed(hooks, states, word(self.seeds_complete))
         } else {
             snapshot::Probes::polled(hooks, states, polled, self.polls.seeds_known())
-        }
+        };
+        let is_lossy = self.totals.ring_full > 0;
+        self.scope.correct(&mut probes.exactness, is_lossy, self.follows_minis());
+        probes
     }
 
     fn states(&self, traced: bool, tracker: &Tracker) -> BTreeMap<&'static str, Option<u64>> {
         match self.polls.states() {
             _ if traced => snapshot::tracked_states(|state| tracker.population().count(state)),
-            Some(states) => snapshot::polled_states(states),
+            Some(states) => snapshot::polled_states(states, self.scope.is_filtered()),
             None => snapshot::unknown_states(),
         }
     }

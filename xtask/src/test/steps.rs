@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::bpf::{self, Arch, Compiler};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
-use crate::{apt, command, workspace};
+use crate::{apt, command, readers, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("ss", "iproute2")];
@@ -49,9 +49,10 @@ const LINTS: [Step; 4] = [
 ];
 const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
 const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
-const LIVE: [Step; 3] = [
+const LIVE: [Step; 4] = [
     Step { name: "build of the release binary", run: release },
     Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
+    Step { name: "a browser and data frames, which the live tests let read", run: readers },
     Step { name: "live tests", run: live },
 ];
 const MATRIX: [Step; 3] = [
@@ -149,6 +150,11 @@ fn bpf_with_log(plan: &Plan<'_>) -> Result<Outcome> {
     bpf::build(plan.root, true, None).map(|()| Outcome::Passed)
 }
 
+fn readers(plan: &Plan<'_>) -> Result<Outcome> {
+    readers::provide()?;
+    readers::data_frames(plan.root).map(|_| Outcome::Passed)
+}
+
 fn live(plan: &Plan<'_>) -> Result<Outcome> {
     apt::provide(&LIVE_COMMANDS)?;
     plan.cargo_test(&["--release", "-p", "twtrace-tests"])
@@ -199,8 +205,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 12);
-        assert_eq!(steps[11], "live tests");
+        assert_eq!(steps.len(), 13);
+        assert_eq!(steps[12], "live tests");
         assert_eq!(left_out, 0);
     }
 
