@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "probes.rs",
     "tracker/",
     "stats/",
+    "export/",
     "trace/",
     "selftest/case.rs",
 ];

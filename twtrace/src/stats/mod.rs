@@ -12,7 +12,7 @@ mod forecast;
 mod kernel;
 mod lifetimes;
 mod polls;
-mod processes;
+pub(crate) mod processes;
 mod rates;
 mod samples;
 mod search_failures;

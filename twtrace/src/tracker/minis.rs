@@ -19,7 +19,7 @@ use crate::{
 
 /// A birth whose socket does not say goodbye within this time lost it: both
 /// come from one CPU within microseconds.
-const LONGEST_GOODBYE_NS: u64 = 1_000_000_000;
+pub(crate) const LONGEST_GOODBYE_NS: u64 = 1_000_000_000;
 
 /// Whose close made a mini-socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use twtrace_common::{Change, End, Outcome, ProcessKey, Search, TcpState};
 
+pub(crate) use self::minis::LONGEST_GOODBYE_NS;
 use self::{
     minis::Minis,
     ports::{Hold, Ports},

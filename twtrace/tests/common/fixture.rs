@@ -59,9 +59,9 @@ pub(crate) struct Fixture {
     #[serde(default = "default_top")]
     top: usize,
     #[serde(default = "default_max_connections")]
-    max_connections: usize,
+    pub(crate) max_connections: usize,
     #[serde(default = "once")]
-    repeat: u16,
+    pub(crate) repeat: u16,
     #[serde(default = "one_second")]
     every_s: f64,
     #[serde(default)]
@@ -321,6 +321,7 @@ impl Fixture {
                 let task = self.running(line.value("task").expect("a process searches"));
                 let Tuple { raddr, rport, .. } = line.tuple("0.0.0.0:0", remote);
                 let search = SearchEvent {
+                    sk: names.socket(line.name()),
                     error: line.value("error").map_or(0, number),
                     tried: line.value("tried").map(number),
                     raddr,
