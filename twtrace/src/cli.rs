@@ -28,6 +28,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Show a recording as `top` would have shown its last moment, or as a page
     Report(ReportArgs),
+    /// Write a recording as a table for data frames, or as a timeline
+    Export(ExportArgs),
     /// Say whether a recording is sound, and what is not
     Verify(VerifyArgs),
     /// Write what is sound of a recording to another file
@@ -167,6 +169,43 @@ pub struct ReportArgs {
     /// What alone is counted.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+/// Arguments of `twtrace export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A row is an event, or with --connections a connection as one of its ends saw it, with the \
+TIME_WAIT that it left. docs/export.md tells every column. A timeline for ui.perfetto.dev has \
+both."
+)]
+pub struct ExportArgs {
+    /// A recording, or all files of one; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How
+    #[arg(long, value_name = "FORMAT")]
+    pub format: FormatArg,
+    /// A row for each connection instead of each event
+    #[arg(long)]
+    pub connections: bool,
+    /// The file to write; - for standard output
+    #[arg(short, long, value_name = "OUT", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// Values of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// Apache Parquet, with zstd
+    Parquet,
+    /// The stream format of Apache Arrow
+    Arrow,
+    /// CSV with a header
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// Trace events for ui.perfetto.dev
+    Perfetto,
 }
 
 /// Arguments of `twtrace verify`.

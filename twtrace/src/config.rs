@@ -12,9 +12,10 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
-        CheckArgs, FilterArgs, PortsArgs, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, TopArgs,
-        TraceArgs,
+        CheckArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg, RecordArgs, ReportArgs,
+        SelftestArgs, TopArgs, TraceArgs,
     },
+    export,
     filter::{Family, Filter, Pid, WrittenError},
     host,
     probes::Tier,
@@ -114,6 +115,19 @@ pub struct Report {
     pub rows: Option<usize>,
     /// What alone is counted.
     pub filter: Filter,
+}
+
+/// `twtrace export`.
+#[derive(Debug)]
+pub struct Export {
+    /// The files of one recording.
+    pub files: Vec<PathBuf>,
+    /// How.
+    pub format: export::Format,
+    /// What a row is.
+    pub rows: export::Rows,
+    /// Where to; - for standard output.
+    pub output: PathBuf,
 }
 
 /// A recording to be played.
@@ -296,6 +310,25 @@ impl Report {
             rows: args.top.or(text_rows),
             filter: Filter { netns: args.netns, ..filter(&args.filter)? },
         })
+    }
+}
+
+impl Export {
+    /// Resolves the arguments.
+    pub fn new(args: &ExportArgs) -> Self {
+        use export::{Format, Rows};
+        Self {
+            files: args.files.clone(),
+            format: match args.format {
+                FormatArg::Parquet => Format::Parquet,
+                FormatArg::Arrow => Format::Arrow,
+                FormatArg::Csv => Format::Csv,
+                FormatArg::Jsonl => Format::Jsonl,
+                FormatArg::Perfetto => Format::Perfetto,
+            },
+            rows: if args.connections { Rows::Connections } else { Rows::Events },
+            output: args.output.clone(),
+        }
     }
 }
 
