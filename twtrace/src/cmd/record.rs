@@ -53,7 +53,7 @@ pub fn run(config: config::Record) -> Result<ExitCode> {
     let source = run::source(&config.trace, INTERVAL)?;
     let meta = file_meta(&config, &source.meta);
     let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
-    let session = Session::new(config, meta, recorder, source.stopper());
+    let session = Session::new(config, &meta, recorder, source.stopper());
     runtime.block_on(record(session, source, signals, command))
 }
 
@@ -197,7 +197,7 @@ struct Told {
 }
 
 impl Session {
-    fn new(config: config::Record, meta: FileMeta, recorder: Recorder, stop: Stop) -> Self {
+    fn new(config: config::Record, meta: &FileMeta, recorder: Recorder, stop: Stop) -> Self {
         let pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
         let file_started_ns = meta.run.started_ns;
         Self {

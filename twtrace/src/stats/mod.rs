@@ -162,7 +162,11 @@ impl Stats {
 
     /// It is known whose a mini-socket is, or that it will not be.
     pub fn claimed(&mut self, mini: &Mini) {
-        self.closers.born(mini, &mut self.processes);
+        if mini.carried {
+            self.carried(mini);
+        } else {
+            self.closers.born(mini, &mut self.processes);
+        }
     }
 
     /// A mini-socket ended; `known` says of what.

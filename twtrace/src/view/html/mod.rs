@@ -72,7 +72,7 @@ pub fn page(report: &Report<'_>) -> String {
                 main {
                     (header::header(report, &axis))
                     (header::notes(report))
-                    (summary::lede(report.snapshot, report.timeline))
+                    (summary::lede(report.snapshot, &axis))
                     (summary::figures(report.snapshot, report.timeline))
                     (over_time(report, &axis))
                     (at_the_end(report, &axis))

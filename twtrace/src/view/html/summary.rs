@@ -4,18 +4,43 @@ use maud::{Markup, html};
 
 use super::{
     destinations,
-    format::{count, duration, mark, percent, process, rate, seconds, span, valued},
+    format::{count, duration, endpoint, mark, percent, process, rate, seconds, span, valued},
+    time_axis::TimeAxis,
 };
 use crate::stats::{
     snapshot::{Closer, Destination, Snapshot},
-    timeline::Timeline,
+    timeline::{Line, Timeline},
 };
 
 /// A few sentences.
-pub(super) fn lede(s: &Snapshot, timeline: &Timeline) -> Markup {
+pub(super) fn lede(s: &Snapshot, axis: &TimeAxis<'_>) -> Markup {
+    let timeline = axis.timeline();
     html! {
-        p.lede { (who_closes(s)) " " (how_many(s, timeline)) " " (who_runs_out(s)) }
+        p.lede {
+            (who_closes(s)) " " (how_many(s, timeline)) " "
+            (who_ran_out(s, axis).unwrap_or_else(|| who_runs_out(s)))
+        }
     }
+}
+
+/// The destination that had no port left first, unless it has none at the end either.
+fn who_ran_out(s: &Snapshot, axis: &TimeAxis<'_>) -> Option<Markup> {
+    let rows = s.destinations.as_deref().unwrap_or_default();
+    let is_full = |row: &&Destination| row.exhausted_in_s == Some(0.0);
+    let first = axis.timeline().passed().iter().filter(|passed| passed.line == Line::Exhausted);
+    let first = first.min_by_key(|passed| passed.first_ns)?;
+    if rows.iter().any(|row| is_full(&row)) {
+        return None;
+    }
+    let name = endpoint(&first.destination.raddr, first.destination.rport);
+    let failed = s.connects.as_ref().and_then(|connects| connects.no_port);
+    Some(html! {
+        strong.alarm { (name) " had no port left" } " at " (axis.clock(first.first_ns))
+        @if let Some(failed) = failed.filter(|failed| *failed > 0) {
+            "; " (count(failed)) " connects found none"
+        }
+        "."
+    })
 }
 
 fn who_closes(s: &Snapshot) -> Markup {
