@@ -53,6 +53,7 @@ pub fn run(config: config::Record) -> Result<ExitCode> {
     let source = run::source(&config.trace, INTERVAL)?;
     let meta = file_meta(&config, &source.meta);
     let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
+    let _ = write!(io::stderr(), "{}", record::beginning(recorder.file(), config.duration));
     let session = Session::new(config, &meta, recorder, source.stopper());
     runtime.block_on(record(session, source, signals, command))
 }

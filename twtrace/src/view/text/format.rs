@@ -46,6 +46,11 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// All of it, without characters that a terminal would obey.
+pub(in crate::view) fn harmless_line(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
 fn harmless(c: char) -> char {
     if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
 }

@@ -10,7 +10,7 @@ mod tables;
 
 use std::fmt;
 
-pub(in crate::view) use self::format::{count, human_bytes};
+pub(in crate::view) use self::format::{count, harmless_line, human_bytes};
 use self::format::{flow, line, maybe, rate, seconds, shortened, span, wrapped};
 pub use self::ports::{Whose, report as ports};
 use crate::{
