@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace::decode;
 use twtrace::frame::{Carried, Frame};
 use twtrace::trace::{Damage, End, FileError, FileMeta, Found, Reader};
 
@@ -397,6 +398,20 @@ impl Told {
             _ => None,
         };
         self.frames.iter().rev().find_map(totals).expect("there are totals")
+    }
+
+    /// How many records tell again, at the beginning, who the processes are that a file
+    /// before introduced.
+    pub fn introduced_again(&self) -> u64 {
+        let is_last = |frame: &&Frame| !matches!(frame, Frame::Carried(Carried::Counts(_)));
+        let records = |frame: &Frame| match frame {
+            Frame::Records(batch) => decode::records(batch).count() as u64,
+            _ => 0,
+        };
+        if !self.is_carried_over() {
+            return 0;
+        }
+        self.frames.iter().take_while(is_last).map(records).sum()
     }
 
     /// Whether it goes on from a file before, and all that was there is told.
