@@ -188,7 +188,10 @@ impl Recording {
         let until = self.status().seconds + seconds;
         let limit = READY + Duration::from_secs_f64(seconds);
         wait_for("time to pass in the recording", limit, || {
-            (self.status().seconds >= until).then_some(())
+            let left = until - self.status().seconds;
+            // Asking all the time would be heard in what it says.
+            std::thread::sleep(Duration::from_secs_f64(left.clamp(0.0, 0.2)));
+            (left <= 0.0).then_some(())
         });
     }
 

@@ -124,6 +124,7 @@ async fn record(
         Some(Err(error)) => Err(error),
         None => Ok(()),
     };
+    session.say_if_nothing_was_written();
     session.say_what_was_recorded();
     finished?;
     if let Some(failure) = failure {
@@ -464,13 +465,16 @@ impl Session {
         if let Some(line) = &mut self.progress {
             line.clear();
         }
-        let so_far = self.so_far();
-        if self.config.recorder.flight_ns.is_some() && so_far.files == 0 {
+        let _ = write!(io::stderr(), "{}", record::summary(&self.so_far()));
+    }
+
+    /// Of a flight nothing is kept at the end.
+    fn say_if_nothing_was_written(&self) {
+        if self.config.recorder.flight_ns.is_some() && self.so_far().files == 0 {
             warn!(
                 "no flight trace was written: no port ran out, no destination passed the knee, and nobody asked (SIGUSR2)"
             );
         }
-        let _ = write!(io::stderr(), "{}", record::summary(&so_far));
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail, ensure};
+use rustix::io::Errno;
 
 use crate::{
     frame::Frame,
@@ -151,7 +152,7 @@ impl Output {
 /// A pipe that nobody reads is no failure; anything else is, EIO too.
 fn failed(name: &str, error: &io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        return anyhow::Error::from(io::Error::from(Errno::PIPE));
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull => ": make room, or record to another disk",

@@ -337,7 +337,7 @@ impl<R: Read> Reader<R> {
             return Ok(Some(Content::Frame(Frame::Records(records))));
         }
         let more = header.flags.get() & frame_flags::MORE != 0;
-        self.assembler.content(frame_type, more, &self.raw)
+        self.assembler.content(frame_type, count, more, &self.raw)
     }
 
     fn unknown(&self, header: &FrameHeader) -> UnknownFrame {
