@@ -126,9 +126,10 @@ pub struct UnknownFrame {
 /// Reads a file, front to back. Its memory does not depend on the file.
 pub struct Reader<R> {
     input: R,
-    /// What was read and not used yet: `buffer[used..]`.
+    /// What was read and not used yet: `buffer[used..filled]`.
     buffer: Vec<u8>,
     used: usize,
+    filled: usize,
     /// Where `buffer[used]` is in the file.
     offset: u64,
     input_ended: bool,
@@ -166,8 +167,9 @@ impl<R: Read> Reader<R> {
     pub fn new(input: R) -> Result<Self, FileError> {
         let mut reader = Self {
             input,
-            buffer: Vec::new(),
+            buffer: vec![0; PIECE],
             used: 0,
+            filled: 0,
             offset: 0,
             input_ended: false,
             raw: Vec::new(),
@@ -178,13 +180,15 @@ impl<R: Read> Reader<R> {
             stage: Stage::New,
             last: 0..0,
         };
-        reader.fill(PIECE)?;
-        let ahead = reader.ahead();
-        if ahead.is_empty() {
+        // No more than is needed: whoever writes into a pipe may take its time.
+        reader.fill(FILE_MAGIC.len())?;
+        if reader.ahead().is_empty() {
             return Err(FileError::Empty);
         }
-        if !ahead.starts_with(&FILE_MAGIC) {
+        if !reader.ahead().starts_with(&FILE_MAGIC) {
             // Its first bytes may be damaged, or gone.
+            reader.fill(PIECE)?;
+            let ahead = reader.ahead();
             let is_trace = (0..ahead.len()).any(|at| begins(&ahead[at..]));
             if !is_trace {
                 return Err(FileError::NoTrace);
@@ -322,8 +326,9 @@ impl<R: Read> Reader<R> {
     ) -> Result<Option<Content>, Malformed> {
         let payload = &self.buffer[self.used + FRAME_HEADER..self.used + FRAME_HEADER + compressed];
         let raw_len = header.raw.get() as usize;
-        self.raw.resize(raw_len, 0);
-        let expanded = self.decompressor.decompress_to_buffer(payload, self.raw.as_mut_slice());
+        self.raw.clear();
+        self.raw.reserve(raw_len);
+        let expanded = self.decompressor.decompress_to_buffer(payload, &mut self.raw);
         if expanded.map_err(|_| Malformed::Compression)? != raw_len {
             return Err(Malformed::Compression);
         }
@@ -423,11 +428,11 @@ impl<R: Read> Reader<R> {
     }
 
     fn ahead(&self) -> &[u8] {
-        &self.buffer[self.used..]
+        &self.buffer[self.used..self.filled]
     }
 
     fn advance(&mut self, len: usize) {
-        let len = len.min(self.buffer.len() - self.used);
+        let len = len.min(self.filled - self.used);
         self.used += len;
         self.offset += len as u64;
     }
@@ -438,17 +443,22 @@ impl<R: Read> Reader<R> {
         if self.ahead().len() >= len || self.input_ended {
             return Ok(());
         }
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        while self.buffer.len() < len && !self.input_ended {
-            let had = self.buffer.len();
-            self.buffer.resize(had + PIECE.max(len - had), 0);
-            let read = match self.input.read(&mut self.buffer[had..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-                other => other.map(Some),
-            };
-            self.buffer.truncate(had + read.as_ref().ok().copied().flatten().unwrap_or(0));
-            self.input_ended = read? == Some(0);
+        self.buffer.copy_within(self.used..self.filled, 0);
+        (self.used, self.filled) = (0, self.filled - self.used);
+        if self.buffer.len() < len {
+            let mut longer = vec![0; len + PIECE];
+            longer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = longer;
+        }
+        while self.filled < len && !self.input_ended {
+            match self.input.read(&mut self.buffer[self.filled..]) {
+                Ok(read) => {
+                    self.filled += read;
+                    self.input_ended = read == 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
