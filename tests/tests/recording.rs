@@ -164,8 +164,7 @@ fn either_signal_ends_it_cleanly() {
         let done = recording.stop(signal);
         assert_eq!((done.code, &done.complaints[..]), (Some(0), &[][..]), "{signal:?}");
         let recorded = done.forgiving(report_is_end(&file));
-        Exact::new(&recorded, netns.inode())
-            .object("closes", &[("active", 100), ("passive", 100)]);
+        Exact::new(&recorded, netns.inode()).object("closes", &[("active", 100), ("passive", 100)]);
     }
 }
 
@@ -173,8 +172,7 @@ fn either_signal_ends_it_cleanly() {
 fn it_ends_after_the_time_that_was_asked_for() {
     let (netns, place) = (PrivateNetns::new(), Place::new());
     let file = place.file("trace.twt");
-    let done =
-        Recording::spawn(&mut record_to(&netns, &file, &["--duration", "1500ms"])).ended();
+    let done = Recording::spawn(&mut record_to(&netns, &file, &["--duration", "1500ms"])).ended();
     assert_eq!((done.code, &done.complaints[..]), (Some(0), &[][..]));
     assert!(done.summary().seconds >= 1.5, "{}", done.last_line);
     report_is_end(&file);
@@ -223,13 +221,9 @@ fn it_lasts_as_long_as_a_command_and_exits_as_that_does() {
     }
     let (netns, place) = (PrivateNetns::new(), Place::new());
     let file = place.file("trace.twt");
-    let done =
-        Recording::spawn(&mut record_to(&netns, &file, &["--", "no-such-command"])).ended();
+    let done = Recording::spawn(&mut record_to(&netns, &file, &["--", "no-such-command"])).ended();
     assert_eq!(done.code, Some(127));
-    assert_eq!(
-        done.complaints,
-        ["twtrace: cannot run no-such-command: there is no such command"]
-    );
+    assert_eq!(done.complaints, ["twtrace: cannot run no-such-command: there is no such command"]);
     assert_eq!(place.names(), [""; 0], "nothing was begun");
 }
 

@@ -303,7 +303,6 @@ fn peak_memory(pid: u32) -> u64 {
     kib.expect("/proc tells the peak") << 10
 }
 
-
 #[test]
 fn what_got_lost_in_every_file_is_told_at_the_end() {
     let (netns, place) = (PrivateNetns::new(), Place::new());

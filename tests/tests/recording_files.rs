@@ -222,8 +222,7 @@ fn a_file_that_is_full_is_followed_and_the_oldest_removed() {
 fn names_tell_the_time() {
     let (netns, place) = (PrivateNetns::new(), Place::new());
     let pattern = place.file("t-%Y%m%d-%H%M%S.twt");
-    let done =
-        Recording::spawn(&mut record_to(&netns, &pattern, &["-G", "1", "-W", "2"])).ended();
+    let done = Recording::spawn(&mut record_to(&netns, &pattern, &["-G", "1", "-W", "2"])).ended();
     assert_eq!((done.code, &done.complaints[..]), (Some(0), &[][..]));
     let names = place.names();
     assert_eq!(names.len(), 2, "{names:?}");
@@ -249,10 +248,8 @@ fn nobody_else_may_read_it_and_nothing_is_overwritten_unasked() {
         Recording::spawn(&mut record_to(&netns, &file, &args)).ended()
     };
     let refused = run(&[]);
-    let said = format!(
-        "twtrace: {} exists: name another file, or --force to replace it",
-        file.display()
-    );
+    let said =
+        format!("twtrace: {} exists: name another file, or --force to replace it", file.display());
     assert_eq!((refused.code, &refused.complaints[..]), (Some(2), &[said][..]));
     assert_eq!(fs::read_to_string(&file).expect("it is still there"), "precious");
     let done = run(&["--force"]);

@@ -5,9 +5,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 use twtrace_tests::netns::PrivateNetns;
-use twtrace_tests::recording::{
-    Place, Recording, Told, record_to, report_is_end, wait_for_end,
-};
+use twtrace_tests::recording::{Place, Recording, Told, record_to, report_is_end, wait_for_end};
 use twtrace_tests::scenario::{Pair, no_port_left};
 use twtrace_tests::snapshot::{Exact, missed, number};
 use twtrace_tests::traffic::{End, Family, Traffic};
@@ -41,8 +39,7 @@ fn the_time_before_a_signal_is_written_out_and_what_came_long_before_is_not() {
     recording.wait_to_hear("writing the flight trace: SIGUSR2");
     let snapshot = written_out(&file);
     let forgiven = missed(&snapshot);
-    let (closed, alive) =
-        (number(&snapshot, "closes.active"), number(&snapshot, "time_wait.now"));
+    let (closed, alive) = (number(&snapshot, "closes.active"), number(&snapshot, "time_wait.now"));
     assert!(closed.abs_diff(50) <= forgiven, "{closed} closes of the last two seconds");
     assert!(alive.abs_diff(150) <= forgiven, "{alive}: those of before live on");
     let ticks = Told::of(&file).ticks();

@@ -160,9 +160,11 @@ pub(super) fn parts(frame: &Frame) -> Vec<Part> {
 /// Documents over as many frames as they need, at least one.
 fn in_parts<T>(frame_type: FrameType, rows: &[T], document: impl Fn(&[T]) -> Vec<u8>) -> Vec<Part> {
     let mut parts = Vec::new();
-    let mut put = |rows: &[T]| divided(rows, &document, &mut |rows, payload| {
-        parts.push(Part::new(frame_type, rows.len(), payload));
-    });
+    let mut put = |rows: &[T]| {
+        divided(rows, &document, &mut |rows, payload| {
+            parts.push(Part::new(frame_type, rows.len(), payload));
+        })
+    };
     rows.chunks(DOCUMENTS).for_each(&mut put);
     if rows.is_empty() {
         put(rows);

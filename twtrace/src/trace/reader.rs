@@ -138,6 +138,8 @@ pub struct Reader<R> {
     assembler: Assembler,
     /// The number that the next frame should have.
     expected: u64,
+    /// The numbers of the frames that were missing last.
+    skipped: Range<u64>,
     /// What the file under way is, once that was found.
     meta: Option<FileMeta>,
     stage: Stage,
@@ -176,6 +178,7 @@ impl<R: Read> Reader<R> {
             decompressor: Decompressor::new()?,
             assembler: Assembler::default(),
             expected: 0,
+            skipped: 0..0,
             meta: None,
             stage: Stage::New,
             last: 0..0,
@@ -228,16 +231,19 @@ impl<R: Read> Reader<R> {
 
     /// A file begins.
     fn file(&mut self) -> Result<Option<Damage>, FileError> {
+        let header = FileHeader::read_from_prefix(self.ahead());
+        let sound = header.ok().map(|(header, _)| header).filter(FileHeader::is_sound);
+        let Some(header) = sound else {
+            // If a file begins here, its META says so.
+            if self.stage == Stage::New {
+                self.stage = Stage::Open;
+            }
+            return Ok(Some(self.skip("the header of the file is damaged")?));
+        };
         // One that ends without END says so before the next begins.
         if let Some(unfinished) = self.unfinished() {
             return Ok(Some(unfinished));
         }
-        let header = FileHeader::read_from_prefix(self.ahead());
-        let sound = header.ok().map(|(header, _)| header).filter(FileHeader::is_sound);
-        let Some(header) = sound else {
-            self.begin();
-            return Ok(Some(self.skip("the header of the file is damaged")?));
-        };
         let (major, minor) = (header.major.get(), header.minor.get());
         if major > VERSION.0 {
             return Err(FileError::Newer { major, minor });
@@ -250,6 +256,7 @@ impl<R: Read> Reader<R> {
     fn begin(&mut self) {
         self.stage = Stage::Open;
         self.expected = 0;
+        self.skipped = 0..0;
         self.meta = None;
         self.assembler.forget();
     }
@@ -275,6 +282,11 @@ impl<R: Read> Reader<R> {
         };
         let compressed = header.compressed.get() as usize;
         self.fill(FRAME_HEADER + compressed)?;
+        // Of a frame that is not sound the number is.
+        let is_meta = header.frame_type.get() == FrameType::Meta as u16;
+        if !is_meta && let Some(missing) = self.missing(&header) {
+            return Ok(Some(Found::Damage(missing)));
+        }
         let Some(payload) = self.ahead().get(FRAME_HEADER..FRAME_HEADER + compressed) else {
             let len = self.extent(self.ahead().len());
             let damage = self.damaged(&header, len, "the frame is cut off");
@@ -285,11 +297,12 @@ impl<R: Read> Reader<R> {
             let len = self.extent(len);
             return Ok(Some(Found::Damage(self.damaged(&header, len, "its checksum is wrong"))));
         }
-        if let Some(missing) = self.missing(&header) {
-            return Ok(Some(Found::Damage(missing)));
+        if !is_meta && header.sequence.get() < self.expected {
+            return Ok(Some(Found::Damage(self.told_before(&header, len))));
         }
         let content = self.content(&header, compressed);
         match content {
+            Ok(Some(Content::Meta(meta))) => Ok(self.file_of(meta, &header, len)),
             Ok(content) => {
                 self.pass(&header, len);
                 Ok(content.and_then(|content| self.found(content)))
@@ -355,14 +368,31 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// META, of which each file has two. Where it tells of another file, that begins here,
+    /// and its header is damaged or gone.
+    fn file_of(&mut self, meta: Box<FileMeta>, header: &FrameHeader, len: usize) -> Option<Found> {
+        if self.meta.as_ref() == Some(&*meta) {
+            self.pass(header, len);
+            return None;
+        }
+        if self.meta.is_some() {
+            if let Some(unfinished) = self.unfinished() {
+                return Some(Found::Damage(unfinished));
+            }
+            self.begin();
+        }
+        if let Some(missing) = self.missing(header) {
+            return Some(Found::Damage(missing));
+        }
+        self.meta = Some((*meta).clone());
+        self.pass(header, len);
+        Some(Found::File(meta))
+    }
+
     fn found(&mut self, content: Content) -> Option<Found> {
         match content {
-            // The second tells nothing new.
-            Content::Meta(_) if self.meta.is_some() => None,
-            Content::Meta(meta) => {
-                self.meta = Some((*meta).clone());
-                Some(Found::File(meta))
-            }
+            // See above.
+            Content::Meta(_) => None,
             Content::Frame(frame) => Some(Found::Frame(frame)),
             Content::Unknown(unknown) => Some(Found::Unknown(unknown)),
             Content::End(end) => {
@@ -372,19 +402,34 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// The frame ahead, of `len` bytes, is behind a later one.
+    fn told_before(&mut self, header: &FrameHeader, len: usize) -> Damage {
+        let sequence = header.sequence.get();
+        if self.skipped.contains(&sequence) {
+            return self.damaged(header, len, "it comes after later ones");
+        }
+        let offset = self.offset;
+        self.assembler.forget();
+        self.pass(header, len);
+        // It was read where it belongs: nothing is lost.
+        let why = format!("frame {sequence} comes again");
+        Damage { offset, len: len as u64, frame: None, why }
+    }
+
     /// Frames that should have come before this one; they are counted as told then.
     fn missing(&mut self, header: &FrameHeader) -> Option<Damage> {
-        let sequence = header.sequence.get();
-        let (expected, found) = (self.expected, sequence);
-        self.expected = sequence;
-        (expected < found).then(|| {
-            self.assembler.forget();
-            Damage {
-                offset: self.offset,
-                len: 0,
-                frame: None,
-                why: format!("frames {expected} to {} are missing", found - 1),
-            }
+        let missing = self.expected..header.sequence.get();
+        if missing.is_empty() {
+            return None;
+        }
+        self.assembler.forget();
+        self.expected = missing.end;
+        self.skipped = missing.clone();
+        Some(Damage {
+            offset: self.offset,
+            len: 0,
+            frame: None,
+            why: format!("frames {} to {} are missing", missing.start, missing.end - 1),
         })
     }
 
@@ -407,7 +452,7 @@ impl<R: Read> Reader<R> {
 
     fn pass(&mut self, header: &FrameHeader, len: usize) {
         self.last = self.offset..self.offset + len as u64;
-        self.expected = header.sequence.get().saturating_add(1);
+        self.expected = self.expected.max(header.sequence.get().saturating_add(1));
         self.advance(len);
     }
 
