@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    command::Measured,
+    command::{self, Measured},
     run::{self, Ends},
 };
 use crate::{
@@ -110,7 +110,7 @@ async fn record(
     let duration = session.config.duration;
     let mut failure = None;
     let given_up = async {
-        failure = over(duration, command.as_mut(), &mut ends, ready).await.err();
+        failure = command::over(duration, command.as_mut(), &mut ends, ready).await.err();
         ends.ask(&stop).await;
     };
     let asked = Asked { hangup, status, dump };
@@ -137,36 +137,6 @@ async fn record(
         None => 0,
     };
     Ok(ExitCode::from(code))
-}
-
-/// Starts the command when `ready`, and waits until there is no more to record.
-async fn over(
-    duration: Option<std::time::Duration>,
-    command: Option<&mut Measured>,
-    ends: &mut Ends,
-    ready: oneshot::Receiver<()>,
-) -> Result<()> {
-    let is_ready = tokio::select! {
-        biased;
-        _ = ends.next() => false,
-        ready = ready => ready.is_ok(),
-    };
-    if !is_ready {
-        return Ok(());
-    }
-    let stopped = async {
-        let Some(command) = command else {
-            ends.next().await;
-            return Ok(());
-        };
-        command.start()?;
-        command.gone(ends).await
-    };
-    let Some(duration) = duration else {
-        return stopped.await;
-    };
-    // What is stopped by the clock is no failure.
-    tokio::time::timeout(duration, stopped).await.unwrap_or(Ok(()))
 }
 
 /// Signals that ask for something while the recording goes on.
