@@ -226,7 +226,7 @@ impl Recording {
             code: status.code(),
             summary: summaries.last(),
             last_line: said.last().cloned().unwrap_or_default(),
-            complaints: said.into_iter().filter(|line| Summary::from_str(line).is_err()).collect(),
+            complaints: said.into_iter().filter(|line| line.starts_with(COMPLAINT)).collect(),
             withheld: self.witness.as_mut().map_or(0, Witness::count),
         }
     }
@@ -248,6 +248,9 @@ fn catches(pid: u32, signal: Signal) -> bool {
     mask & (1 << (signal.as_raw() - 1)) != 0
 }
 
+/// What errors and warnings begin with.
+const COMPLAINT: &str = "twtrace: ";
+
 /// How a recording ended.
 pub struct Done {
     /// The exit code; `None` if a signal ended it.
@@ -256,7 +259,7 @@ pub struct Done {
     pub summary: Option<Summary>,
     /// The last line on standard error.
     pub last_line: String,
-    /// The other lines there.
+    /// Errors and warnings.
     pub complaints: Vec<String>,
     /// Events that the kernel kept from every program.
     withheld: u64,

@@ -28,6 +28,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Show a recording as `top` would have shown its last moment, or as a page
     Report(ReportArgs),
+    /// Write a recording as a table for data frames, or as a timeline
+    Export(ExportArgs),
     /// Say whether a recording is sound, and what is not
     Verify(VerifyArgs),
     /// Write what is sound of a recording to another file
@@ -77,6 +79,9 @@ pub struct TopArgs {
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// What alone is counted.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }
 
 /// Arguments of `twtrace record`.
@@ -158,6 +163,49 @@ pub struct ReportArgs {
     /// Rows in each table; the rest is summed in one more
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Only this network namespace, by its inode number
+    #[arg(long, value_name = "NETNS", help_heading = "Filters, which all must hold")]
+    pub netns: Option<u32>,
+    /// What alone is counted.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// Arguments of `twtrace export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A row is an event, or with --connections a connection as one of its ends saw it, with the \
+TIME_WAIT that it left. docs/export.md tells every column. A timeline for ui.perfetto.dev has \
+both."
+)]
+pub struct ExportArgs {
+    /// A recording, or all files of one; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How
+    #[arg(long, value_name = "FORMAT")]
+    pub format: FormatArg,
+    /// A row for each connection instead of each event
+    #[arg(long)]
+    pub connections: bool,
+    /// The file to write; - for standard output
+    #[arg(short, long, value_name = "OUT", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// Values of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// Apache Parquet, with zstd
+    Parquet,
+    /// The stream format of Apache Arrow
+    Arrow,
+    /// CSV with a header
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// Trace events for ui.perfetto.dev
+    Perfetto,
 }
 
 /// Arguments of `twtrace verify`.
@@ -206,6 +254,9 @@ pub struct PortsArgs {
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// What alone is counted.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// Measure this command and the processes that it starts
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -279,6 +330,36 @@ pub struct TraceArgs {
     /// Say more: -v what is done, -vv also what the BPF programs and the verifier say
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// Which sockets count: everything that is given must hold.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Filters, which all must hold")]
+pub struct FilterArgs {
+    /// Only sockets that this process connects, listens with, or closes
+    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// The same of all processes of this name, of which the kernel keeps 15 bytes
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// The same of all processes of this cgroup and of those below it
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<String>,
+    /// Only these local ports, such as 443 or 80,8000-8099
+    #[arg(short = 'L', long, value_name = "PORTS")]
+    pub lport: Option<String>,
+    /// Only these remote ports
+    #[arg(short = 'D', long, value_name = "PORTS")]
+    pub rport: Option<String>,
+    /// Only this remote address or network, such as 10.0.0.0/8
+    #[arg(long, value_name = "CIDR")]
+    pub raddr: Option<String>,
+    /// Only IPv4, also where a socket of IPv6 speaks it
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Only IPv6
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
 }
 
 /// Values of `--probes`.

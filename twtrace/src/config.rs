@@ -12,8 +12,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
-        CheckArgs, PortsArgs, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, TopArgs, TraceArgs,
+        CheckArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg, RecordArgs, ReportArgs,
+        SelftestArgs, TopArgs, TraceArgs,
     },
+    export,
+    filter::{Family, Filter, Pid, WrittenError},
     host,
     probes::Tier,
     recorder,
@@ -59,6 +62,8 @@ pub struct Top {
     pub rows: usize,
     /// A recording to show instead of this host.
     pub replay: Option<Replay>,
+    /// What alone is counted, besides the namespace that is traced.
+    pub filter: Filter,
     /// What and how to trace.
     pub trace: Trace,
 }
@@ -108,6 +113,21 @@ pub struct Report {
     pub until: Option<TypedTime>,
     /// Rows in each array.
     pub rows: Option<usize>,
+    /// What alone is counted.
+    pub filter: Filter,
+}
+
+/// `twtrace export`.
+#[derive(Debug)]
+pub struct Export {
+    /// The files of one recording.
+    pub files: Vec<PathBuf>,
+    /// How.
+    pub format: export::Format,
+    /// What a row is.
+    pub rows: export::Rows,
+    /// Where to; - for standard output.
+    pub output: PathBuf,
 }
 
 /// A recording to be played.
@@ -141,6 +161,8 @@ pub struct Ports {
     pub format: Format,
     /// Rows in each array.
     pub rows: usize,
+    /// What alone is counted, besides the namespace that is traced.
+    pub filter: Filter,
     /// What and how to trace.
     pub trace: Trace,
     /// The command to measure.
@@ -212,14 +234,13 @@ impl Top {
             snapshots: args.snapshots,
             format,
             rows: args.top.unwrap_or(rows),
-            replay: (!args.replay.is_empty())
-                .then(|| {
-                    Ok::<_, anyhow::Error>(Replay {
-                        files: args.replay.clone(),
-                        speed: speed(&args.speed)?,
-                    })
-                })
-                .transpose()?,
+            replay: replay(args)?,
+            // In a recording a number stands for every process that had it.
+            filter: if args.replay.is_empty() {
+                live_filter(&args.filter)?
+            } else {
+                filter(&args.filter)?
+            },
             trace: Trace::new(&args.trace)?,
         })
     }
@@ -287,7 +308,27 @@ impl Report {
             since: time("--since", &args.since)?,
             until: time("--until", &args.until)?,
             rows: args.top.or(text_rows),
+            filter: Filter { netns: args.netns, ..filter(&args.filter)? },
         })
+    }
+}
+
+impl Export {
+    /// Resolves the arguments.
+    pub fn new(args: &ExportArgs) -> Self {
+        use export::{Format, Rows};
+        Self {
+            files: args.files.clone(),
+            format: match args.format {
+                FormatArg::Parquet => Format::Parquet,
+                FormatArg::Arrow => Format::Arrow,
+                FormatArg::Csv => Format::Csv,
+                FormatArg::Jsonl => Format::Jsonl,
+                FormatArg::Perfetto => Format::Perfetto,
+            },
+            rows: if args.connections { Rows::Connections } else { Rows::Events },
+            output: args.output.clone(),
+        }
     }
 }
 
@@ -310,6 +351,7 @@ impl Ports {
             interval: Duration::MAX,
             format,
             rows: args.top.unwrap_or(rows),
+            filter: live_filter(&args.filter)?,
             trace: Trace::new(&args.trace)?,
             command: (!words.is_empty()).then_some(Command { words, open_files }),
         })
@@ -374,6 +416,52 @@ impl Trace {
     }
 }
 
+/// The filter that was typed, as it is for a recording: `--pid` means every process that had
+/// the number.
+///
+/// # Errors
+/// What is no port list, no network, no name.
+pub fn filter(args: &FilterArgs) -> Result<Filter> {
+    let family = match (args.ipv4, args.ipv6) {
+        (true, _) => Some(Family::V4),
+        (_, true) => Some(Family::V6),
+        _ => None,
+    };
+    ensure!(args.comm.as_deref() != Some(""), "--comm is empty: give the name of a process");
+    Ok(Filter {
+        netns: None,
+        pid: args.pid.map(|tgid| Pid { tgid, started_ns: None }),
+        comm: args.comm.clone(),
+        cgroup: written("--cgroup", args.cgroup.as_deref())?,
+        lports: written("--lport", args.lport.as_deref())?,
+        rports: written("--rport", args.rport.as_deref())?,
+        raddr: written("--raddr", args.raddr.as_deref())?,
+        family,
+    })
+}
+
+/// The filter of a run on this host: `--pid` means the process that has the number now.
+fn live_filter(args: &FilterArgs) -> Result<Filter> {
+    let filter = filter(args)?;
+    let pid = filter.pid.map(|pid| now(pid.tgid)).transpose()?;
+    Ok(Filter { pid, ..filter })
+}
+
+fn now(tgid: u32) -> Result<Pid> {
+    let started_ns = host::started_ns(tgid).with_context(|| {
+        format!("--pid {tgid}: there is no such process; --comm names one that is to come")
+    })?;
+    Ok(Pid { tgid, started_ns: Some(started_ns) })
+}
+
+fn written<T>(flag: &str, typed: Option<&str>) -> Result<Option<T>>
+where
+    T: std::str::FromStr<Err = WrittenError>,
+{
+    let parsed = typed.map(str::parse).transpose();
+    parsed.map_err(|error| anyhow!("{flag} {error}"))
+}
+
 fn interval(typed: &str) -> Result<Duration> {
     let seconds: f64 = typed
         .trim_end_matches('s')
@@ -385,6 +473,13 @@ fn interval(typed: &str) -> Result<Duration> {
         "-d {typed} is out of range: 0.05 to 86400 seconds"
     );
     Ok(interval)
+}
+
+fn replay(args: &TopArgs) -> Result<Option<Replay>> {
+    if args.replay.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Replay { files: args.replay.clone(), speed: speed(&args.speed)? }))
 }
 
 /// A factor, or `max`.
@@ -524,6 +619,30 @@ mod tests {
         for bad in ["", "0", "-1", "nan", "inf", "fast"] {
             assert!(speed(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn filters() {
+        let args = FilterArgs {
+            lport: Some("80".to_owned()),
+            raddr: Some("10.0.0.0/8".to_owned()),
+            ipv4: true,
+            ..FilterArgs::default()
+        };
+        assert_eq!(filter(&args).unwrap().to_string(), "--lport 80 --raddr 10.0.0.0/8 -4");
+        assert!(filter(&FilterArgs::default()).unwrap().is_empty());
+        let wrong = FilterArgs { rport: Some("http".to_owned()), ..FilterArgs::default() };
+        let error = filter(&wrong).unwrap_err().to_string();
+        assert_eq!(error, "--rport \"http\" is no list of ports, such as 443 or 80,8000-8099");
+    }
+
+    #[test]
+    fn a_process_is_the_one_that_has_the_number_now() {
+        let of = |pid| FilterArgs { pid: Some(pid), ..FilterArgs::default() };
+        let pid = live_filter(&of(std::process::id())).unwrap().pid.unwrap();
+        assert!(pid.started_ns.is_some_and(|started| !started.is_empty()));
+        let error = live_filter(&of(u32::MAX)).unwrap_err().to_string();
+        assert!(error.contains("no such process"), "{error}");
     }
 
     #[test]

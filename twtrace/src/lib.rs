@@ -5,8 +5,8 @@
 //! source → Frame → decode → Event → tracker → Transition → stats → Snapshot → view
 //! ```
 //!
-//! [`event`], [`decode`], [`frame`], [`probes`], [`pipeline`], [`trace`],
-//! [`tracker`] and [`stats`] are pure: they read no clock, no file and no kernel, and a test
+//! [`event`], [`decode`], [`frame`], [`filter`], [`probes`], [`pipeline`], [`trace`], [`tracker`],
+//! [`stats`] and [`export`] are pure: they read no clock, no file and no kernel, and a test
 //! keeps it so. [`bpf`] is the only place that knows aya.
 
 pub mod bpf;
@@ -15,6 +15,8 @@ pub mod cmd;
 pub mod config;
 pub mod decode;
 pub mod event;
+pub mod export;
+pub mod filter;
 pub mod frame;
 pub mod host;
 pub mod pipeline;

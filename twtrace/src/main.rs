@@ -46,6 +46,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             log_to_stderr(0);
             cmd::report::run(&config::Report::new(args)?)
         }
+        Command::Export(args) => {
+            log_to_stderr(0);
+            cmd::export::run(&config::Export::new(args))
+        }
         Command::Verify(args) => {
             log_to_stderr(0);
             cmd::verify::run(&args.file)

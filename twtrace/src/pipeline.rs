@@ -6,8 +6,9 @@ use twtrace_common::Outcome;
 use crate::{
     decode::{self, DecodeError},
     event::Event,
+    filter::Scope,
     frame::{Carried, Frame, Meta, Polled},
-    stats::{Stats, snapshot::Snapshot},
+    stats::{Stats, snapshot::Snapshot, timeline::Timeline},
     tracker::Tracker,
 };
 
@@ -20,6 +21,8 @@ pub struct Pipeline {
     last_look: Option<Polled>,
     /// Connects that found no local port.
     without_port: u64,
+    /// When the last tick was, or counting began.
+    ticked_ns: u64,
 }
 
 impl Pipeline {
@@ -27,11 +30,32 @@ impl Pipeline {
     /// sockets and shows the `top` rows of each array.
     pub fn new(meta: Meta, max_connections: usize, top: usize) -> Self {
         Self {
+            ticked_ns: meta.started_ns,
             tracker: Tracker::new(&meta, max_connections),
             stats: Stats::new(meta, top),
             last_look: None,
             without_port: 0,
         }
+    }
+
+    /// What run it is of.
+    pub fn meta(&self) -> &Meta {
+        self.stats.meta()
+    }
+
+    /// Remembers what happens when, from now on, for [`Self::timeline`].
+    pub fn keep_timeline(&mut self) {
+        self.stats.keep_timeline();
+    }
+
+    /// What happened when, if that is remembered.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.stats.timeline()
+    }
+
+    /// Nothing is known of what happened since the last tick until now, and why.
+    pub fn gap(&mut self, until_ns: u64, why: &str) {
+        self.stats.gap(self.ticked_ns, until_ns, why);
     }
 
     /// How many connects found no local port (EADDRNOTAVAIL), as far as records tell: known
@@ -56,6 +80,12 @@ impl Pipeline {
         (meta, frames)
     }
 
+    /// Learns what a filter in front of it leaves known.
+    pub fn filtered(&mut self, scope: Scope) {
+        self.tracker.other_listeners(&scope.other_listeners);
+        self.stats.filtered(scope);
+    }
+
     /// Takes in one frame; a tick gives a Snapshot.
     ///
     /// # Errors
@@ -77,8 +107,8 @@ impl Pipeline {
             Frame::Polled(polled) => self.polled(polled.as_ref()),
             Frame::Lost { records } => self.stats.lost(*records),
             Frame::Carried(carried) => self.carry(carried),
-            // Shown over time, and in no Snapshot.
-            Frame::Sysctls(_) => {}
+            // What changed is told when it was seen, shortly before the next tick.
+            Frame::Sysctls(sysctls) => self.stats.sysctls(self.ticked_ns, sysctls),
             Frame::Tick { time_ns, wall_ns } => return Ok(Some(self.tick(*time_ns, *wall_ns))),
         }
         Ok(None)
@@ -105,6 +135,7 @@ impl Pipeline {
         for mini in self.tracker.tick(time_ns) {
             self.stats.claimed(&mini);
         }
+        self.ticked_ns = time_ns;
         self.stats.snapshot(time_ns, wall_ns, &self.tracker)
     }
 

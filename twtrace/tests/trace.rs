@@ -2,16 +2,20 @@
 
 mod common;
 
-use common::{fixture, subset};
+use common::{
+    fixture::{self, Fixture},
+    subset,
+};
 use serde_json::Value;
 use twtrace::{
-    frame::{Frame, Meta},
+    frame::Frame,
     pipeline::Pipeline,
     stats::snapshot::{SCHEMA, Snapshot},
     trace::{Damage, End, FileError, FileMeta, Found, Reader, Recording, Writer},
 };
 
-fn file_meta(run: Meta, max_connections: usize, rows: usize) -> FileMeta {
+fn meta_of(fixture: &Fixture) -> FileMeta {
+    let (run, max_connections, rows) = fixture.run();
     FileMeta {
         tool: "twtrace test".to_owned(),
         schema: SCHEMA,
@@ -71,8 +75,7 @@ fn read(file: &[u8]) -> Result<Told, FileError> {
 /// A small recording with frames of many types.
 fn small() -> (FileMeta, Vec<Frame>, Vec<u8>) {
     let (_, fixture) = fixture::all().into_iter().find(|(name, _)| name.starts_with("33")).unwrap();
-    let (max_connections, rows) = fixture.limits();
-    let meta = file_meta(fixture.meta(), max_connections, rows);
+    let meta = meta_of(&fixture);
     let frames = fixture.frames();
     let (_, snapshot) = run(&meta, &frames);
     let file = written(&meta, &frames, snapshot);
@@ -82,8 +85,7 @@ fn small() -> (FileMeta, Vec<Frame>, Vec<u8>) {
 #[test]
 fn every_fixture_replays_to_the_snapshot_of_the_live_run() {
     for (name, fixture) in fixture::all() {
-        let (max_connections, rows) = fixture.limits();
-        let meta = file_meta(fixture.meta(), max_connections, rows);
+        let meta = meta_of(&fixture);
         let frames = fixture.frames();
         let (_, live) = run(&meta, &frames);
         let told = read(&written(&meta, &frames, live.clone())).expect("it is sound");
@@ -103,8 +105,7 @@ fn every_fixture_replays_to_the_snapshot_of_the_live_run() {
 fn a_second_file_stands_alone_wherever_the_first_one_ends() {
     let mut cuts = 0;
     for (name, fixture) in fixture::all() {
-        let (max_connections, rows) = fixture.limits();
-        let meta = file_meta(fixture.meta(), max_connections, rows);
+        let meta = meta_of(&fixture);
         let (_, whole) = run(&meta, &fixture.frames());
         // Long repetitions say nothing new at every one of their events.
         let cuts_wanted = if fixture.events() > 200 { 3 } else { 40 };
@@ -112,7 +113,7 @@ fn a_second_file_stands_alone_wherever_the_first_one_ends() {
         for after in (1..=fixture.events()).step_by(step) {
             cuts += 1;
             let name = format!("{name} after {after}");
-            let [first, second] = fixture.frames_in_two(after);
+            let [first, second] = fixture.frames_in_two(&|_| true, after);
             let (pipeline, _) = run(&meta, &first);
             let Some(Frame::Tick { time_ns, .. }) = first.last() else { panic!("no tick") };
             let (next, carried) = pipeline.checkpoint(*time_ns);

@@ -33,12 +33,12 @@ fn fixtures() -> impl Iterator<Item = (String, Fixture)> {
 }
 
 fn meta(fixture: &Fixture) -> FileMeta {
-    let (max_connections, rows) = fixture.limits();
+    let (run, max_connections, rows) = fixture.run();
     FileMeta {
         tool: "twtrace test".to_owned(),
         schema: SCHEMA,
         recording: Recording { id: "0123".to_owned(), file: 0 },
-        run: fixture.meta(),
+        run,
         max_connections,
         rows,
         netns: None,
@@ -48,7 +48,7 @@ fn meta(fixture: &Fixture) -> FileMeta {
 /// The fixture in two files, so that one has what the other carried over, as one.
 fn recording(fixture: &Fixture) -> Vec<u8> {
     let meta = meta(fixture);
-    let [first, second] = fixture.frames_in_two(fixture.events().div_ceil(2));
+    let [first, second] = fixture.frames_in_two(&|_| true, fixture.events().div_ceil(2));
     let mut pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
     first.iter().for_each(|frame| drop(pipeline.apply(frame)));
     let Some(Frame::Tick { time_ns, .. }) = first.last() else { panic!("no tick") };

@@ -19,8 +19,7 @@ use twtrace::{
     trace::{
         FileMeta, Found, Reader, Recording, Writer,
         layout::{
-            FRAME_MAGIC, FrameHeader, FrameType, MAX_COMPRESSED, MAX_COUNT, MAX_RAW,
-            frame_flags,
+            FRAME_MAGIC, FrameHeader, FrameType, MAX_COMPRESSED, MAX_COUNT, MAX_RAW, frame_flags,
         },
     },
 };

@@ -512,8 +512,8 @@ fn sound_frame(ahead: &[u8]) -> Option<(u16, usize)> {
 /// A small recording with frames of many types.
 fn small() -> Vec<u8> {
     let (_, fixture) = fixture::all().into_iter().find(|(name, _)| name.starts_with("33")).unwrap();
-    let (max_connections, rows) = fixture.limits();
-    let meta = FileMeta { run: fixture.meta(), max_connections, rows, ..meta() };
+    let (run, max_connections, rows) = fixture.run();
+    let meta = FileMeta { run, max_connections, rows, ..meta() };
     written(&meta, &fixture.frames())
 }
 

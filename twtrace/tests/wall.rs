@@ -11,10 +11,12 @@ const PURE: &[&str] = &[
     "event.rs",
     "decode.rs",
     "frame.rs",
+    "filter/",
     "pipeline.rs",
     "probes.rs",
     "tracker/",
     "stats/",
+    "export/",
     "trace/",
     "selftest/case.rs",
 ];

@@ -123,15 +123,20 @@ pub(crate) fn provide(commands: &[(&str, &str)]) -> Result<()> {
         .map(|(_, package)| *package)
         .collect();
     missing.dedup();
+    provide_packages(&missing)
+}
+
+/// Installs packages, if there are any; who is not root is told how to.
+pub(crate) fn provide_packages(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let wanted = missing.join(" ");
     if !user::is_root() {
-        bail!("commands are missing: run `sudo apt-get install {wanted}`");
+        bail!("packages are missing: run `sudo apt-get install {wanted}`");
     }
     eprintln!("installing {wanted}");
-    install(&missing)
+    install(missing)
 }
 
 fn install(packages: &[&str]) -> Result<()> {

@@ -15,6 +15,7 @@ mod bench;
 mod bpf;
 mod command;
 mod fuzz;
+mod readers;
 mod test;
 mod toolchain;
 mod user;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    command::Measured,
+    command::{self, Measured},
     run::{self, Ends},
 };
 use crate::{
@@ -57,7 +57,8 @@ pub fn run(config: config::Record) -> Result<ExitCode> {
     let meta = file_meta(&config, &source.meta);
     let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
     drop(pipe);
-    let session = Session::new(config, meta, recorder, source.stopper());
+    let _ = write!(io::stderr(), "{}", record::beginning(recorder.file(), config.duration));
+    let session = Session::new(config, &meta, recorder, source.stopper());
     runtime.block_on(record(session, source, signals, command))
 }
 
@@ -109,7 +110,7 @@ async fn record(
     let duration = session.config.duration;
     let mut failure = None;
     let given_up = async {
-        failure = over(duration, command.as_mut(), &mut ends, ready).await.err();
+        failure = command::over(duration, command.as_mut(), &mut ends, ready).await.err();
         ends.ask(&stop).await;
     };
     let asked = Asked { hangup, status, dump };
@@ -136,36 +137,6 @@ async fn record(
         None => 0,
     };
     Ok(ExitCode::from(code))
-}
-
-/// Starts the command when `ready`, and waits until there is no more to record.
-async fn over(
-    duration: Option<std::time::Duration>,
-    command: Option<&mut Measured>,
-    ends: &mut Ends,
-    ready: oneshot::Receiver<()>,
-) -> Result<()> {
-    let is_ready = tokio::select! {
-        biased;
-        _ = ends.next() => false,
-        ready = ready => ready.is_ok(),
-    };
-    if !is_ready {
-        return Ok(());
-    }
-    let stopped = async {
-        let Some(command) = command else {
-            ends.next().await;
-            return Ok(());
-        };
-        command.start()?;
-        command.gone(ends).await
-    };
-    let Some(duration) = duration else {
-        return stopped.await;
-    };
-    // What is stopped by the clock is no failure.
-    tokio::time::timeout(duration, stopped).await.unwrap_or(Ok(()))
 }
 
 /// Signals that ask for something while the recording goes on.
@@ -227,7 +198,7 @@ struct Told {
 }
 
 impl Session {
-    fn new(config: config::Record, meta: FileMeta, recorder: Recorder, stop: Stop) -> Self {
+    fn new(config: config::Record, meta: &FileMeta, recorder: Recorder, stop: Stop) -> Self {
         let pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
         let file_started_ns = meta.run.started_ns;
         Self {
@@ -293,7 +264,7 @@ impl Session {
                 return self.take(&Frame::Polled(None));
             }
         }
-        let snapshot = run::apply(&mut self.pipeline, frame)?;
+        let snapshot = run::decoded(self.pipeline.apply(frame))?;
         self.end_if_there_is_enough();
         if let (&Frame::Tick { time_ns, .. }, Some(snapshot)) = (frame, snapshot) {
             self.tick(time_ns, snapshot);
@@ -307,7 +278,7 @@ impl Session {
         if records > 0 {
             let lost = Frame::Lost { records };
             self.recorder.offer(&lost);
-            run::apply(&mut self.pipeline, &lost)?;
+            run::decoded(self.pipeline.apply(&lost))?;
         }
         Ok(())
     }

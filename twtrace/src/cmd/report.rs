@@ -1,20 +1,22 @@
 //! `twtrace report`.
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use log::warn;
 
 use crate::{
     config::{Format, Report, TypedTime},
-    frame::{Frame, Meta},
-    pipeline::Pipeline,
+    filter::Filtered,
+    frame::Frame,
     source::replay::{Recording, Told},
     stats::snapshot::Snapshot,
-    view::{json, text},
+    view::{html, json, text},
 };
 
 /// Replays a recording and shows its last moment.
@@ -24,7 +26,7 @@ use crate::{
 /// cannot be written.
 pub fn run(config: &Report) -> Result<ExitCode> {
     let mut recording = Recording::open(&config.files)?;
-    let mut replayed = Replayed::new(config, &recording);
+    let mut replayed = Replayed::new(config, &recording)?;
     while let Some(told) = recording.next()? {
         match told {
             Told::Frame(frame) => {
@@ -32,9 +34,15 @@ pub fn run(config: &Report) -> Result<ExitCode> {
                     break;
                 }
             }
-            Told::Unsound(what) => warn!("unsound, and left out: {what}"),
+            Told::Unsound(what) => {
+                warn!("unsound, and left out: {what}");
+                replayed.unsound.push(what);
+            }
             Told::End(_) => {}
         }
+    }
+    if let Some(path) = &config.html {
+        return replayed.write_page(path).map(|()| ExitCode::SUCCESS);
     }
     let snapshot = replayed.last.with_context(|| no_moment(config))?;
     let shown = match config.format {
@@ -61,30 +69,42 @@ struct Replayed<'a> {
     first_wall_ns: Option<u64>,
     /// Whether what is told counts already.
     counts: bool,
-    max_connections: usize,
-    rows: usize,
-    pipeline: Pipeline,
+    pipeline: Filtered,
     last: Option<Snapshot>,
+    /// Parts of the files that could not be used.
+    unsound: Vec<String>,
+    /// Of these, those that were told.
+    told: usize,
 }
 
 impl<'a> Replayed<'a> {
-    fn new(config: &'a Report, recording: &Recording) -> Self {
+    fn new(config: &'a Report, recording: &Recording) -> Result<Self> {
         let meta = recording.meta();
-        let rows = config.rows.unwrap_or(meta.rows);
-        Self {
+        let (run, rows) = (meta.run.clone(), config.rows.unwrap_or(meta.rows));
+        let mut pipeline = Filtered::new(config.filter.clone(), run, meta.max_connections, rows)?;
+        if config.html.is_some() {
+            pipeline.pipeline_mut().keep_timeline();
+        }
+        Ok(Self {
             config,
             started_ns: meta.run.started_ns,
             first_wall_ns: None,
             counts: config.since.is_none(),
-            max_connections: meta.max_connections,
-            rows,
-            pipeline: Pipeline::new(meta.run.clone(), meta.max_connections, rows),
+            pipeline,
             last: None,
-        }
+            unsound: Vec::new(),
+            told: 0,
+        })
     }
 
     /// Takes in a frame; returns whether that was all that is wanted.
     fn take(&mut self, frame: &Frame) -> Result<bool> {
+        if let Frame::Tick { time_ns, .. } = frame {
+            for what in &self.unsound[self.told..] {
+                self.pipeline.pipeline_mut().gap(*time_ns, what);
+            }
+            self.told = self.unsound.len();
+        }
         let snapshot = self
             .pipeline
             .apply(frame)
@@ -102,20 +122,18 @@ impl<'a> Replayed<'a> {
             return Ok(self.config.until.is_some_and(|until| moment.has_reached(until)));
         }
         if self.config.since.is_some_and(|since| moment.has_reached(since)) {
-            self.count_from(time_ns)?;
+            self.pipeline.count_from(time_ns)?;
+            self.counts = true;
         }
         Ok(false)
     }
 
-    /// What is counted from now on, with all that is there.
-    fn count_from(&mut self, time_ns: u64) -> Result<()> {
-        let (meta, carried): (Meta, Vec<Frame>) = self.pipeline.checkpoint(time_ns);
-        self.pipeline = Pipeline::new(meta, self.max_connections, self.rows);
-        for frame in &carried {
-            self.pipeline.apply(frame)?;
-        }
-        self.counts = true;
-        Ok(())
+    fn write_page(&self, path: &Path) -> Result<()> {
+        let moment = self.last.as_ref().zip(self.pipeline.pipeline().timeline());
+        let (snapshot, timeline) = moment.with_context(|| no_moment(self.config))?;
+        let (meta, notes) = (self.pipeline.pipeline().meta(), self.unsound.as_slice());
+        let page = html::page(&html::Report { meta, snapshot, timeline, notes });
+        fs::write(path, page).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
     }
 }
 

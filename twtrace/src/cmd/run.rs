@@ -25,8 +25,8 @@ use crate::{
     },
     config::Trace,
     decode::DecodeError,
+    filter::Filtered,
     frame::Frame,
-    pipeline::Pipeline,
     probes::{Capability, Tier},
     source::{Source, Stop, live, netlink},
     stats::snapshot::Snapshot,
@@ -72,9 +72,14 @@ pub(super) fn source(trace: &Trace, interval: Duration) -> Result<Source> {
 }
 
 /// Takes in one frame.
-pub(super) fn apply(pipeline: &mut Pipeline, frame: &Frame) -> Result<Option<Snapshot>> {
+pub(super) fn apply(pipeline: &mut Filtered, frame: &Frame) -> Result<Option<Snapshot>> {
+    decoded(pipeline.apply(frame))
+}
+
+/// What a frame of the live kernel gave.
+pub(super) fn decoded<T>(applied: Result<T, DecodeError>) -> Result<T> {
     // The kernel writes no record that we cannot read; a foreign object may.
-    pipeline.apply(frame).map_err(|error: DecodeError| {
+    applied.map_err(|error| {
         anyhow::Error::from(error).context(
             "the BPF object writes other records than this version reads: leave out --bpf-object",
         )

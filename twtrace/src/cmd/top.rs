@@ -8,7 +8,7 @@ use log::warn;
 use super::run::{self, Ends, Output, Printer};
 use crate::{
     config::{Format, Replay, Top},
-    pipeline::Pipeline,
+    filter::Filtered,
     source::{
         Source,
         replay::{self, Recording},
@@ -70,7 +70,8 @@ async fn pump(
     max_connections: usize,
     printer: &Printer,
 ) -> Result<()> {
-    let mut pipeline = Pipeline::new(source.meta.clone(), max_connections, config.rows);
+    let (filter, meta) = (config.filter.clone(), source.meta.clone());
+    let mut pipeline = Filtered::new(filter, meta, max_connections, config.rows)?;
     let mut shown = 0;
     while let Some(frame) = source.frames.recv().await {
         let Some(snapshot) = run::apply(&mut pipeline, &frame)? else { continue };

@@ -14,8 +14,8 @@ mod counters;
 mod facts;
 mod limits;
 mod netns;
-mod port_facts;
 mod processes;
+mod settings;
 mod sock_diag;
 mod symbols;
 
@@ -29,8 +29,8 @@ pub use facts::{
 };
 pub use limits::{limit_files, raise_file_limit};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
-pub use port_facts::port_facts;
-pub use processes::{cgroup, same_start, start_time_ns};
+pub use processes::{cgroup, same_start, start_time_ns, started_ns};
+pub use settings::{Settings, settings};
 pub use sock_diag::{
     ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, destroy, tcp_sockets, visit_tcp_sockets,
 };

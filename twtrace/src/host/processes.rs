@@ -1,6 +1,6 @@
 //! What /proc says about a process.
 
-use std::fs;
+use std::{fs, ops::Range};
 
 /// When process `pid` started, in nanoseconds since boot, suspend included,
 /// rounded down to a clock tick (10 ms); `None` if it is gone.
@@ -16,6 +16,13 @@ pub fn start_time_ns(pid: u32) -> Option<u64> {
 /// ([`do_task_stat`](https://github.com/torvalds/linux/blob/v6.12/fs/proc/array.c)).
 pub fn same_start(from_proc_ns: u64, from_kernel_ns: u64) -> bool {
     from_kernel_ns / tick_ns() == from_proc_ns / tick_ns()
+}
+
+/// Between which nanoseconds since boot process `pid` started: the tick that /proc tells.
+/// `None` if it is gone.
+pub fn started_ns(pid: u32) -> Option<Range<u64>> {
+    let first_ns = start_time_ns(pid)?;
+    Some(first_ns..first_ns.checked_add(tick_ns())?)
 }
 
 /// The cgroup of process `pid`, as a path from the root of its hierarchy;

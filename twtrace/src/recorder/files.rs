@@ -114,6 +114,11 @@ impl Rotating {
         Ok(Self { names, keep: limits.keep, meta, output, kept, before: 0, progress })
     }
 
+    /// The file under way.
+    pub(super) fn path(&self) -> &Path {
+        self.kept.back().map_or(Path::new(""), PathBuf::as_path)
+    }
+
     pub(super) fn frame(&mut self, frame: &Frame) -> Result<()> {
         self.output.frame(frame)?;
         self.tell();

@@ -128,7 +128,7 @@ impl Flight {
         let recording = Recording { id: self.meta.recording.id.clone(), file: self.dumps };
         self.dumps += 1;
         let (names, progress) = (self.names.clone(), Arc::clone(&self.progress));
-        let write = move || match write_out(&parts, &names, recording) {
+        let write = move || match write_out(&parts, &names, &recording) {
             Ok(written) => {
                 progress.bytes.fetch_add(written, Ordering::Relaxed);
                 progress.files.fetch_add(1, Ordering::Relaxed);
@@ -171,7 +171,7 @@ fn part(folder: &Path, meta: &FileMeta) -> Result<Writer<File>> {
 }
 
 /// Writes `parts` as one file, with the Snapshot of what they tell; returns its length.
-fn write_out(parts: &[(Arc<File>, u64)], names: &Names, recording: Recording) -> Result<u64> {
+fn write_out(parts: &[(Arc<File>, u64)], names: &Names, recording: &Recording) -> Result<u64> {
     let mut out: Option<(Output, Pipeline)> = None;
     let mut last = None;
     for (number, (file, bytes)) in parts.iter().enumerate() {

@@ -8,6 +8,7 @@ mod flight;
 mod output;
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -90,6 +91,8 @@ pub struct Next {
 pub struct Recorder {
     orders: mpsc::Sender<Order>,
     progress: Arc<Progress>,
+    /// The file that is written first; nothing of a flight.
+    file: Option<PathBuf>,
     /// Comes when all is written, or nothing can be.
     over: oneshot::Receiver<Result<()>>,
 }
@@ -106,6 +109,10 @@ impl Recorder {
                 Sink::Flight(Flight::new(settings, flight_ns, meta, Arc::clone(&progress))?)
             }
             None => Sink::Files(Rotating::new(settings, meta, Arc::clone(&progress))?),
+        };
+        let file = match &sink {
+            Sink::Files(files) => Some(files.path().to_owned()),
+            Sink::Flight(_) => None,
         };
         let (orders, queue) = mpsc::channel();
         let (done, over) = oneshot::channel();
@@ -128,7 +135,12 @@ impl Recorder {
                 let _ = done.send(work());
             })
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-        Ok(Self { orders, progress, over })
+        Ok(Self { orders, progress, file, over })
+    }
+
+    /// The file that is written first; `None` as long as nothing is.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// What was done so far.

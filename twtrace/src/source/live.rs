@@ -12,9 +12,9 @@ use super::{
     Pace, Source, Stop,
     kernel_counters::KernelReader,
     netlink::Poller,
-    port_facts::PortFactsReader,
     processes::ProcessFinder,
     seeding::{self, Wanted},
+    settings::SettingsReader,
 };
 use crate::{
     bpf::attach::Session,
@@ -40,7 +40,7 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
     let births_counted = hooks.fields_known.then_some(session.tw_counts_births);
     let meta = Meta { sample_hz: session.sample_hz, ..super::meta(hooks, netns, births_counted) };
     let kernel = KernelReader::new(meta.home_netns, netns);
-    let port_facts = PortFactsReader::new(meta.home_netns, netns);
+    let settings = SettingsReader::new(meta.home_netns, netns);
     let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(netns));
     let wanted = Wanted {
         netns,
@@ -48,14 +48,14 @@ pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result
         minis: hooks.tier(Capability::EndCause).is_some(),
     };
     Source::start("ring-reader", meta, move |sender, stop| {
-        Reader::new(session, kernel, port_facts, poller, sender, interval).run(wanted, &stop)
+        Reader::new(session, kernel, settings, poller, sender, interval).run(wanted, &stop)
     })
 }
 
 /// How long the ring may be emptied when all is over.
 const LONGEST_LAST_DRAIN_NS: u64 = 3_000_000_000;
 
-/// How often is looked whether a port range has changed.
+/// How often is looked whether a setting has changed.
 const FACTS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often totals are read again that changed while the kernel's own
@@ -66,7 +66,7 @@ const TRIES_TO_AGREE: u32 = 3;
 struct Reader {
     session: Session,
     kernel: KernelReader,
-    port_facts: PortFactsReader,
+    settings: SettingsReader,
     /// Where no hook follows mini-sockets.
     poller: Option<Poller>,
     sender: mpsc::Sender<Frame>,
@@ -85,7 +85,7 @@ impl Reader {
     fn new(
         session: Session,
         kernel: KernelReader,
-        port_facts: PortFactsReader,
+        settings: SettingsReader,
         poller: Option<Poller>,
         sender: mpsc::Sender<Frame>,
         interval: Duration,
@@ -93,7 +93,7 @@ impl Reader {
         Self {
             session,
             kernel,
-            port_facts,
+            settings,
             poller,
             sender,
             held: Some(Vec::new()),
@@ -113,7 +113,7 @@ impl Reader {
                 return Ok(());
             }
             let now_ns = host::monotonic_ns();
-            if (self.facts_pace.is_due(now_ns) || stopping) && self.port_facts(now_ns)?.is_err() {
+            if (self.facts_pace.is_due(now_ns) || stopping) && self.settings(now_ns)?.is_err() {
                 return Ok(());
             }
             if (self.pace.is_due(now_ns) || stopping) && self.tick(now_ns)?.is_err() {
@@ -153,8 +153,8 @@ impl Reader {
             complete: seeds.complete,
         };
         // What a port means, the range tells.
-        let facts = Frame::Ports(self.port_facts.all(host::monotonic_ns()));
-        for frame in [facts, seed].into_iter().chain(held) {
+        let settings = self.settings.all(host::monotonic_ns());
+        for frame in settings.into_iter().chain([seed]).chain(held) {
             if self.send(frame).is_err() {
                 return Ok(true);
             }
@@ -220,10 +220,10 @@ impl Reader {
             .and_then(|()| frames.into_iter().try_for_each(|frame| self.send(frame))))
     }
 
-    /// A range that has changed, and namespaces that are new.
-    fn port_facts(&mut self, now_ns: u64) -> Result<Result<(), Gone>> {
-        let news = self.port_facts.changed(&self.session.counters.read()?, now_ns);
-        Ok(if news.is_empty() { Ok(()) } else { self.send(Frame::Ports(news)) })
+    /// Settings that have changed, and namespaces that are new.
+    fn settings(&mut self, now_ns: u64) -> Result<Result<(), Gone>> {
+        let news = self.settings.changed(&self.session.counters.read()?, now_ns);
+        Ok(news.into_iter().try_for_each(|frame| self.send(frame)))
     }
 
     /// What the kernel's own counters are compared with from now on.

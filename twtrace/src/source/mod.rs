@@ -7,10 +7,10 @@
 mod kernel_counters;
 pub mod live;
 pub mod netlink;
-mod port_facts;
 mod processes;
 pub mod replay;
 mod seeding;
+mod settings;
 mod stop;
 
 use std::{

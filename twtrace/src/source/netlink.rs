@@ -6,7 +6,7 @@ use anyhow::Result;
 use log::warn;
 use twtrace_common::TcpState;
 
-use super::{Pace, Source, kernel_counters::KernelReader, port_facts::PortFactsReader, seeding};
+use super::{Pace, Source, kernel_counters::KernelReader, seeding, settings::SettingsReader};
 use crate::{
     bpf::{offsets, preflight},
     frame::{Frame, Polled, PolledMini, SeedSocket},
@@ -25,17 +25,16 @@ pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
     let kernel = KernelReader::new(home, netns);
     Source::start("sock-diag", meta, move |sender, stop| {
         let mut poller = Poller::new(netns);
-        let mut port_facts = PortFactsReader::new(home, netns);
+        let mut settings = SettingsReader::new(home, netns);
         let mut pace = Pace::new(interval);
         // What is there already, and what the kernel has counted until then.
-        let facts = Frame::Ports(port_facts.all(host::monotonic_ns()));
-        let mut frames = vec![facts, poller.look(), Frame::Kernel(kernel.all())];
+        let mut frames = settings.all(host::monotonic_ns());
+        frames.extend([poller.look(), Frame::Kernel(kernel.all())]);
         let mut stopping = false;
         loop {
             if pace.is_due(host::monotonic_ns()) || stopping {
                 // Nothing tells where anything happened.
-                let news = port_facts.all_now_and_then(host::monotonic_ns());
-                frames.extend((!news.is_empty()).then_some(Frame::Ports(news)));
+                frames.extend(settings.all_now_and_then(host::monotonic_ns()));
                 frames.extend([Frame::Kernel(kernel.all()), poller.look()]);
                 frames.push(super::tick(host::monotonic_ns()));
             }

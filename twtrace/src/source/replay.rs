@@ -68,6 +68,10 @@ impl Recording {
     ///
     /// # Errors
     /// The file cannot be read any further.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator of results goes on after an error, and this must not"
+    )]
     pub fn next(&mut self) -> Result<Option<Told>> {
         loop {
             if let Some(told) = self.waiting.pop_front() {

@@ -26,6 +26,8 @@ pub(super) struct Moment<'a> {
     pub(super) ports: &'a Ports,
     /// Whether they are followed; otherwise they were looked at.
     pub(super) followed: bool,
+    /// Whether others, who are left out, may take ports towards the same destinations.
+    pub(super) shared: bool,
     pub(super) processes: &'a Processes,
     /// On the clock of records.
     pub(super) now_s: f64,
@@ -101,7 +103,9 @@ impl Moment<'_> {
         let reuse = self.reuse(key);
         let reusable = self.reusable(taken, reuse);
         let elsewhere = bound.get(&key.netns).map(|bound| bound.saturating_sub(taken.bound()));
-        let limits = offer.zip(elsewhere).map(|(offer, elsewhere)| Limits { offer, elsewhere });
+        // How soon they and others run out together cannot be told.
+        let alone = offer.zip(elsewhere).filter(|_| !self.shared);
+        let limits = alone.map(|(offer, elsewhere)| Limits { offer, elsewhere });
         let outlook = self.outlook(taken, reuse, reusable);
         let exhausted_in_s = limits.and_then(|limits| outlook.reaches(limits.ports()));
         let has_run_out = taken.has_just_run_out(self.now_s);

@@ -12,18 +12,20 @@ mod forecast;
 mod kernel;
 mod lifetimes;
 mod polls;
-mod processes;
+pub(crate) mod processes;
 mod rates;
 mod samples;
 mod search_failures;
 mod searches;
 pub mod snapshot;
+mod sysctls;
 mod time_wait;
+pub mod timeline;
 mod totals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use twtrace_common::{End, ProcessKey};
+use twtrace_common::{End, ProcessKey, Search};
 
 use self::{
     closers::{Closers, RowTotals},
@@ -33,13 +35,16 @@ use self::{
     processes::Processes,
     rates::{RateCounts, Rates},
     searches::{Depth, PortSearches},
-    snapshot::Snapshot,
+    snapshot::{SearchOp, Snapshot},
+    sysctls::KnownSysctls,
     time_wait::TimeWait,
+    timeline::Timeline,
     totals::TotalCounts,
 };
 use crate::{
     event::{MiniEvent, ProcessEvent, SampleEvent},
-    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Totals},
+    filter::Scope,
+    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals},
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
 };
@@ -48,6 +53,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Stats {
     meta: Meta,
+    scope: Scope,
     top: usize,
     processes: Processes,
     closers: Closers,
@@ -64,6 +70,9 @@ pub struct Stats {
     base: Option<Totals>,
     /// Records lost between the ring and the file.
     lost: u64,
+    sysctls: KnownSysctls,
+    /// `None` where nobody asks what happened when.
+    timeline: Option<Box<Timeline>>,
 }
 
 impl Stats {
@@ -72,6 +81,7 @@ impl Stats {
         let rates = Rates::new(meta.started_ns);
         Self {
             meta,
+            scope: Scope::default(),
             top,
             processes: Processes::default(),
             closers: Closers::default(),
@@ -85,12 +95,48 @@ impl Stats {
             read: Totals::default(),
             base: None,
             lost: 0,
+            sysctls: KnownSysctls::default(),
+            timeline: None,
+        }
+    }
+
+    /// Remembers what happens when, from now on.
+    pub fn keep_timeline(&mut self) {
+        self.timeline = Some(Box::new(Timeline::new(&self.meta)));
+    }
+
+    /// What happened when, if that is remembered.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_deref()
+    }
+
+    /// Nothing is known of what happened between the two moments, and why.
+    pub fn gap(&mut self, from_ns: u64, to_ns: u64, why: &str) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.gap(from_ns, to_ns, why);
+        }
+    }
+
+    /// Learns the settings of namespaces, as they are at `time_ns` or were shortly before.
+    pub fn sysctls(&mut self, time_ns: u64, told: &[Sysctls]) {
+        for sysctls in told {
+            for change in self.sysctls.learn(sysctls) {
+                let (before, after) = (change.before.as_deref(), change.after.as_deref());
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.sysctl_changed(time_ns, sysctls.netns, &change.name, before, after);
+                }
+            }
         }
     }
 
     /// What run they are of.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// Learns what a filter leaves known.
+    pub fn filtered(&mut self, scope: Scope) {
+        self.scope = scope;
     }
 
     /// Credits a process for what a transition meant.
@@ -116,7 +162,11 @@ impl Stats {
 
     /// It is known whose a mini-socket is, or that it will not be.
     pub fn claimed(&mut self, mini: &Mini) {
-        self.closers.born(mini, &mut self.processes);
+        if mini.carried {
+            self.carried(mini);
+        } else {
+            self.closers.born(mini, &mut self.processes);
+        }
     }
 
     /// A mini-socket ended; `known` says of what.
@@ -144,8 +194,19 @@ impl Stats {
 
     /// A port search, or the check of a port, is over.
     pub fn searched(&mut self, search: &PortSearch) {
-        if self.in_scope(search.process.as_ref()) {
-            self.searches.record(search);
+        if !self.in_scope(search.process.as_ref()) {
+            return;
+        }
+        let range = search.range.filter(|_| self.knows_range(search.search));
+        self.searches.record(&PortSearch { range, ..*search });
+        let op = match search.search {
+            Search::Connect => SearchOp::Connect,
+            Search::Bind => SearchOp::Bind,
+            // A check, and a listen of which nobody tells how long it took.
+            Search::BindExplicit | Search::Listen => return,
+        };
+        if let (Some(timeline), Some(latency_ns)) = (&mut self.timeline, search.latency_ns) {
+            timeline.searched(op, latency_ns);
         }
     }
 
@@ -201,6 +262,8 @@ impl Stats {
     pub fn checkpoint(&self, tracker: &Tracker) -> (Vec<Frame>, CarriedCounts) {
         let (names, places) = self.processes.introductions();
         let mut frames = vec![Frame::Totals(self.read.clone()), Frame::Kernel(self.kernel.last())];
+        let sysctls = self.sysctls.all();
+        frames.extend((!sysctls.is_empty()).then_some(Frame::Sysctls(sysctls)));
         frames.extend((!names.is_empty()).then_some(Frame::Records(names)));
         frames.extend((!places.is_empty()).then_some(Frame::Processes(places)));
         (frames, self.carried_counts(tracker))
@@ -236,7 +299,8 @@ impl Stats {
     /// Takes over what sock_diag counted, and what has changed since it was
     /// asked before; `None` if it did not answer.
     pub fn polled(&mut self, polled: Option<&Polled>, changes: &[(u32, PolledChanges)]) {
-        let counts_births = self.meta.tw_counts_births == Some(true);
+        // The kernel counts everybody's.
+        let counts_births = self.meta.tw_counts_births == Some(true) && !self.scope.recounted;
         let kernels = |netns| self.kernel.births(netns).filter(|_| counts_births);
         self.polls.looked(polled, changes, kernels);
     }
@@ -259,7 +323,7 @@ impl Stats {
         let port_search = self.port_search(time_ns);
         self.searches.end_interval(time_ns);
         let ports = self.ports(time_ns, tracker);
-        Snapshot {
+        let snapshot = Snapshot {
             schema: snapshot::SCHEMA,
             time: snapshot::rfc3339(wall_ns),
             elapsed_s: time_ns.saturating_sub(self.meta.started_ns) as f64 / 1e9,
@@ -268,6 +332,7 @@ impl Stats {
                 kernel: self.meta.kernel.clone(),
                 boot_id: self.meta.boot_id.clone(),
             },
+            filter: self.scope.shown.clone(),
             probes: self.probes(),
             loss: totals.map(|totals| snapshot::Loss {
                 ring_full: totals.ring_full,
@@ -292,7 +357,11 @@ impl Stats {
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
             reconcile: self.reconcile(tracker),
             hdr: self.hdr(),
+        };
+        if let Some(timeline) = &mut self.timeline {
+            timeline.tick(time_ns, wall_ns, &snapshot);
         }
+        snapshot
     }
 }
 
@@ -337,6 +406,7 @@ impl Stats {
     fn ports<'a>(&'a self, time_ns: u64, tracker: &'a Tracker) -> Option<Moment<'a>> {
         let followed = self.follows_minis();
         (followed || self.polls.now_known().is_some()).then(|| Moment {
+            shared: self.scope.shares_destinations,
             ports: tracker.ports(),
             followed,
             processes: &self.processes,
@@ -348,7 +418,7 @@ impl Stats {
     fn closers(&self, time_ns: u64) -> Vec<snapshot::Closer> {
         let refused = |netns| {
             let without = self.totals.namespace(netns)?.closes_without();
-            self.kernel.refused(netns, without)
+            self.known_refused(netns, without)
         };
         let totals = RowTotals {
             time_ns,
@@ -365,14 +435,44 @@ impl Stats {
     fn time_wait(&self, tracker: &Tracker) -> Option<snapshot::TimeWait> {
         if self.follows_minis() {
             let seeded = tracker.seeded_minis().map(|(_, count)| count).sum();
-            if self.probes_minis() {
-                return Some(self.time_wait.probed(seeded, &self.totals));
-            }
-            let unexplained = |netns| self.closers.without_in(netns);
-            let refused = time_wait::refused(&self.totals, &self.kernel, unexplained);
-            return Some(self.time_wait.shown(seeded, &self.totals, refused));
+            return Some(snapshot::TimeWait {
+                // Whose they are that were there before nobody knows.
+                seeded: (!self.scope.by_process).then_some(seeded),
+                ..self.followed_time_wait(seeded)
+            });
         }
-        self.polls.time_wait(tracker.polled_minis(), &self.kernel)
+        let polled = self.polls.time_wait(tracker.polled_minis(), &self.kernel)?;
+        let refused = polled.refused.filter(|_| !self.scope.recounted);
+        Some(snapshot::TimeWait { refused, ..polled })
+    }
+
+    fn followed_time_wait(&self, seeded: u64) -> snapshot::TimeWait {
+        if self.probes_minis() {
+            let probed = self.time_wait.probed(seeded, &self.totals);
+            // No record tells of it.
+            let rearmed = probed.rearmed.filter(|_| !self.scope.recounted);
+            return snapshot::TimeWait { rearmed, ..probed };
+        }
+        let unexplained = |netns| self.closers.without_in(netns);
+        let refused = |netns, without| self.known_refused(netns, without);
+        let refused = time_wait::refused(&self.totals, refused, unexplained);
+        self.time_wait.shown(seeded, &self.totals, refused)
+    }
+
+    /// Births refused in `netns`, by the kernel's count: of those that a filter leaves it
+    /// tells only if there are none.
+    fn known_refused(&self, netns: u32, without: u64) -> Option<u64> {
+        let refused = self.kernel.refused(netns, without)?;
+        (!self.scope.recounted || refused == 0).then_some(refused)
+    }
+
+    /// Whether the state of the range is known that a search walked: others take its
+    /// ports too.
+    fn knows_range(&self, search: Search) -> bool {
+        match search {
+            Search::Connect => !self.scope.shares_destinations,
+            Search::Bind | Search::BindExplicit | Search::Listen => !self.scope.recounted,
+        }
     }
 
     fn fin_wait2(&self, tracker: &Tracker) -> Option<snapshot::FinWait2> {
@@ -388,7 +488,8 @@ impl Stats {
 
     fn port_search(&self, time_ns: u64) -> Option<snapshot::PortSearch> {
         let Meta { hooks, started_ns, .. } = self.meta;
-        let hz = self.meta.sample_hz.filter(|_| hooks.tier(Capability::CpuShare).is_some());
+        let sampled = hooks.tier(Capability::CpuShare).is_some() && !self.scope.loses_samples;
+        let hz = self.meta.sample_hz.filter(|_| sampled);
         let depth = Depth {
             probed: hooks.probes_functions(Capability::PortSearch),
             tried: hooks.tier(Capability::PortsTried).is_some(),
@@ -404,7 +505,8 @@ impl Stats {
     }
 
     fn reconcile(&self, tracker: &Tracker) -> Option<snapshot::Reconcile> {
-        let home = self.meta.home_netns?;
+        // The kernel counts everybody's.
+        let home = self.meta.home_netns.filter(|_| !self.scope.recounted)?;
         if !self.follows_minis() {
             let now = self.polls.now_in(home, tracker.polled_minis())?;
             return self.kernel.reconcile_now(home, now);
@@ -435,17 +537,20 @@ impl Stats {
         let tracked = word(self.seeds_complete && self.totals.ring_full == 0);
         let polled = self.polls.now_known();
         let states = if hooks.traces() { Some(tracked) } else { polled };
-        if self.follows_minis() {
+        let mut probes = if self.follows_minis() {
             snapshot::Probes::followed(hooks, states, word(self.seeds_complete))
         } else {
             snapshot::Probes::polled(hooks, states, polled, self.polls.seeds_known())
-        }
+        };
+        let is_lossy = self.totals.ring_full > 0;
+        self.scope.correct(&mut probes.exactness, is_lossy, self.follows_minis());
+        probes
     }
 
     fn states(&self, traced: bool, tracker: &Tracker) -> BTreeMap<&'static str, Option<u64>> {
         match self.polls.states() {
             _ if traced => snapshot::tracked_states(|state| tracker.population().count(state)),
-            Some(states) => snapshot::polled_states(states),
+            Some(states) => snapshot::polled_states(states, self.scope.is_filtered()),
             None => snapshot::unknown_states(),
         }
     }

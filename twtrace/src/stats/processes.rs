@@ -14,16 +14,16 @@ use crate::{
 /// Processes remembered: twice as many as rows about them.
 const MAX_PROCESSES: usize = 131_072;
 /// How a process is called that nobody saw.
-pub(super) const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 #[derive(Debug)]
-pub(super) struct Process {
-    pub(super) comm: Comm,
-    pub(super) kernel_thread: bool,
+pub(crate) struct Process {
+    pub(crate) comm: Comm,
+    pub(crate) kernel_thread: bool,
     /// Of its first introduction.
     cgroup_id: u64,
-    pub(super) cgroup: Option<String>,
-    pub(super) container: Option<String>,
+    pub(crate) cgroup: Option<String>,
+    pub(crate) container: Option<String>,
 }
 
 impl Process {
@@ -42,7 +42,7 @@ impl Process {
 
 /// The processes that were introduced; those quiet longest are forgotten.
 #[derive(Debug)]
-pub(super) struct Processes {
+pub(crate) struct Processes {
     known: LruCache<ProcessKey, Process, FixedState>,
 }
 
@@ -53,7 +53,7 @@ impl Default for Processes {
 }
 
 impl Processes {
-    pub(super) fn name(&mut self, event: &ProcessEvent) {
+    pub(crate) fn name(&mut self, event: &ProcessEvent) {
         // Introduced again: its place is known already, its name may be new.
         if let Some(known) = self.known.get_mut(&event.key) {
             known.comm = event.comm;
@@ -72,7 +72,7 @@ impl Processes {
     }
 
     /// All of them, introduced again: as raw records, and where they run.
-    pub(super) fn introductions(&self) -> (Bytes, Vec<ProcessFacts>) {
+    pub(crate) fn introductions(&self) -> (Bytes, Vec<ProcessFacts>) {
         let mut records = BytesMut::new();
         let mut places = Vec::new();
         for (key, process) in &self.known {
@@ -88,7 +88,7 @@ impl Processes {
         (records.freeze(), places)
     }
 
-    pub(super) fn place(&mut self, facts: &ProcessFacts) {
+    pub(crate) fn place(&mut self, facts: &ProcessFacts) {
         if let Some(process) = self.known.get_mut(&facts.key) {
             process.cgroup.clone_from(&facts.cgroup);
             process.container.clone_from(&facts.container);
@@ -96,22 +96,22 @@ impl Processes {
     }
 
     /// Whether it is a kernel thread; remembers that it was asked for.
-    pub(super) fn is_kernel_thread(&mut self, key: &ProcessKey) -> bool {
+    pub(crate) fn is_kernel_thread(&mut self, key: &ProcessKey) -> bool {
         self.known.get(key).is_some_and(|process| process.kernel_thread)
     }
 
     /// Whether it was in cgroup `id` when it was introduced.
-    pub(super) fn was_in(&self, id: u64, key: &ProcessKey) -> bool {
+    pub(crate) fn was_in(&self, id: u64, key: &ProcessKey) -> bool {
         self.known.peek(key).is_some_and(|process| process.cgroup_id == id)
     }
 
-    pub(super) fn get(&self, key: &ProcessKey) -> Option<&Process> {
+    pub(crate) fn get(&self, key: &ProcessKey) -> Option<&Process> {
         self.known.peek(key)
     }
 
     /// What to call it: `unknown` where nobody saw who it was, `None` if its
     /// name got lost.
-    pub(super) fn comm(&self, process: Option<ProcessKey>) -> Option<String> {
+    pub(crate) fn comm(&self, process: Option<ProcessKey>) -> Option<String> {
         match process {
             Some(key) => self.get(&key).map(|known| known.comm.to_string()),
             None => Some(UNKNOWN.to_owned()),

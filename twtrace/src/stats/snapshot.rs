@@ -30,6 +30,9 @@ pub struct Snapshot {
     pub elapsed_s: f64,
     /// Where.
     pub host: Host,
+    /// What alone is counted here, as on the command line; not present where everything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// By which hooks, and how exact that makes each key.
     pub probes: Probes,
     /// What was lost; `null` when nothing is traced.
@@ -751,12 +754,17 @@ fn shown_states() -> impl Iterator<Item = TcpState> {
     TcpState::ALL.into_iter().filter(|state| *state != TcpState::Close)
 }
 
-/// What sock_diag counted: every state, as ss shows it.
-pub(super) fn polled_states(states: &[(TcpState, u64)]) -> BTreeMap<&'static str, Option<u64>> {
+/// What sock_diag counted: every state, as ss shows it. Of half-open requests it tells
+/// no ends, by which a filter could ask.
+pub(super) fn polled_states(
+    states: &[(TcpState, u64)],
+    is_filtered: bool,
+) -> BTreeMap<&'static str, Option<u64>> {
     shown_states()
         .map(|state| {
             let count = states.iter().find(|(found, _)| *found == state);
-            (state.name(), Some(count.map_or(0, |(_, count)| *count)))
+            let is_known = !is_filtered || state != TcpState::SynRecv;
+            (state.name(), is_known.then_some(count.map_or(0, |(_, count)| *count)))
         })
         .collect()
 }
@@ -775,6 +783,6 @@ pub(super) fn tracked_states(
 }
 
 /// RFC 3339 in UTC, to the millisecond.
-pub(super) fn rfc3339(wall_ns: u64) -> String {
+pub(crate) fn rfc3339(wall_ns: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(wall_ns)).to_string()
 }

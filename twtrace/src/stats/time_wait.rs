@@ -6,7 +6,6 @@ use foldhash::fast::FixedState;
 use twtrace_common::{End, TcpState};
 
 use super::{
-    kernel::Kernel,
     lifetimes::Lifetimes,
     snapshot,
     totals::{NetnsCounts, TotalCounts},
@@ -192,13 +191,13 @@ impl TimeWait {
 /// nothing was refused all the same if all closes are explained.
 pub(super) fn refused(
     totals: &TotalCounts,
-    kernel: &Kernel,
+    refused: impl Fn(u32, u64) -> Option<u64>,
     unexplained: impl Fn(u32) -> u64,
 ) -> Option<u64> {
     let is_explained = |netns| totals.ring_full == 0 && unexplained(netns) == 0;
     let in_namespace = |(netns, counts): (u32, &NetnsCounts)| match counts.closes_without() {
         0 => Some(0),
-        without => kernel.refused(netns, without).or(is_explained(netns).then_some(0)),
+        without => refused(netns, without).or(is_explained(netns).then_some(0)),
     };
     // Whose counters to read is not known there.
     let rest = totals.rest().map(|rest| (rest.closes_without() == 0).then_some(0));

@@ -163,7 +163,7 @@ fn in_parts<T>(frame_type: FrameType, rows: &[T], document: impl Fn(&[T]) -> Vec
     let mut put = |rows: &[T]| {
         divided(rows, &document, &mut |rows, payload| {
             parts.push(Part::new(frame_type, rows.len(), payload));
-        })
+        });
     };
     rows.chunks(DOCUMENTS).for_each(&mut put);
     if rows.is_empty() {

@@ -164,7 +164,7 @@ impl Encoder {
     fn who(&mut self, start_time_ns: u64, tgid: u32) {
         put(
             &mut self.processes,
-            Process { start_time_ns: start_time_ns.into(), tgid: tgid.into() },
+            &Process { start_time_ns: start_time_ns.into(), tgid: tgid.into() },
         );
     }
 
@@ -173,7 +173,7 @@ impl Encoder {
         self.who(record.start_time_ns, record.tgid);
         put(
             &mut self.identities,
-            Identity {
+            &Identity {
                 address: record.sk.into(),
                 netns: record.netns.into(),
                 lport: record.lport.into(),
@@ -184,7 +184,7 @@ impl Encoder {
         );
         put(
             &mut self.changes,
-            Change {
+            &Change {
                 old_state: record.old_state,
                 new_state: record.new_state,
                 flags: record.flags,
@@ -199,7 +199,7 @@ impl Encoder {
         self.time(record.time_ns);
         put(
             &mut self.identities,
-            Identity {
+            &Identity {
                 address: record.tw.into(),
                 netns: record.netns.into(),
                 lport: record.lport.into(),
@@ -209,22 +209,22 @@ impl Encoder {
             },
         );
         let TimeWaitRecord { end, substate, .. } = *record;
-        put(&mut self.lives, Life { end, substate, flags: record.flags.into() });
+        put(&mut self.lives, &Life { end, substate, flags: record.flags.into() });
     }
 
     fn connect(&mut self, record: &ConnectRecord) {
         self.time(record.time_ns);
-        put(&mut self.identities, nameless(record.sk));
+        put(&mut self.identities, &nameless(record.sk));
         self.number(record.lport.into());
     }
 
     fn search(&mut self, record: &SearchRecord) {
         self.time(record.time_ns);
         self.who(record.start_time_ns, record.tgid);
-        put(&mut self.identities, nameless(record.sk));
+        put(&mut self.identities, &nameless(record.sk));
         put(
             &mut self.sought,
-            Sought {
+            &Sought {
                 search: record.search,
                 flags: record.flags,
                 error: record.error.into(),
@@ -248,7 +248,7 @@ impl Encoder {
         self.who(record.start_time_ns, record.tgid);
         let (flags, comm) = (record.flags, record.comm);
         let cgroup_id = record.cgroup_id.into();
-        put(&mut self.introductions, Introduction { flags, cgroup_id, comm });
+        put(&mut self.introductions, &Introduction { flags, cgroup_id, comm });
     }
 }
 
@@ -256,7 +256,7 @@ fn read<R: FromBytes>(record: &[u8]) -> Option<R> {
     R::read_from_bytes(record).ok()
 }
 
-fn put<const N: usize>(dictionary: &mut Dictionary<N>, row: impl IntoBytes + Immutable) {
+fn put<const N: usize>(dictionary: &mut Dictionary<N>, row: &(impl IntoBytes + Immutable)) {
     if let Ok(row) = row.as_bytes().try_into() {
         dictionary.put(row);
     }

@@ -210,6 +210,10 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// It cannot be read any further.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator of results goes on after an error, and this must not"
+    )]
     pub fn next(&mut self) -> Result<Option<Found>, FileError> {
         loop {
             self.fill(FRAME_HEADER)?;

@@ -19,7 +19,7 @@ use crate::{
 
 /// A birth whose socket does not say goodbye within this time lost it: both
 /// come from one CPU within microseconds.
-const LONGEST_GOODBYE_NS: u64 = 1_000_000_000;
+pub(crate) const LONGEST_GOODBYE_NS: u64 = 1_000_000_000;
 
 /// Whose close made a mini-socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +100,8 @@ struct Newborn {
     substate: TcpState,
     time_wait_ns: Option<NonZeroU64>,
     timestamps: Option<bool>,
+    /// As [`Mini::carried`].
+    carried: bool,
 }
 
 impl Mini {
@@ -127,7 +129,7 @@ impl Mini {
 
 impl Newborn {
     fn carried(self, netns: u32, tuple: Tuple) -> CarriedMini {
-        let Self { tw, born_ns, substate, time_wait_ns, timestamps } = self;
+        let Self { tw, born_ns, substate, time_wait_ns, timestamps, .. } = self;
         let of = MiniOf::Closing(tuple);
         CarriedMini { tw, born_ns, substate, time_wait_ns, timestamps, netns, of }
     }
@@ -140,12 +142,13 @@ impl Newborn {
             substate: event.substate,
             time_wait_ns: NonZeroU64::new(event.time_ns).filter(|_| in_time_wait),
             timestamps: event.timestamps,
+            carried: false,
         }
     }
 
     fn made_by(self, maker: Maker, hold: Hold) -> Mini {
-        let Self { born_ns, substate, time_wait_ns, timestamps, .. } = self;
-        Mini { born_ns, substate, time_wait_ns, maker, carried: false, timestamps, hold }
+        let Self { born_ns, substate, time_wait_ns, timestamps, carried, .. } = self;
+        Mini { born_ns, substate, time_wait_ns, maker, carried, timestamps, hold }
     }
 }
 
@@ -427,7 +430,7 @@ impl Minis {
     /// Takes over one whose birth was seen before; returns it if it is known whose it is.
     pub(super) fn carry(&mut self, carried: &CarriedMini, ports: &mut Ports) -> Option<Mini> {
         let CarriedMini { tw, born_ns, substate, time_wait_ns, timestamps, netns, of } = *carried;
-        let newborn = Newborn { tw, born_ns, substate, time_wait_ns, timestamps };
+        let newborn = Newborn { tw, born_ns, substate, time_wait_ns, timestamps, carried: true };
         let (process, role, held) = match of {
             MiniOf::Closing(tuple) => {
                 self.newborn.insert((netns, tuple), newborn);
@@ -436,7 +439,7 @@ impl Minis {
             MiniOf::Closed { process, role, held } => (process, role, held),
         };
         let maker = Maker::new(process, netns, role);
-        let mini = Mini { carried: true, ..newborn.made_by(maker, Hold::Nothing) };
+        let mini = newborn.made_by(maker, Hold::Nothing);
         let hold = ports.keeps(&held, mini.waiting(self.steps_seen));
         let mini = Mini { hold, ..mini };
         self.alive.insert(tw, mini);

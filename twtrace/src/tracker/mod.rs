@@ -12,8 +12,11 @@ mod searches;
 mod seeds;
 mod sockets;
 
+use std::collections::BTreeSet;
+
 use twtrace_common::{Change, End, Outcome, ProcessKey, Search, TcpState};
 
+pub(crate) use self::minis::LONGEST_GOODBYE_NS;
 use self::{
     minis::Minis,
     ports::{Hold, Ports},
@@ -163,6 +166,12 @@ impl Tracker {
             self.ports.namespaces().map(|(_, namespace)| namespace.facts().clone()).collect();
         known.sort_unstable_by_key(|facts| facts.netns);
         known
+    }
+
+    /// Learns where sockets listen, by namespace and port, that a filter leaves out: all of
+    /// them each time.
+    pub fn other_listeners(&mut self, places: &BTreeSet<(u32, u16)>) {
+        self.ports.other_listeners(places);
     }
 
     fn recount_ports(&mut self) {

@@ -1,6 +1,8 @@
 //! What `record` says of itself: one line while it runs, one at its end.
 
-use super::text::{count, human_bytes};
+use std::{path::Path, time::Duration};
+
+use super::text::{count, harmless_line, human_bytes};
 
 /// How far a recording has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,6 +31,23 @@ pub struct Running {
     pub events_per_s: f64,
     /// Seconds until it ends by itself, if it does.
     pub left_s: Option<f64>,
+}
+
+/// One line, with its end: where everything goes.
+pub fn beginning(file: Option<&Path>, duration: Option<Duration>) -> String {
+    let until = match duration {
+        Some(duration) => format!("for {}", humantime::format_duration(duration)),
+        None => "until Ctrl-C".to_owned(),
+    };
+    match file {
+        Some(file) if file.as_os_str() == "-" => {
+            format!("recording to the standard output {until}\n")
+        }
+        Some(file) => {
+            format!("recording to {} {until}\n", harmless_line(&file.display().to_string()))
+        }
+        None => format!("keeping the last minutes {until}; SIGUSR2 writes them out\n"),
+    }
 }
 
 /// One line, without an end, for a terminal where it will be written over.
@@ -75,6 +94,14 @@ mod tests {
         bytes: 3_141_592,
         files: 1,
     };
+
+    #[test]
+    fn it_is_said_where_everything_goes() {
+        let to = |file: &str, seconds| beginning(Some(Path::new(file)), seconds);
+        assert_eq!(to("a\x1b[2J.twt", None), "recording to a\u{fffd}[2J.twt until Ctrl-C\n");
+        let minute = Some(Duration::from_secs(90));
+        assert_eq!(to("-", minute), "recording to the standard output for 1m 30s\n");
+    }
 
     #[test]
     fn what_was_recorded_is_one_line() {

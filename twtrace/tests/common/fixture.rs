@@ -38,7 +38,8 @@ use std::{collections::HashMap, fs, net::IpAddr, path::Path};
 use serde::Deserialize;
 use serde_json::Value;
 use twtrace::{
-    event::{ConnectEvent, MiniEvent, PortRange, SearchEvent, Tuple},
+    decode,
+    event::{ConnectEvent, Event, MiniEvent, PortRange, SearchEvent, Tuple},
     frame::{Frame, Meta, PortFacts, ProcessFacts, SeedMini, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
@@ -58,9 +59,9 @@ pub(crate) struct Fixture {
     #[serde(default = "default_top")]
     top: usize,
     #[serde(default = "default_max_connections")]
-    max_connections: usize,
+    pub(crate) max_connections: usize,
     #[serde(default = "once")]
-    repeat: u16,
+    pub(crate) repeat: u16,
     #[serde(default = "one_second")]
     every_s: f64,
     #[serde(default)]
@@ -80,6 +81,15 @@ pub(crate) struct Fixture {
     events: Vec<String>,
     tick_s: f64,
     pub(crate) expected: Value,
+}
+
+/// One thing that happens in a fixture, or that was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// A line of `events`, in one of its rounds.
+    Event { line: usize, round: u16 },
+    /// A line of `seeds`.
+    Seed { line: usize },
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -128,7 +138,8 @@ pub(crate) fn all() -> Vec<(String, Fixture)> {
 impl Fixture {
     /// What twtrace says about this.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut pipeline = Pipeline::new(self.meta(), self.max_connections, self.top);
+        let (meta, max_connections, top) = self.run();
+        let mut pipeline = Pipeline::new(meta, max_connections, top);
         let mut last = None;
         for frame in self.frames() {
             last = pipeline.apply(&frame).unwrap_or_else(|e| panic!("{}: {e}", self.about));
@@ -136,17 +147,61 @@ impl Fixture {
         last.expect("the last frame is a tick")
     }
 
-    /// What run it is.
-    pub(crate) fn meta(&self) -> Meta {
-        kernel::meta(self.hooks())
+    /// The parts that it is made of: each event in each of its rounds, and each seed.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let events = |round| (0..self.events.len()).map(move |line| Part::Event { line, round });
+        let seeds = (0..self.seeds.len()).map(|line| Part::Seed { line });
+        seeds.chain((0..self.repeat).flat_map(events)).collect()
     }
 
-    /// How many sockets are remembered, and how many rows shown.
-    pub(crate) fn limits(&self) -> (usize, usize) {
-        (self.max_connections, self.top)
+    /// The name of the socket that an event is about.
+    pub(crate) fn socket_of(&self, line: usize) -> &str {
+        Line::new(&self.events[line], 0, 0.0).name()
     }
 
-    fn hooks(&self) -> Hooks {
+    /// What is recorded of one event, if nothing else happens.
+    pub(crate) fn records_of(&self, line: usize, round: u16) -> Vec<Event> {
+        let mut kernel = PaperKernel::new(self.hooks());
+        let line = Line::new(&self.events[line], round, self.every_s);
+        self.event(&line, &mut Names::default(), &mut kernel);
+        let Frame::Records(records) = kernel.records() else { panic!("they are records") };
+        let decoded = decode::events(&records).map(|event| event.expect("it is sound"));
+        decoded.filter(|event| !matches!(event, Event::Process(_))).collect()
+    }
+
+    /// A seed, by namespace and ends, and whether it is a mini-socket.
+    pub(crate) fn seed_of(&self, line: usize) -> (SeedSocket, bool) {
+        match seed(&self.seeds[line], self.hooks()) {
+            Seeded::Socket(socket) => (socket, false),
+            Seeded::Mini(mini) => {
+                let (netns, tuple) = (Some(mini.netns), mini.tuple);
+                (SeedSocket { netns, state: mini.substate, tuple }, true)
+            }
+        }
+    }
+
+    /// Whether anything is lost, or forgotten for want of room.
+    pub(crate) fn is_lossy(&self) -> bool {
+        let lost = |line: &String| line.contains("ring_full") || line.contains("missed");
+        self.max_connections != default_max_connections() || self.events.iter().any(lost)
+    }
+
+    /// What a process is called, and where it runs: as many as are listed.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &str> {
+        self.processes.iter().map(String::as_str)
+    }
+
+    /// Where processes run.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(String::as_str)
+    }
+
+    /// What the run is, and its limits.
+    pub(crate) fn run(&self) -> (Meta, usize, usize) {
+        (kernel::meta(self.hooks()), self.max_connections, self.top)
+    }
+
+    pub(crate) fn hooks(&self) -> Hooks {
         match self.hook {
             Hook::TpBtf => TP_BTF,
             Hook::Fentry => FENTRY,
@@ -156,7 +211,12 @@ impl Fixture {
 
     /// All that happens, the last of it a tick.
     pub(crate) fn frames(&self) -> Vec<Frame> {
-        self.frames_in_two(usize::MAX).concat()
+        self.frames_of(&|_| true)
+    }
+
+    /// The frames of a host on which only the parts exist that are kept.
+    pub(crate) fn frames_of(&self, keeps: &dyn Fn(Part) -> bool) -> Vec<Frame> {
+        self.frames_in_two(keeps, usize::MAX).concat()
     }
 
     /// How many events there are, rounds counted.
@@ -165,19 +225,27 @@ impl Fixture {
     }
 
     /// The same with one more tick, after so many events; and what comes after it.
-    pub(crate) fn frames_in_two(&self, after: usize) -> [Vec<Frame>; 2] {
+    pub(crate) fn frames_in_two(
+        &self,
+        keeps: &dyn Fn(Part) -> bool,
+        after: usize,
+    ) -> [Vec<Frame>; 2] {
         let hooks = self.hooks();
         let mut kernel = PaperKernel::new(hooks);
-        let seed = self.seed(hooks, &mut kernel);
+        let seed = self.seed(hooks, &mut kernel, keeps);
         let ports = Frame::Ports(self.ports.iter().map(|line| port_facts(line)).collect());
         let counters = kernel.own_counters(&self.namespaces(false));
         let mut frames = vec![seed, ports, kernel.totals(), counters];
         let mut names = Names::default();
         let mut first = Vec::new();
-        let lines =
-            (0..self.repeat).flat_map(|round| self.events.iter().map(move |it| (round, it)));
-        for (count, (round, line)) in lines.enumerate() {
-            let line = Line::new(line, round, self.every_s);
+        let lines = |round| self.events.iter().enumerate().map(move |(line, it)| (round, line, it));
+        let lines = (0..self.repeat).flat_map(lines);
+        let kept = lines.filter(|(round, line, _)| {
+            let (round, line) = (*round, *line);
+            keeps(Part::Event { line, round })
+        });
+        for (count, (round, _, text)) in kept.enumerate() {
+            let line = Line::new(text, round, self.every_s);
             self.event(&line, &mut names, &mut kernel);
             if count + 1 == after {
                 let counters = kernel.own_counters(&self.namespaces(false));
@@ -199,9 +267,10 @@ impl Fixture {
         [first, frames]
     }
 
-    fn seed(&self, hooks: Hooks, kernel: &mut PaperKernel) -> Frame {
+    fn seed(&self, hooks: Hooks, kernel: &mut PaperKernel, keeps: &dyn Fn(Part) -> bool) -> Frame {
         let (mut sockets, mut minis) = (Vec::new(), Vec::new());
-        for line in &self.seeds {
+        let kept = self.seeds.iter().enumerate();
+        for (_, line) in kept.filter(|(line, _)| keeps(Part::Seed { line: *line })) {
             match seed(line, hooks) {
                 Seeded::Socket(socket) => sockets.push(socket),
                 Seeded::Mini(mini) => {
@@ -252,6 +321,7 @@ impl Fixture {
                 let task = self.running(line.value("task").expect("a process searches"));
                 let Tuple { raddr, rport, .. } = line.tuple("0.0.0.0:0", remote);
                 let search = SearchEvent {
+                    sk: names.socket(line.name()),
                     error: line.value("error").map_or(0, number),
                     tried: line.value("tried").map(number),
                     raddr,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::bpf::{self, Arch, Compiler};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
-use crate::{apt, command, fuzz, workspace};
+use crate::{apt, command, fuzz, readers, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("ss", "iproute2")];
@@ -50,9 +50,10 @@ const LINTS: [Step; 4] = [
 const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
 const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
 const FUZZ: Step = Step { name: "fuzz targets, 20 s each", run: fuzzed };
-const LIVE: [Step; 3] = [
+const LIVE: [Step; 4] = [
     Step { name: "build of the release binary", run: release },
     Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
+    Step { name: "a browser and data frames, which the live tests let read", run: readers },
     Step { name: "live tests", run: live },
 ];
 const MATRIX: [Step; 3] = [
@@ -157,6 +158,11 @@ fn bpf_with_log(plan: &Plan<'_>) -> Result<Outcome> {
     bpf::build(plan.root, true, None).map(|()| Outcome::Passed)
 }
 
+fn readers(plan: &Plan<'_>) -> Result<Outcome> {
+    readers::provide()?;
+    readers::data_frames(plan.root).map(|_| Outcome::Passed)
+}
+
 fn live(plan: &Plan<'_>) -> Result<Outcome> {
     apt::provide(&LIVE_COMMANDS)?;
     plan.cargo_test(&["--release", "-p", "twtrace-tests"])
@@ -207,8 +213,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 13);
-        assert_eq!(steps[12], "live tests");
+        assert_eq!(steps.len(), 14);
+        assert_eq!(steps[13], "live tests");
         assert_eq!(left_out, 0);
     }
 

@@ -11,7 +11,7 @@ mod seconds;
 mod table;
 mod taken;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 use twtrace_common::{Outcome, ProcessKey, Search, TcpState};
@@ -101,9 +101,7 @@ impl Ports {
     /// The same namespaces, and nothing that is taken.
     pub(super) fn emptied(&self) -> Self {
         let namespaces = self.namespaces.iter();
-        let emptied = |(netns, namespace): (&u32, &Namespace)| {
-            (*netns, Namespace::new(namespace.facts().clone()))
-        };
+        let emptied = |(netns, namespace): (&u32, &Namespace)| (*netns, namespace.emptied());
         Self { namespaces: namespaces.map(emptied).collect(), ..Self::new(self.own_step) }
     }
 
@@ -149,6 +147,14 @@ impl Ports {
             self.namespace_mut(facts.netns).learn(facts.clone());
         }
         self.recount_due = true;
+    }
+
+    /// Learns where others listen, who are left out: all of them each time.
+    pub(super) fn other_listeners(&mut self, places: &BTreeSet<(u32, u16)>) {
+        self.namespaces.values_mut().for_each(Namespace::forget_others);
+        for (netns, lport) in places {
+            self.namespace_mut(*netns).others_listen(*lport);
+        }
     }
 
     fn namespace_mut(&mut self, netns: u32) -> &mut Namespace {

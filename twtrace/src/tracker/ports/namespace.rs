@@ -1,6 +1,6 @@
 //! The ports of one network namespace: what it offers, and which of them are used.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
@@ -33,6 +33,8 @@ pub struct Namespace {
     /// Ports that processes have bound, and by how many sockets.
     bound: BTreeMap<u16, u32>,
     listeners: HashMap<u16, u32, FixedState>,
+    /// Ports on which others listen, who are left out.
+    others: BTreeSet<u16>,
 }
 
 impl Namespace {
@@ -45,7 +47,13 @@ impl Namespace {
             used: 0,
             bound: BTreeMap::new(),
             listeners: HashMap::default(),
+            others: BTreeSet::new(),
         }
+    }
+
+    /// The same namespace, and nothing that is taken.
+    pub(super) fn emptied(&self) -> Self {
+        Self { others: self.others.clone(), ..Self::new(self.facts.clone()) }
     }
 
     pub(super) fn unknown(netns: u32) -> Self {
@@ -65,8 +73,10 @@ impl Namespace {
     /// How many ports of `offer` processes have bound.
     pub fn bound(&self, offer: &Offer) -> u64 {
         let PortRange { low, high } = offer.range;
-        let bound = self.bound.range(low..=high);
-        bound.filter(|(port, _)| offer.place(**port) != Place::Outside).count() as u64
+        let bound = self.bound.range(low..=high).map(|(port, _)| port);
+        let others = self.others.range(low..=high).filter(|port| !self.bound.contains_key(port));
+        let offered = |port: &&u16| offer.place(**port) != Place::Outside;
+        bound.chain(others).filter(offered).count() as u64
     }
 
     pub(super) fn is_in_range(&self, lport: u16) -> bool {
@@ -78,7 +88,18 @@ impl Namespace {
     /// looks like one.
     pub(super) fn was_accepted(&self, tuple: &Tuple) -> bool {
         let found = |port| self.is_in_range(port);
-        self.listeners.contains_key(&tuple.lport) || (!found(tuple.lport) && found(tuple.rport))
+        let listens = |port| self.listeners.contains_key(&port) || self.others.contains(&port);
+        listens(tuple.lport) || (!found(tuple.lport) && found(tuple.rport))
+    }
+
+    /// Others listen on `lport`, who are left out.
+    pub(super) fn others_listen(&mut self, lport: u16) {
+        self.others.insert(lport);
+    }
+
+    /// Nobody is known any more to be left out.
+    pub(super) fn forget_others(&mut self) {
+        self.others.clear();
     }
 
     /// One more socket listens on `lport`.

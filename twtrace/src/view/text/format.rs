@@ -46,6 +46,11 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// All of it, without characters that a terminal would obey.
+pub(in crate::view) fn harmless_line(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
 fn harmless(c: char) -> char {
     if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
 }
@@ -108,7 +113,7 @@ pub(super) fn maybe_compact(number: Option<u64>, width: usize) -> String {
 }
 
 /// A duration, in the unit in which it is neither long nor short.
-pub(super) fn span(seconds: f64) -> String {
+pub(in crate::view) fn span(seconds: f64) -> String {
     // Where the next unit up would be shown, as it is rounded.
     const FULL: f64 = 999.5;
     for (unit, per_s) in [("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1.0)] {
@@ -131,12 +136,12 @@ pub(super) fn maybe_span(seconds: Option<f64>) -> String {
 }
 
 /// Nanoseconds, in seconds.
-pub(super) fn seconds(nanoseconds: u64) -> f64 {
+pub(in crate::view) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
 /// The nearest whole number.
-pub(super) fn whole(number: f64) -> u64 {
+pub(in crate::view) fn whole(number: f64) -> u64 {
     number.round().max(0.0) as u64
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `~` marks what is inferred, `≤` what is an upper bound.
 
-mod format;
+pub(super) mod format;
 mod histogram;
 mod ports;
 mod ranges;
@@ -10,7 +10,7 @@ mod tables;
 
 use std::fmt;
 
-pub(in crate::view) use self::format::{count, human_bytes};
+pub(in crate::view) use self::format::{count, harmless_line, human_bytes};
 use self::format::{flow, line, maybe, rate, seconds, shortened, span, wrapped};
 pub use self::ports::{Whose, report as ports};
 use crate::{
@@ -48,7 +48,7 @@ fn write_snapshot(out: &mut String, s: &Snapshot) -> fmt::Result {
     Ok(())
 }
 
-/// When, where, and by which hooks.
+/// When, where, by which hooks, and what of it alone.
 fn title(out: &mut String, s: &Snapshot, tier: &str) -> fmt::Result {
     let title = format!(
         "{}  {}  Linux {}  probes {tier}",
@@ -57,7 +57,9 @@ fn title(out: &mut String, s: &Snapshot, tier: &str) -> fmt::Result {
         shortened(&s.host.hostname, 12),
         shortened(&s.host.kernel, 14),
     );
-    line(out, &title)
+    line(out, &title)?;
+    let Some(filter) = &s.filter else { return Ok(()) };
+    line(out, &format!("only       {}", shortened(filter, 69)))
 }
 
 fn header(out: &mut String, s: &Snapshot) -> fmt::Result {

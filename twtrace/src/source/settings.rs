@@ -1,53 +1,53 @@
-//! What namespaces offer to the search for a local port: read once, and again where
-//! something happens, since nothing tells of a change.
+//! The settings of namespaces: read once, and again where something happens, since nothing
+//! tells of a change.
 
 use std::collections::BTreeMap;
 
 use log::debug;
 
 use crate::{
-    frame::{PortFacts, Totals},
-    host::{self, Netns},
+    frame::{Frame, PortFacts, Sysctls, Totals},
+    host::{self, Netns, Settings},
 };
 
 /// A namespace that is not our own is read again so often at most: it has to be found and
 /// entered. If it is not the one selected, only while anything happens there.
 const OTHERS_EVERY_NS: u64 = 5_000_000_000;
 
-/// Reads the facts of namespaces. It holds none of them open.
+/// Reads the settings of namespaces. It holds none of them open.
 #[derive(Debug)]
-pub(super) struct PortFactsReader {
+pub(super) struct SettingsReader {
     home: Option<u32>,
     only: Option<u32>,
-    known: BTreeMap<u32, PortFacts>,
-    /// Transitions by namespace, when the facts of others were last read.
+    known: BTreeMap<u32, Settings>,
+    /// Transitions by namespace, when those of others were last read.
     transitions: BTreeMap<u32, u64>,
     others_next_ns: u64,
 }
 
-impl PortFactsReader {
+impl SettingsReader {
     /// `home` is the namespace that is always read, `only` the only one traced.
     pub(super) fn new(home: Option<u32>, only: Option<u32>) -> Self {
         Self { home, only, known: BTreeMap::new(), transitions: BTreeMap::new(), others_next_ns: 0 }
     }
 
     /// Of every namespace that can be entered.
-    pub(super) fn all(&mut self, now_ns: u64) -> Vec<PortFacts> {
+    pub(super) fn all(&mut self, now_ns: u64) -> Vec<Frame> {
         self.others_next_ns = now_ns.saturating_add(OTHERS_EVERY_NS);
         let only = self.only;
-        self.read(|netns| only.is_none_or(|only| netns == only))
+        frames(self.read(|netns| only.is_none_or(|only| netns == only)))
     }
 
     /// Of all of them again, if it is time for that.
-    pub(super) fn all_now_and_then(&mut self, now_ns: u64) -> Vec<PortFacts> {
+    pub(super) fn all_now_and_then(&mut self, now_ns: u64) -> Vec<Frame> {
         if now_ns < self.others_next_ns { Vec::new() } else { self.all(now_ns) }
     }
 
     /// Of those that are new or have changed.
-    pub(super) fn changed(&mut self, totals: &Totals, now_ns: u64) -> Vec<PortFacts> {
+    pub(super) fn changed(&mut self, totals: &Totals, now_ns: u64) -> Vec<Frame> {
         let own = host::own().ok().filter(|own| Some(own.inode) == self.home);
-        let mut changed: Vec<PortFacts> =
-            own.iter().filter_map(facts).filter(|facts| self.is_news(facts)).collect();
+        let mut changed: Vec<Settings> =
+            own.iter().filter_map(settings).filter(|read| self.is_news(read)).collect();
         self.remember(&changed);
         let busy = self.busy(totals);
         // Of the home namespace, which is not ours, the rows are looked at.
@@ -60,11 +60,11 @@ impl PortFactsReader {
             changed.extend(self.read(wanted));
             // One that cannot be entered is not tried again each time.
             for netns in busy.keys() {
-                self.known.entry(*netns).or_insert_with(|| PortFacts::unknown(*netns));
+                self.known.entry(*netns).or_insert_with(|| unknown(*netns));
             }
             self.transitions.extend(busy);
         }
-        changed
+        frames(changed)
     }
 
     /// The namespaces other than ours where anything happened since they were read.
@@ -77,27 +77,41 @@ impl PortFactsReader {
         transitions.filter(is_busy).collect()
     }
 
-    fn read(&mut self, wanted: impl Fn(u32) -> bool) -> Vec<PortFacts> {
+    fn read(&mut self, wanted: impl Fn(u32) -> bool) -> Vec<Settings> {
         let found = host::list().map(|list| list.found).unwrap_or_default();
         let wanted = found.iter().filter(|netns| wanted(netns.inode));
-        let news: Vec<PortFacts> =
-            wanted.filter_map(facts).filter(|facts| self.is_news(facts)).collect();
+        let news: Vec<Settings> =
+            wanted.filter_map(settings).filter(|read| self.is_news(read)).collect();
         self.remember(&news);
         news
     }
 
-    fn is_news(&self, facts: &PortFacts) -> bool {
-        self.known.get(&facts.netns) != Some(facts)
+    fn is_news(&self, read: &Settings) -> bool {
+        self.known.get(&read.ports.netns) != Some(read)
     }
 
-    fn remember(&mut self, news: &[PortFacts]) {
-        self.known.extend(news.iter().map(|facts| (facts.netns, facts.clone())));
+    fn remember(&mut self, news: &[Settings]) {
+        self.known.extend(news.iter().map(|read| (read.ports.netns, read.clone())));
     }
 }
 
+/// What they mean for searches, and as they are written; nothing of no namespace.
+fn frames(news: Vec<Settings>) -> Vec<Frame> {
+    if news.is_empty() {
+        return Vec::new();
+    }
+    let (ports, sysctls) = news.into_iter().map(|read| (read.ports, read.sysctls)).unzip();
+    vec![Frame::Ports(ports), Frame::Sysctls(sysctls)]
+}
+
+fn unknown(netns: u32) -> Settings {
+    let sysctls = Sysctls { netns, values: BTreeMap::new() };
+    Settings { sysctls, ports: PortFacts::unknown(netns) }
+}
+
 /// `None` if it is gone or may not be entered.
-fn facts(netns: &Netns) -> Option<PortFacts> {
-    match host::port_facts(netns) {
+fn settings(netns: &Netns) -> Option<Settings> {
+    match host::settings(netns) {
         Ok(read) => Some(read),
         Err(error) => {
             debug!("{error:#}");
