@@ -106,7 +106,11 @@ impl Plan<'_> {
 
 fn fmt(plan: &Plan<'_>) -> Result<Outcome> {
     let checked = passed(&mut plan.cargo(&["fmt", "--all", "--check"]));
-    checked.context("run `cargo fmt --all`")
+    checked.context("run `cargo fmt --all`")?;
+    // A workspace of its own.
+    let fuzz = plan.root.join("twtrace/fuzz");
+    let checked = passed(&mut command::cargo(&fuzz, &["fmt", "--check"]));
+    checked.context("run `cargo fmt` in twtrace/fuzz")
 }
 
 fn clippy_host(plan: &Plan<'_>) -> Result<Outcome> {
