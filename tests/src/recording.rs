@@ -221,10 +221,10 @@ impl Recording {
         let status = exit_status(&mut self.child);
         self.reader.take().expect("waited for once").join().expect("reading its stderr");
         let said = self.said();
-        let summaries = said.iter().filter_map(|line| line.parse().ok());
+        let mut summaries = said.iter().filter_map(|line| line.parse().ok());
         Done {
             code: status.code(),
-            summary: summaries.last(),
+            summary: summaries.next_back(),
             last_line: said.last().cloned().unwrap_or_default(),
             complaints: said.into_iter().filter(|line| line.starts_with(COMPLAINT)).collect(),
             withheld: self.witness.as_mut().map_or(0, Witness::count),

@@ -1,5 +1,5 @@
-//! The only entry for developers and CI: builds the BPF object, runs the tests, the bench, and other
-//! kernels.
+//! The only entry for developers and CI: builds the BPF object, runs the tests, the fuzz targets, the
+//! bench, and other kernels.
 //!
 //! `cargo xtask bpf` is the one command that needs more than stable Rust, and it fetches what it
 //! needs by itself; users never run it, since the object it makes is committed.
@@ -14,6 +14,7 @@ mod apt;
 mod bench;
 mod bpf;
 mod command;
+mod fuzz;
 mod readers;
 mod test;
 mod toolchain;
@@ -35,6 +36,8 @@ enum Task {
     Bpf(BpfArgs),
     /// Run everything that CI runs: format, lints, the object, unit tests, live tests
     Test(TestArgs),
+    /// Fuzz what reads records and recordings
+    Fuzz(FuzzArgs),
     /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
     Bench(BenchArgs),
     /// Run the selftest, or a command, in virtual machines with Debian's kernels
@@ -70,6 +73,16 @@ struct TestArgs {
     no_summary: bool,
     /// Run only the tests whose name contains one of these, and none of the other steps
     filter: Vec<String>,
+}
+
+#[derive(Args)]
+struct FuzzArgs {
+    /// Fuzz each target for so long
+    #[arg(long, value_name = "SECONDS", default_value_t = fuzz::SECONDS)]
+    seconds: u32,
+    /// Fuzz only these
+    #[arg(value_enum, value_name = "TARGET")]
+    targets: Vec<fuzz::Target>,
 }
 
 #[derive(Args)]
@@ -130,6 +143,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Bpf(BpfArgs { check: true, .. }) => bpf::check(&root),
         Task::Bpf(args) => bpf::build(&root, args.features.contains(&Feature::Log), args.output),
         Task::Test(args) => test::run(&root, &args),
+        Task::Fuzz(args) => fuzz::run(&root, &args.targets, args.seconds),
         Task::Bench(args) => bench::run(&root, &args),
         Task::Vm(args) => vm::run(&root, &args),
     }

@@ -37,6 +37,11 @@ pub(crate) fn vm(root: &Path) -> PathBuf {
     root.join("target/vm")
 }
 
+/// The fuzz targets, what they found new, and what they crashed on.
+pub(crate) fn fuzz(root: &Path) -> PathBuf {
+    root.join("target/fuzz")
+}
+
 /// What was run on which kernel.
 pub(crate) fn kernel_support(root: &Path) -> PathBuf {
     root.join("docs/kernel-support.md")

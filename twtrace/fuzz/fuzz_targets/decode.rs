@@ -9,12 +9,17 @@ use libfuzzer_sys::fuzz_target;
 use twtrace::{decode, frame::Frame, frame::Meta, probes::Tier};
 use twtrace_fuzz::{Run, some_meta};
 
+/// A connect's.
+const SHORTEST_RECORD: usize = 24;
+const MAX_TICKS: usize = 8;
+
 fuzz_target!(|data: &[u8]| {
     let &[hooks, pace, ref batch @ ..] = data else { return };
     let events = decode::events(batch).filter(Result::is_ok).count();
     assert!(events <= decode::records(batch).count());
     let mut run = Run::new(meta(hooks));
-    let pace = usize::from(pace) + 1;
+    // A Snapshot costs much more than a record.
+    let pace = usize::from(pace).max(batch.len() / SHORTEST_RECORD / MAX_TICKS) + 1;
     let mut rest = batch;
     while !rest.is_empty() {
         let len: usize = decode::records(rest).take(pace).map(<[u8]>::len).sum();

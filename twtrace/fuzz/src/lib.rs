@@ -1,6 +1,6 @@
 //! What the fuzz targets share: a pipeline for whatever they make up.
 
-use std::io::Read;
+use std::{io::Read, sync::LazyLock};
 
 use twtrace::{
     frame::{Frame, Meta},
@@ -19,11 +19,14 @@ const MAX_FRAMES: usize = 4_096;
 
 /// What some recording is.
 pub fn some_meta() -> FileMeta {
-    let mut reader = Reader::new(RECORDING).expect("it is a recording");
-    match reader.next() {
-        Ok(Some(Found::File(meta))) => *meta,
-        other => panic!("a recording begins with what it is, not with {other:?}"),
-    }
+    static META: LazyLock<FileMeta> = LazyLock::new(|| {
+        let mut reader = Reader::new(RECORDING).expect("it is a recording");
+        match reader.next() {
+            Ok(Some(Found::File(meta))) => *meta,
+            other => panic!("a recording begins with what it is, not with {other:?}"),
+        }
+    });
+    META.clone()
 }
 
 /// A pipeline that has taken in frames, and what it shows.

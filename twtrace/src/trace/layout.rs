@@ -57,7 +57,12 @@ impl FileHeader {
             minor: minor.into(),
             checksum: 0.into(),
         };
-        Self { checksum: header.sum().into(), ..header }
+        header.sealed()
+    }
+
+    /// With its checksum.
+    pub fn sealed(self) -> Self {
+        Self { checksum: self.sum().into(), ..self }
     }
 
     /// Whether it is one, and whole.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::bpf::{self, Arch, Compiler};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
-use crate::{apt, command, readers, workspace};
+use crate::{apt, command, fuzz, readers, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 2] = [("ip", "iproute2"), ("ss", "iproute2")];
@@ -49,6 +49,7 @@ const LINTS: [Step; 4] = [
 ];
 const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
 const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
+const FUZZ: Step = Step { name: "fuzz targets, 20 s each", run: fuzzed };
 const LIVE: [Step; 4] = [
     Step { name: "build of the release binary", run: release },
     Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
@@ -76,6 +77,9 @@ impl Plan<'_> {
             ));
         }
         steps.push(TESTS);
+        if self.filter.is_empty() {
+            steps.push(FUZZ);
+        }
         if with_live {
             if self.filter.is_empty() {
                 steps.extend(MATRIX);
@@ -102,7 +106,11 @@ impl Plan<'_> {
 
 fn fmt(plan: &Plan<'_>) -> Result<Outcome> {
     let checked = passed(&mut plan.cargo(&["fmt", "--all", "--check"]));
-    checked.context("run `cargo fmt --all`")
+    checked.context("run `cargo fmt --all`")?;
+    // A workspace of its own.
+    let fuzz = plan.root.join("twtrace/fuzz");
+    let checked = passed(&mut command::cargo(&fuzz, &["fmt", "--check"]));
+    checked.context("run `cargo fmt` in twtrace/fuzz")
 }
 
 fn clippy_host(plan: &Plan<'_>) -> Result<Outcome> {
@@ -139,6 +147,10 @@ fn bpf_check(plan: &Plan<'_>) -> Result<Outcome> {
 
 fn tests(plan: &Plan<'_>) -> Result<Outcome> {
     plan.cargo_test(&["--workspace", "--exclude", "twtrace-ebpf", "--exclude", "twtrace-tests"])
+}
+
+fn fuzzed(plan: &Plan<'_>) -> Result<Outcome> {
+    fuzz::run(plan.root, &[], fuzz::SECONDS).map(|()| Outcome::Passed)
 }
 
 /// The live tests start the binary, and it is the release build that users run.
@@ -205,8 +217,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 13);
-        assert_eq!(steps[12], "live tests");
+        assert_eq!(steps.len(), 14);
+        assert_eq!(steps[13], "live tests");
         assert_eq!(left_out, 0);
     }
 
