@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::fixture::{self, Fixture, Part};
 use serde_json::Value;
 use twtrace::{
-    event::{Event, Tuple},
+    event::{Event, SearchEvent, Tuple},
     filter::{Family, Filter, Filtered, Pid, Scope},
     frame::Meta,
     pipeline::Pipeline,
@@ -150,17 +150,21 @@ fn wanted(filter: &Filter, fixture: &Fixture) -> BTreeSet<Part> {
         let Part::Event { line, round } = part else { continue };
         let events = fixture.records_of(line, round);
         match events.as_slice() {
-            [Event::Search(search)] => {
+            // Others are of a socket of which more is told.
+            [Event::Search(search)]
+                if binds(search)
+                    || !lives.contains_key(&(fixture.socket_of(line), round)) =>
+            {
                 let tuple = Tuple {
                     laddr: [0; 16],
                     raddr: search.raddr,
                     lport: search.lport,
                     rport: search.rport,
                 };
-                let binds = search.search != Search::Connect;
+                let is_connect = search.search == Search::Connect;
                 let asks_more =
                     filter.rports.is_some() || filter.raddr.is_some() || filter.family.is_some();
-                if !(binds && asks_more)
+                if (is_connect || !asks_more)
                     && has_ends(filter, Some(search.netns), &tuple)
                     && is_process(filter, fixture, search.owner)
                 {
@@ -199,6 +203,10 @@ fn wanted(filter: &Filter, fixture: &Fixture) -> BTreeSet<Part> {
         wanted.extend(passes.then_some(part));
     }
     wanted
+}
+
+fn binds(search: &SearchEvent) -> bool {
+    matches!(search.search, Search::Bind | Search::BindExplicit)
 }
 
 /// What happened to one socket and to its mini-socket.

@@ -417,7 +417,7 @@ impl Tracker {
                 let (range, owner) = (event.own_range, event.owner);
                 socket.hold = self.ports.connects(netns, tuple, range, owner, event.time_ns);
             }
-            (Close, Listen, _) => socket.hold = self.ports.listens(netns, tuple.lport),
+            (Close, Listen, _) => socket.hold = self.ports.listens(netns, tuple),
             (SynSent, Close, hold) => {
                 if let Some(outcome) = outcome {
                     self.ports.connect_failed(hold, outcome, event.time_ns);
@@ -546,6 +546,8 @@ fn credit(
             .map(|closer| (Credit::ActiveCloseWithdrawn, closer)),
         Some(Outcome::ResetLocal) => Some((Credit::Reset, event.owner)),
         _ if (change.old, change.new) == (TcpState::CloseWait, TcpState::LastAck) => {
+            // Whoever goes on from here wants to know whose it is.
+            socket.closer = Some(actor);
             Some((Credit::PeerClose, actor))
         }
         _ => None,

@@ -240,13 +240,11 @@ impl Fixture {
         let mut first = Vec::new();
         let lines = |round| self.events.iter().enumerate().map(move |(line, it)| (round, line, it));
         let lines = (0..self.repeat).flat_map(lines);
-        let kept = lines.filter(|(round, line, _)| {
-            let (round, line) = (*round, *line);
-            keeps(Part::Event { line, round })
-        });
-        for (count, (round, _, text)) in kept.enumerate() {
+        for (count, (round, at, text)) in lines.enumerate() {
             let line = Line::new(text, round, self.every_s);
-            self.event(&line, &mut names, &mut kernel);
+            if keeps(Part::Event { line: at, round }) {
+                self.event(&line, &mut names, &mut kernel);
+            }
             if count + 1 == after {
                 let counters = kernel.own_counters(&self.namespaces(false));
                 frames.extend([kernel.records(), kernel.totals(), counters]);

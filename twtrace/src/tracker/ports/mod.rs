@@ -165,19 +165,19 @@ impl Ports {
     pub(super) fn seed(&mut self, seed: &SeedSocket) -> Hold {
         match (seed.netns, seed.state) {
             (None, _) => Hold::Nothing,
-            (Some(netns), TcpState::Listen) => self.listens(netns, seed.tuple.lport),
+            (Some(netns), TcpState::Listen) => self.listens(netns, &seed.tuple),
             (Some(netns), _) => self.found(netns, &seed.tuple),
         }
     }
 
     /// A process listens on a port.
-    pub(super) fn listens(&mut self, netns: u32, lport: u16) -> Hold {
+    pub(super) fn listens(&mut self, netns: u32, tuple: &Tuple) -> Hold {
         // A listen without a port has not found one yet.
-        if lport == 0 {
+        if tuple.lport == 0 {
             return Hold::Nothing;
         }
-        self.namespace_mut(netns).listen(lport);
-        Hold::Listener { netns, lport }
+        self.namespace_mut(netns).listen(tuple.lport);
+        Hold::Listener { netns, lport: tuple.lport, is_v4: tuple.is_v4() }
     }
 
     /// A connect begins; a socket that has its port was bound to it.
@@ -259,12 +259,12 @@ impl Ports {
 
     /// A listener's child was accepted.
     pub(super) fn accepts(&mut self, netns: u32, tuple: &Tuple) -> Hold {
-        let Tuple { laddr, lport, raddr, .. } = *tuple;
+        let Tuple { laddr, lport, raddr, rport } = *tuple;
         let client = self.clients.number(ClientKey { netns, laddr, lport, raddr });
         if let Some((_, quadruplets)) = self.clients.get_mut(client) {
             quadruplets.live += 1;
         }
-        Hold::Quadruplet { client }
+        Hold::Quadruplet { client, rport }
     }
 
     /// A socket from before us, or whose beginning was lost.
@@ -315,7 +315,7 @@ impl Ports {
     /// what its socket held.
     pub(super) fn was_waiting(&mut self, hold: Hold, waiting: Waiting) {
         match hold {
-            Hold::Quadruplet { client } => {
+            Hold::Quadruplet { client, .. } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.live = quadruplets.live.saturating_sub(1);
                     quadruplets.waiting += 1;
@@ -358,8 +358,8 @@ impl Ports {
     pub(super) fn forgets(&mut self, hold: Hold) {
         match hold {
             Hold::Nothing => {}
-            Hold::Listener { netns, lport } => self.namespace_mut(netns).listen_no_more(lport),
-            Hold::Quadruplet { client } => {
+            Hold::Listener { netns, lport, .. } => self.namespace_mut(netns).listen_no_more(lport),
+            Hold::Quadruplet { client, .. } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.live = quadruplets.live.saturating_sub(1);
                 }
@@ -381,7 +381,7 @@ impl Ports {
     /// A mini-socket ended.
     pub(super) fn ends(&mut self, hold: Hold, waiting: Waiting, release: Release, time_ns: u64) {
         match hold {
-            Hold::Quadruplet { client } => {
+            Hold::Quadruplet { client, .. } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.waiting = quadruplets.waiting.saturating_sub(1);
                 }
