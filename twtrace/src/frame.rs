@@ -320,7 +320,7 @@ pub enum Held {
     Listener {
         /// The network namespace.
         netns: u32,
-        /// The port.
+        /// The port; 0 as long as it is searched.
         lport: u16,
         /// Whether its address is of IPv4.
         is_v4: bool,
@@ -412,6 +412,17 @@ pub enum AskedRange {
     Alike(Option<PortRange>),
     /// Not all the same: nothing can be said of how full it is.
     Mixed,
+}
+
+impl AskedRange {
+    /// What these connects walk and those.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, asked) | (asked, Self::Nothing) => asked,
+            (asked, same) if asked == same => asked,
+            _ => Self::Mixed,
+        }
+    }
 }
 
 /// What the kernel itself counts in one network namespace, since that was made.

@@ -362,6 +362,9 @@ impl Tracker {
                 PortSearch { laddr, range, ..search }
             }
             (kind, 0) => {
+                if let (Search::Listen, Some(hold)) = (kind, hold) {
+                    self.ports.listens_at_last(hold, event.lport);
+                }
                 let half = self.ports.half_of_bind(event.netns, kind, event.lport);
                 PortSearch { half, ..search }
             }

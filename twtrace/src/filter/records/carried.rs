@@ -26,14 +26,23 @@ type Place = (u32, HeldDestination);
 /// What was told of what was there, and has not passed yet.
 #[derive(Debug)]
 pub(super) struct Carried {
-    /// Destinations towards which nothing that passes holds a port.
-    destinations: HashMap<Place, CarriedDestination, FixedState>,
+    /// Destinations, which pass with whatever holds a port towards them.
+    destinations: HashMap<Place, Destination, FixedState>,
     /// Mini-sockets that passed, by namespace.
     minis: BTreeMap<u32, u64>,
     /// Of these, in FIN_WAIT2.
     in_fin_wait2: u64,
     /// Whether it is known of each socket and mini-socket whether its ends are wanted.
     complete: bool,
+}
+
+/// A destination, and what of it has passed.
+#[derive(Clone, Copy, Debug)]
+struct Destination {
+    carried: CarriedDestination,
+    has_passed: bool,
+    /// Whether it passed with somebody who connected to it.
+    has_opener: bool,
 }
 
 impl Default for Carried {
@@ -57,7 +66,10 @@ impl Carried {
 impl Records {
     /// Takes in towards what ports were taken: it passes with whatever holds one.
     pub(in crate::filter) fn carry_destinations(&mut self, carried: &[CarriedDestination]) {
-        let place = |it: &CarriedDestination| ((it.netns, it.destination), *it);
+        let place = |it: &CarriedDestination| {
+            let destination = Destination { carried: *it, has_passed: false, has_opener: false };
+            ((it.netns, it.destination), destination)
+        };
         self.carried.destinations.extend(carried.iter().map(place));
     }
 
@@ -203,11 +215,20 @@ impl Records {
     ) {
         let Tuple { laddr, raddr, rport, .. } = *tuple;
         let place = (netns, HeldDestination { laddr, raddr, rport });
-        let Some(destination) = self.carried.destinations.remove(&place) else { return };
-        // Whose connect came last may be nobody's who is wanted.
-        let last = destination.last_opened.filter(|(_, process)| self.wants_process(*process));
+        let Some(destination) = self.carried.destinations.get(&place).copied() else { return };
+        let Destination { carried, has_passed, has_opener } = destination;
+        if has_passed && (has_opener || opener.is_none()) {
+            return;
+        }
+        // The connect that came last may be of a socket that is not wanted: then one that
+        // is has to do.
+        let last = carried.last_opened.filter(|_| self.filter.lports.is_none());
+        let last = last.filter(|(_, process)| self.wants_process(*process));
         let last_opened = last.or(opener.map(|opener| (0, opener)));
-        passed.destinations.push(CarriedDestination { last_opened, ..destination });
+        let has_opener = last_opened.is_some();
+        let told = Destination { carried, has_passed: true, has_opener };
+        self.carried.destinations.insert(place, told);
+        passed.destinations.push(CarriedDestination { last_opened, ..carried });
     }
 }
 

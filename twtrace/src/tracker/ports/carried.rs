@@ -25,8 +25,11 @@ impl Ports {
             let key = DestinationKey { netns: *netns, laddr, raddr, rport };
             let number = self.destinations.number(key);
             if let Some((Some(_), taken)) = self.destinations.get_mut(number) {
-                (taken.asked, taken.last_opened) = (*asked, *last_opened);
+                // It may be told late, when others have connected already.
+                taken.asked = taken.asked.and(*asked);
+                taken.last_opened = taken.last_opened.max(*last_opened);
             }
+            self.renew_offer(number, key);
         }
         // What the ranges mean for what is held.
         self.recount_due = true;
@@ -63,10 +66,7 @@ impl Ports {
         self.recount_due = true;
         match *held {
             Held::Nothing => Hold::Nothing,
-            Held::Listener { netns, lport, is_v4 } => {
-                self.namespace_mut(netns).listen(lport);
-                Hold::Listener { netns, lport, is_v4 }
-            }
+            Held::Listener { netns, lport, is_v4 } => self.listens_on(netns, lport, is_v4),
             Held::Port { netns, destination, lport, bound } => {
                 let number =
                     destination.map_or(OTHER, |HeldDestination { laddr, raddr, rport }| {
@@ -77,6 +77,9 @@ impl Ports {
                 }
                 if let Some((_, taken)) = self.destinations.get_mut(number) {
                     taken.holders += 1;
+                    if lport != 0 {
+                        taken.live.add(taken.place(lport));
+                    }
                 }
                 Hold::Port { netns, destination: number, lport, bound }
             }
