@@ -15,7 +15,8 @@ use twtrace::{
     filter::{Family, Filter, Filtered, Pid, Scope},
     frame::{Frame, Meta},
     pipeline::Pipeline,
-    stats::snapshot::Snapshot,
+    stats::snapshot::{SCHEMA, Snapshot},
+    trace::{End, FileMeta, Found, Reader, Recording, Writer},
     view::json,
 };
 use twtrace_common::{
@@ -73,7 +74,7 @@ fn each_second_file_through_each_filter() {
         }
         let filters = filters(&fixture);
         for after in cuts(&fixture) {
-            let cut = Cut::new(&fixture, after);
+            let cut = Cut::new(&fixture, after).reread();
             for filter in &filters {
                 let Some(filtered) = cut.through(filter) else { continue };
                 let alone = Cut::alone(filter, &fixture, after);
@@ -121,6 +122,8 @@ struct Cut<'a> {
     /// What the second file is, and all that is in it.
     meta: Meta,
     second: Vec<Frame>,
+    /// The second without what tells of what was there.
+    rest: Vec<Frame>,
 }
 
 impl<'a> Cut<'a> {
@@ -141,8 +144,39 @@ impl<'a> Cut<'a> {
         for frame in &first {
             pipeline.apply(frame).expect("it is sound");
         }
-        let (meta, carried) = pipeline.checkpoint(ticked(&first));
-        Self { fixture, first, meta, second: [carried, rest].concat() }
+        let (meta, frames) = pipeline.checkpoint(ticked(&first));
+        let second = [frames, rest.clone()].concat();
+        Self { fixture, first, meta, second, rest }
+    }
+
+    /// The same, as it is read from the file.
+    fn reread(self) -> Self {
+        let (_, max_connections, rows) = self.fixture.run();
+        let meta = FileMeta {
+            tool: "twtrace test".to_owned(),
+            schema: SCHEMA,
+            recording: Recording { id: "0123".to_owned(), file: 1 },
+            run: self.meta,
+            max_connections,
+            rows,
+            netns: None,
+        };
+        let mut writer = Writer::new(Vec::new(), &meta).expect("memory can be written");
+        for frame in &self.second {
+            writer.frame(frame).expect("memory can be written");
+        }
+        let end = End { snapshot: None, events: writer.events(), goes_on: false };
+        let file = writer.end(&end).expect("memory can be written");
+        let mut reader = Reader::new(file.as_slice()).expect("it is sound");
+        let mut second = Vec::new();
+        while let Some(found) = reader.next().expect("memory can be read") {
+            match found {
+                Found::Frame(frame) => second.push(frame),
+                Found::File(_) | Found::End(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        Self { meta: meta.run, second, ..self }
     }
 
     /// The last Snapshot of the second file behind a filter; `None` if the run tells too
@@ -160,8 +194,7 @@ impl<'a> Cut<'a> {
         let mut filtered = filtered.expect("it tells enough");
         last(&mut filtered, &self.first);
         filtered.count_from(ticked(&self.first)).expect("it is sound");
-        let carried = self.second.len() - self.fixture.frames_in_two(&|_| true, 1)[1].len();
-        last(&mut filtered, &self.second[carried..])
+        last(&mut filtered, &self.rest)
     }
 
     /// The last Snapshot of the second file of a host with what is wanted alone.
