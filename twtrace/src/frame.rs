@@ -228,6 +228,8 @@ pub enum Carried {
     Destinations(Vec<CarriedDestination>),
     /// Sockets that were met.
     Sockets(Vec<CarriedSocket>),
+    /// Who connected the sockets of mini-sockets, where another process closed them.
+    Openers(Vec<CarriedOpener>),
     /// Mini-sockets whose birth was seen.
     Minis(Vec<CarriedMini>),
     /// What sock_diag had listed, and was not met since.
@@ -274,6 +276,15 @@ pub struct CarriedSocket {
     pub closer: Option<Option<ProcessKey>>,
     /// What it keeps from others.
     pub held: Held,
+}
+
+/// Who connected the socket of a mini-socket that another process closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedOpener {
+    /// The mini-socket's kernel address.
+    pub tw: u64,
+    /// The process.
+    pub process: ProcessKey,
 }
 
 /// A mini-socket whose birth was seen.

@@ -341,12 +341,7 @@ fn told(lives: &[Life], order: &[Index], hooks: Hooks) -> Vec<Frame> {
 }
 
 /// The same with one more tick, after so many steps; and what comes after it.
-fn told_in_two(
-    lives: &[Life],
-    order: &[Index],
-    hooks: Hooks,
-    after: usize,
-) -> [Vec<Frame>; 2] {
+fn told_in_two(lives: &[Life], order: &[Index], hooks: Hooks, after: usize) -> [Vec<Frame>; 2] {
     let mut kernel = PaperKernel::new(hooks);
     let mut waiting: Vec<_> = lives
         .iter()
@@ -381,12 +376,7 @@ fn told_in_two(
 }
 
 /// A file that goes on from another, which ended after one of the steps of [`told`].
-fn second_file(
-    lives: &[Life],
-    order: &[Index],
-    hooks: Hooks,
-    cut: Index,
-) -> (Meta, Vec<Frame>) {
+fn second_file(lives: &[Life], order: &[Index], hooks: Hooks, cut: Index) -> (Meta, Vec<Frame>) {
     let steps: usize = lives.iter().map(|life| life.steps(1).len()).sum();
     let [first, rest] = told_in_two(lives, order, hooks, cut.index(steps) + 1);
     let mut pipeline = Pipeline::new(meta(hooks), 1_000, 50);

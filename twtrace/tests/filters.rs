@@ -131,12 +131,7 @@ impl<'a> Cut<'a> {
         Self::of(fixture, after, &|_| true, &Scope::default())
     }
 
-    fn of(
-        fixture: &'a Fixture,
-        after: usize,
-        keeps: &dyn Fn(Part) -> bool,
-        scope: &Scope,
-    ) -> Self {
+    fn of(fixture: &'a Fixture, after: usize, keeps: &dyn Fn(Part) -> bool, scope: &Scope) -> Self {
         let [first, rest] = fixture.frames_in_two(keeps, after);
         let (meta, max_connections, top) = fixture.run();
         let mut pipeline = Pipeline::new(meta, max_connections, top);
@@ -206,8 +201,8 @@ impl<'a> Cut<'a> {
         let home_netns = filter.netns.or(cut.meta.home_netns);
         let mut pipeline = Pipeline::new(Meta { home_netns, ..cut.meta }, max_connections, top);
         pipeline.filtered(scope);
-        let mut apply = |frame| pipeline.apply(frame).expect("it is sound");
-        let snapshot = cut.second.iter().filter_map(|frame| apply(frame)).last();
+        let apply = |frame| pipeline.apply(frame).expect("it is sound");
+        let snapshot = cut.second.iter().filter_map(apply).last();
         snapshot.expect("the last frame is a tick")
     }
 }
@@ -219,8 +214,8 @@ fn ticked(frames: &[Frame]) -> u64 {
 }
 
 fn last(filtered: &mut Filtered, frames: &[Frame]) -> Snapshot {
-    let mut apply = |frame| filtered.apply(frame).expect("it is sound");
-    let snapshot = frames.iter().filter_map(|frame| apply(frame)).last();
+    let apply = |frame| filtered.apply(frame).expect("it is sound");
+    let snapshot = frames.iter().filter_map(apply).last();
     snapshot.expect("the last frame is a tick")
 }
 
@@ -320,8 +315,7 @@ fn wanted(filter: &Filter, fixture: &Fixture) -> BTreeSet<Part> {
         match events.as_slice() {
             // Others are of a socket of which more is told.
             [Event::Search(search)]
-                if binds(search)
-                    || !lives.contains_key(&(fixture.socket_of(line), round)) =>
+                if binds(search) || !lives.contains_key(&(fixture.socket_of(line), round)) =>
             {
                 let tuple = Tuple {
                     laddr: [0; 16],

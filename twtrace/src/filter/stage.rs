@@ -127,12 +127,13 @@ impl FilterStage {
 
     /// The frames of what passed.
     fn told(&self, passed: Passed) -> Vec<Frame> {
-        let Passed { destinations, sockets, seeds, records } = passed;
+        let Passed { destinations, sockets, openers, seeds, records } = passed;
         let (until_ns, complete) = self.seeded;
         let seed = |sockets| Frame::Seed { sockets, minis: Vec::new(), until_ns, complete };
         [
             some(destinations).map(|it| Frame::Carried(Carried::Destinations(it))),
             some(sockets).map(|it| Frame::Carried(Carried::Sockets(it))),
+            some(openers).map(|it| Frame::Carried(Carried::Openers(it))),
             some(seeds).map(seed),
             some(records).map(|it| Frame::Records(Bytes::from(it))),
         ]
@@ -150,6 +151,10 @@ impl FilterStage {
             }
             Carried::Sockets(all) => {
                 self.records.carry_sockets(all, passed);
+                return None;
+            }
+            Carried::Openers(all) => {
+                self.records.carry_openers(all);
                 return None;
             }
             Carried::Minis(all) => Carried::Minis(self.records.carry_minis(all, passed)),

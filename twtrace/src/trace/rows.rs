@@ -15,8 +15,8 @@ use super::{
 use crate::{
     event::{PortRange, Role, Tuple},
     frame::{
-        AskedRange, CarriedDestination, CarriedMini, CarriedSocket, Held, HeldClient,
-        HeldDestination, MiniOf, PolledMini, SeedMini, SeedSocket,
+        AskedRange, CarriedDestination, CarriedMini, CarriedOpener, CarriedSocket, Held,
+        HeldClient, HeldDestination, MiniOf, PolledMini, SeedMini, SeedSocket,
     },
 };
 
@@ -60,10 +60,11 @@ pub(super) const SEED_SOCKET: usize = size_of::<StoredSeedSocket>();
 pub(super) const SEED_MINI: usize = size_of::<StoredSeedMini>();
 pub(super) const POLLED_MINI: usize = size_of::<StoredPolledMini>();
 pub(super) const SOCKET: usize = size_of::<StoredSocket>();
+pub(super) const OPENER: usize = size_of::<StoredOpener>();
 pub(super) const MINI: usize = size_of::<StoredMini>();
 pub(super) const DESTINATION: usize = size_of::<StoredDestination>();
 const _: () = assert!(SEED_SOCKET == 42 && SEED_MINI == 45 && POLLED_MINI == 53);
-const _: () = assert!(SOCKET == 77 && MINI == 86 && DESTINATION == 63);
+const _: () = assert!(SOCKET == 77 && OPENER == 20 && MINI == 86 && DESTINATION == 63);
 
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -292,6 +293,26 @@ impl Row for CarriedSocket {
             closer: flag(stored.has_closed)?.then(|| stored.closer.get()),
             held: stored.held.get()?,
         })
+    }
+}
+
+/// Who connected the socket of a mini-socket.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct StoredOpener {
+    tw: U64,
+    process: StoredProcess,
+}
+
+impl Row for CarriedOpener {
+    type Stored = StoredOpener;
+
+    fn stored(&self) -> StoredOpener {
+        StoredOpener { tw: self.tw.into(), process: StoredProcess::new(Some(self.process)) }
+    }
+
+    fn restored(stored: &StoredOpener) -> Option<Self> {
+        Some(Self { tw: stored.tw.get(), process: stored.process.get()? })
     }
 }
 

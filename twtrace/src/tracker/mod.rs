@@ -248,6 +248,7 @@ impl Tracker {
         vec![
             Carried::Destinations(self.ports.carried()),
             Carried::Sockets(sockets.collect()),
+            Carried::Openers(minis.map(Minis::openers).unwrap_or_default()),
             Carried::Minis(minis.map(|minis| minis.carried(&self.ports)).unwrap_or_default()),
             Carried::Seeds {
                 time_ns,
@@ -264,6 +265,11 @@ impl Tracker {
         match carried {
             Carried::Destinations(destinations) => self.ports.carry(destinations),
             Carried::Sockets(sockets) => sockets.iter().for_each(|it| self.carry_socket(it)),
+            Carried::Openers(openers) => {
+                if let Some(minis) = &mut self.minis {
+                    minis.carry_openers(openers);
+                }
+            }
             Carried::Minis(list) => {
                 let Some(minis) = &mut self.minis else { return Vec::new() };
                 return list.iter().filter_map(|it| minis.carry(it, &mut self.ports)).collect();
@@ -458,7 +464,7 @@ impl Tracker {
         }
         let maker = Maker::new(socket.closer.flatten(), netns, socket.role);
         let minis = self.minis.as_mut()?;
-        match minis.claim(&event.tuple, maker, socket.hold, &mut self.ports) {
+        match minis.claim(&event.tuple, maker, socket.owner, socket.hold, &mut self.ports) {
             Some(mini) => Some(Goodbye::Mini(mini)),
             None if minis.was_refused(netns, &event.tuple) => Some(Goodbye::Refused(maker)),
             None => (error == 0).then_some(Goodbye::Nothing(maker)),

@@ -48,7 +48,9 @@ fn ends(held: &Held) -> (Option<u32>, Tuple) {
     let nothing = Tuple { laddr: nowhere, raddr: nowhere, lport: 0, rport: 0 };
     match (held.ends(), held) {
         (Some((netns, tuple)), _) => (Some(netns), tuple),
-        (None, Held::Port { netns, lport, .. }) => (Some(*netns), Tuple { lport: *lport, ..nothing }),
+        (None, Held::Port { netns, lport, .. }) => {
+            (Some(*netns), Tuple { lport: *lport, ..nothing })
+        }
         (None, _) => (None, nothing),
     }
 }

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     event::{Role, Tuple},
     frame::{
-        CarriedCounts, CarriedDestination, CarriedMini, CarriedSocket, Held, HeldDestination,
-        MiniOf, SeedMini, SeedSocket,
+        CarriedCounts, CarriedDestination, CarriedMini, CarriedOpener, CarriedSocket, Held,
+        HeldDestination, MiniOf, SeedMini, SeedSocket,
     },
 };
 
@@ -28,6 +28,8 @@ type Place = (u32, HeldDestination);
 pub(super) struct Carried {
     /// Destinations, which pass with whatever holds a port towards them.
     destinations: HashMap<Place, Destination, FixedState>,
+    /// Who connected the sockets of mini-sockets, where another process closed them.
+    openers: HashMap<u64, ProcessKey, FixedState>,
     /// Mini-sockets that passed, by namespace.
     minis: BTreeMap<u32, u64>,
     /// Of these, in FIN_WAIT2.
@@ -49,6 +51,7 @@ impl Default for Carried {
     fn default() -> Self {
         Self {
             destinations: HashMap::default(),
+            openers: HashMap::default(),
             minis: BTreeMap::new(),
             in_fin_wait2: 0,
             complete: true,
@@ -96,6 +99,11 @@ impl Records {
         }
     }
 
+    /// Takes in who connected the sockets of mini-sockets.
+    pub(in crate::filter) fn carry_openers(&mut self, carried: &[CarriedOpener]) {
+        self.carried.openers.extend(carried.iter().map(|opener| (opener.tw, opener.process)));
+    }
+
     /// The mini-sockets that pass of those whose birth was seen.
     pub(in crate::filter) fn carry_minis(
         &mut self,
@@ -105,7 +113,8 @@ impl Records {
         let mut minis = Vec::new();
         for mini in carried {
             let ends = self.wants_ends_of(mini);
-            let is_wanted = ends == Some(true) && self.is_of_wanted(mini);
+            let opener = self.carried.openers.remove(&mini.tw);
+            let is_wanted = ends == Some(true) && self.is_of_wanted(mini, opener);
             self.carried.complete &= ends.is_some();
             if (is_wanted && self.filter.asks_for_process()) || ends.is_none() {
                 let alive = Alive { born_ns: mini.born_ns, is_wanted, was_wanted: false };
@@ -115,7 +124,8 @@ impl Records {
                 let in_fin_wait2 =
                     mini.substate == TcpState::FinWait2 && mini.time_wait_ns.is_none();
                 self.carried.count(mini.netns, in_fin_wait2);
-                self.towards_of_mini(mini, passed);
+                self.towards_of_mini(mini, opener, passed);
+                passed.openers.extend(opener.map(|process| CarriedOpener { tw: mini.tw, process }));
                 minis.push(*mini);
             }
         }
@@ -130,12 +140,12 @@ impl Records {
     }
 
     /// Whether a mini-socket is of a process that is wanted, if one is asked for.
-    fn is_of_wanted(&mut self, mini: &CarriedMini) -> bool {
+    fn is_of_wanted(&mut self, mini: &CarriedMini, opener: Option<ProcessKey>) -> bool {
         match mini.of {
             _ if !self.filter.asks_for_process() => true,
             MiniOf::Closing(tuple) => self.leaving.contains_key(&(mini.netns, tuple)),
             MiniOf::Closed { process, .. } => {
-                process.is_some_and(|process| self.wants_process(process))
+                [process, opener].into_iter().flatten().any(|process| self.wants_process(process))
             }
         }
     }
@@ -179,8 +189,7 @@ impl Records {
         let minis = of_netns(&counts.minis);
         // Others may be in it, too: how many are is told of all together.
         let is_alone = minis.len() == counts.minis.len();
-        let in_fin_wait2 =
-            if is_alone { counts.in_fin_wait2 } else { self.carried.in_fin_wait2 };
+        let in_fin_wait2 = if is_alone { counts.in_fin_wait2 } else { self.carried.in_fin_wait2 };
         CarriedCounts {
             minis,
             in_fin_wait2,
@@ -197,11 +206,17 @@ impl Records {
         }
     }
 
-    fn towards_of_mini(&mut self, mini: &CarriedMini, passed: &mut Passed) {
+    fn towards_of_mini(
+        &mut self,
+        mini: &CarriedMini,
+        opener: Option<ProcessKey>,
+        passed: &mut Passed,
+    ) {
         if let MiniOf::Closed { process, role, held } = mini.of
             && let Some((netns, tuple)) = held.ends()
         {
-            self.towards(netns, &tuple, process.filter(|_| role == Role::Client), passed);
+            let opener = opener.or(process).filter(|_| role == Role::Client);
+            self.towards(netns, &tuple, opener, passed);
         }
     }
 
@@ -244,7 +259,8 @@ pub(in crate::filter) fn wants_held(
     if netns.is_some() && !filter.wants_netns(netns) {
         return Some(false);
     }
-    let is_told = (filter.netns.is_none() || netns.is_some()) && !filter.asks_for_more_than_a_port();
+    let is_told =
+        (filter.netns.is_none() || netns.is_some()) && !filter.asks_for_more_than_a_port();
     match filter.wants_lport(lport(held)) {
         Some(true) => is_told.then_some(true),
         other => other,

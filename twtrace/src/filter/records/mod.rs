@@ -11,8 +11,8 @@ use twtrace_common::{
     TcpState::{self, Close, Closing, FinWait1, FinWait2, Listen, SynRecv},
 };
 
-pub(super) use self::carried::wants_held;
 use self::carried::Carried;
+pub(super) use self::carried::wants_held;
 use super::{
     Filter,
     listeners::Listeners,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     decode,
     event::{Event, MiniEvent, SearchEvent, TransitionEvent, Tuple},
-    frame::{CarriedDestination, CarriedSocket, ProcessFacts, SeedSocket},
+    frame::{CarriedDestination, CarriedOpener, CarriedSocket, ProcessFacts, SeedSocket},
 };
 
 /// Binds kept until it is known what their socket is for.
@@ -37,6 +37,8 @@ pub(super) struct Passed {
     pub(super) destinations: Vec<CarriedDestination>,
     /// Sockets from another file that turned out to be wanted.
     pub(super) sockets: Vec<CarriedSocket>,
+    /// Who connected those of the mini-sockets that come next.
+    pub(super) openers: Vec<CarriedOpener>,
     /// Sockets from before us that did.
     pub(super) seeds: Vec<SeedSocket>,
     /// Records, back to back.
