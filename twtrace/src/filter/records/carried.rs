@@ -73,7 +73,8 @@ impl Records {
             let destination = Destination { carried: *it, has_passed: false, has_opener: false };
             ((it.netns, it.destination), destination)
         };
-        self.carried.destinations.extend(carried.iter().map(place));
+        let room = self.limit.saturating_sub(self.carried.destinations.len());
+        self.carried.destinations.extend(carried.iter().map(place).take(room));
     }
 
     /// Takes in sockets that were met.
@@ -101,7 +102,9 @@ impl Records {
 
     /// Takes in who connected the sockets of mini-sockets.
     pub(in crate::filter) fn carry_openers(&mut self, carried: &[CarriedOpener]) {
-        self.carried.openers.extend(carried.iter().map(|opener| (opener.tw, opener.process)));
+        let room = self.limit.saturating_sub(self.carried.openers.len());
+        let openers = carried.iter().map(|opener| (opener.tw, opener.process));
+        self.carried.openers.extend(openers.take(room));
     }
 
     /// The mini-sockets that pass of those whose birth was seen.
@@ -116,7 +119,8 @@ impl Records {
             let opener = self.carried.openers.remove(&mini.tw);
             let is_wanted = ends == Some(true) && self.is_of_wanted(mini, opener);
             self.carried.complete &= ends.is_some();
-            if (is_wanted && self.filter.asks_for_process()) || ends.is_none() {
+            let is_asked_for = (is_wanted && self.filter.asks_for_process()) || ends.is_none();
+            if is_asked_for && self.minis.len() < self.limit {
                 let alive = Alive { born_ns: mini.born_ns, is_wanted, was_wanted: false };
                 self.minis.insert(mini.tw, alive);
             }
