@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod netns;
 pub mod peer;
+pub mod recording;
 pub mod scenario;
 pub mod searching;
 pub mod snapshot;

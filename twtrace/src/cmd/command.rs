@@ -1,4 +1,5 @@
-//! The command that `ports` measures: started in a cgroup of its own, heard to its end.
+//! The command that `ports` measures, in a cgroup of its own, or that `record` records: heard
+//! to its end.
 
 use std::{
     env,
@@ -19,7 +20,10 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 use thiserror::Error;
-use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::{
+    signal::unix::{self, SignalKind, signal},
+    sync::oneshot,
+};
 
 use super::run::Ends;
 use crate::{
@@ -165,6 +169,37 @@ impl Measured {
         }
         Ok(self.status.map(exit_code))
     }
+}
+
+/// Starts the command when `ready`, and waits until there is no more to see of it:
+/// as long as `duration`, if there is one.
+pub(super) async fn over(
+    duration: Option<Duration>,
+    command: Option<&mut Measured>,
+    ends: &mut Ends,
+    ready: oneshot::Receiver<()>,
+) -> Result<()> {
+    let is_ready = tokio::select! {
+        biased;
+        _ = ends.next() => false,
+        ready = ready => ready.is_ok(),
+    };
+    if !is_ready {
+        return Ok(());
+    }
+    let stopped = async {
+        let Some(command) = command else {
+            ends.next().await;
+            return Ok(());
+        };
+        command.start()?;
+        command.gone(ends).await
+    };
+    let Some(duration) = duration else {
+        return stopped.await;
+    };
+    // What is stopped by the clock is no failure.
+    tokio::time::timeout(duration, stopped).await.unwrap_or(Ok(()))
 }
 
 /// Starts ourselves, to become the command: a process enters its cgroup before it runs

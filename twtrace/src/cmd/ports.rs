@@ -7,7 +7,7 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::{
-    command::Measured,
+    command::{self, Measured},
     run::{self, Ends, Output, Printer},
 };
 use crate::{
@@ -71,7 +71,7 @@ async fn measure(
     let (seeded, ready) = oneshot::channel();
     let mut failure = None;
     let given_up = async {
-        failure = over(config, command.as_mut(), &mut ends, ready).await.err();
+        failure = command::over(config.duration, command.as_mut(), &mut ends, ready).await.err();
         ends.ask(&stop).await;
     };
     let last = tokio::select! {
@@ -93,36 +93,6 @@ async fn measure(
         None => 0,
     };
     Ok(ExitCode::from(code))
-}
-
-/// Starts the command when `ready`, and waits until there is no more to measure.
-async fn over(
-    config: &Ports,
-    command: Option<&mut Measured>,
-    ends: &mut Ends,
-    ready: oneshot::Receiver<()>,
-) -> Result<()> {
-    let is_ready = tokio::select! {
-        biased;
-        _ = ends.next() => false,
-        ready = ready => ready.is_ok(),
-    };
-    if !is_ready {
-        return Ok(());
-    }
-    let stopped = async {
-        let Some(command) = command else {
-            ends.next().await;
-            return Ok(());
-        };
-        command.start()?;
-        command.gone(ends).await
-    };
-    let Some(duration) = config.duration else {
-        return stopped.await;
-    };
-    // What is stopped by the clock is no failure.
-    tokio::time::timeout(duration, stopped).await.unwrap_or(Ok(()))
 }
 
 /// Takes in all frames. Says when the first has come: then all hooks are attached, and

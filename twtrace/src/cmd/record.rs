@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use log::warn;
+use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     sync::oneshot,
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    command::Measured,
+    command::{self, Measured},
     run::{self, Ends},
 };
 use crate::{
@@ -46,6 +47,8 @@ const INTERRUPTED: u8 = 130;
 /// A command that cannot be run, a file that cannot be made or written, nothing to trace
 /// with where a tier was asked for.
 pub fn run(config: config::Record) -> Result<ExitCode> {
+    // As long as nothing is attached, and nothing caught, any signal ends us.
+    let pipe = config.recorder.names.wait_for_reader()?;
     let runtime = run::runtime()?;
     // Before anything is attached: from now on a signal ends us cleanly.
     let signals = runtime.block_on(async { Signals::new() })?;
@@ -53,6 +56,7 @@ pub fn run(config: config::Record) -> Result<ExitCode> {
     let source = run::source(&config.trace, INTERVAL)?;
     let meta = file_meta(&config, &source.meta);
     let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
+    drop(pipe);
     let _ = write!(io::stderr(), "{}", record::beginning(recorder.file(), config.duration));
     let session = Session::new(config, &meta, recorder, source.stopper());
     runtime.block_on(record(session, source, signals, command))
@@ -83,6 +87,8 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
+        // A file that must not grow is an error of the write, and not the end of us.
+        drop(catch(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
         Ok(Self {
             ends: Ends::but_for_hangup()?,
             hangup: catch(SignalKind::hangup())?,
@@ -104,7 +110,7 @@ async fn record(
     let duration = session.config.duration;
     let mut failure = None;
     let given_up = async {
-        failure = over(duration, command.as_mut(), &mut ends, ready).await.err();
+        failure = command::over(duration, command.as_mut(), &mut ends, ready).await.err();
         ends.ask(&stop).await;
     };
     let asked = Asked { hangup, status, dump };
@@ -119,6 +125,7 @@ async fn record(
         Some(Err(error)) => Err(error),
         None => Ok(()),
     };
+    session.say_if_nothing_was_written();
     session.say_what_was_recorded();
     finished?;
     if let Some(failure) = failure {
@@ -130,36 +137,6 @@ async fn record(
         None => 0,
     };
     Ok(ExitCode::from(code))
-}
-
-/// Starts the command when `ready`, and waits until there is no more to record.
-async fn over(
-    duration: Option<std::time::Duration>,
-    command: Option<&mut Measured>,
-    ends: &mut Ends,
-    ready: oneshot::Receiver<()>,
-) -> Result<()> {
-    let is_ready = tokio::select! {
-        biased;
-        _ = ends.next() => false,
-        ready = ready => ready.is_ok(),
-    };
-    if !is_ready {
-        return Ok(());
-    }
-    let stopped = async {
-        let Some(command) = command else {
-            ends.next().await;
-            return Ok(());
-        };
-        command.start()?;
-        command.gone(ends).await
-    };
-    let Some(duration) = duration else {
-        return stopped.await;
-    };
-    // What is stopped by the clock is no failure.
-    tokio::time::timeout(duration, stopped).await.unwrap_or(Ok(()))
 }
 
 /// Signals that ask for something while the recording goes on.
@@ -184,11 +161,34 @@ struct Session {
     /// Records that found no room on their way to the file, since that was last said.
     lost: u64,
     events: u64,
+    /// The last Snapshot of the file under way.
     last: Option<Snapshot>,
+    /// What the files before it lost.
+    before: Lost,
     /// When the file under way, or the part of a flight, began.
     file_started_ns: u64,
     began: Instant,
     progress: Option<ProgressLine>,
+}
+
+/// What got lost, as far as that is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    ring_full: Option<u64>,
+    missed: Option<u64>,
+}
+
+impl Lost {
+    fn and(self, more: Self) -> Self {
+        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        Self {
+            ring_full: sum(self.ring_full, more.ring_full),
+            missed: sum(self.missed, more.missed),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -212,6 +212,7 @@ impl Session {
             lost: 0,
             events: 0,
             last: None,
+            before: Lost::default(),
             file_started_ns,
             began: Instant::now(),
             progress: io::stderr().is_terminal().then(ProgressLine::default),
@@ -358,6 +359,8 @@ impl Session {
             Ok(end) => self.recorder.next(Next { end, run, carried }),
             Err(error) => warn!("no other file was begun: {error:#}"),
         }
+        self.before = self.lost();
+        self.last = None;
         self.file_started_ns = time_ns;
         self.told = Told::default();
     }
@@ -395,14 +398,25 @@ impl Session {
         }
     }
 
-    fn so_far(&self) -> Recorded {
+    /// In all files.
+    fn lost(&self) -> Lost {
         let loss = self.last.as_ref().and_then(|last| last.loss.as_ref());
+        let here = loss.map_or_else(Lost::default, |loss| Lost {
+            ring_full: Some(loss.ring_full),
+            missed: loss.missed,
+        });
+        let on_the_way = (self.lost > 0).then_some(self.lost);
+        self.before.and(here).and(Lost { ring_full: on_the_way, missed: None })
+    }
+
+    fn so_far(&self) -> Recorded {
+        let Lost { ring_full, missed } = self.lost();
         let progress = self.recorder.progress();
         let written = Progress::of(&progress.bytes);
         Recorded {
             events: self.events,
-            ring_full: loss.map(|loss| loss.ring_full + self.lost),
-            missed: loss.and_then(|loss| loss.missed),
+            ring_full,
+            missed,
             seconds: self.began.elapsed().as_secs_f64(),
             bytes: written,
             files: Progress::of(&progress.files),
@@ -422,13 +436,16 @@ impl Session {
         if let Some(line) = &mut self.progress {
             line.clear();
         }
-        let so_far = self.so_far();
-        if self.config.recorder.flight_ns.is_some() && so_far.files == 0 {
+        let _ = write!(io::stderr(), "{}", record::summary(&self.so_far()));
+    }
+
+    /// Of a flight nothing is kept at the end.
+    fn say_if_nothing_was_written(&self) {
+        if self.config.recorder.flight_ns.is_some() && self.so_far().files == 0 {
             warn!(
                 "no flight trace was written: no port ran out, no destination passed the knee, and nobody asked (SIGUSR2)"
             );
         }
-        let _ = write!(io::stderr(), "{}", record::summary(&so_far));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::SystemTime,
@@ -14,7 +14,7 @@ use log::warn;
 
 use super::{
     Next, Progress, Settings,
-    output::{Output, is_stream, is_terminal},
+    output::{self, Output, is_stream, is_terminal},
 };
 use crate::{
     frame::Frame,
@@ -38,6 +38,14 @@ impl Names {
     /// Whether the output is one stream, without a successor.
     pub fn is_stream(&self) -> bool {
         is_stream(&self.pattern)
+    }
+
+    /// If the output is a pipe with a name, waits until somebody reads it, and keeps it open.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn wait_for_reader(&self) -> Result<Option<File>> {
+        output::wait_for_reader(&self.pattern)
     }
 
     /// The path of file `number`, which begins `now`. The first one is called as was typed;
@@ -160,6 +168,11 @@ impl Rotating {
         self.progress.file_bytes.store(written, Ordering::Relaxed);
         self.progress.bytes.store(self.before + written, Ordering::Relaxed);
     }
+}
+
+/// Refuses what [`create`] would refuse for the first file, before there is anything to lose.
+pub(super) fn refuse(names: &Names) -> Result<()> {
+    output::refuse(&names.path(0, SystemTime::now()), names.force)
 }
 
 /// The file that `meta` is of.

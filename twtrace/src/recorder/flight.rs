@@ -14,11 +14,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use log::{error, warn};
+use log::error;
 
 use super::{
     Next, Progress, Settings,
-    files::{Names, create},
+    files::{self, Names, create},
     output::{Output, is_terminal},
 };
 use crate::{
@@ -40,7 +40,8 @@ pub(super) struct Flight {
     /// How many were written out.
     dumps: u64,
     progress: Arc<Progress>,
-    dumping: Vec<thread::JoinHandle<()>>,
+    /// Each says whether it was.
+    dumping: Vec<thread::JoinHandle<bool>>,
 }
 
 /// A stretch of the recording.
@@ -62,6 +63,7 @@ impl Flight {
             !is_terminal(&names.pattern),
             "a recording is no text: let -o name a file, or put a pipe behind -o -"
         );
+        files::refuse(&names)?;
         let folder = names.pattern.parent().filter(|it| !it.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
         let under_way = part(&folder, &meta)?;
@@ -130,8 +132,12 @@ impl Flight {
             Ok(written) => {
                 progress.bytes.fetch_add(written, Ordering::Relaxed);
                 progress.files.fetch_add(1, Ordering::Relaxed);
+                true
             }
-            Err(failed) => error!("the flight trace was not written: {failed:#}"),
+            Err(failed) => {
+                error!("the flight trace was not written: {failed:#}");
+                false
+            }
         };
         let thread = thread::Builder::new().name("flight-dump".to_owned()).spawn(write);
         self.dumping
@@ -140,11 +146,9 @@ impl Flight {
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
-        for dump in self.dumping.drain(..) {
-            if dump.join().is_err() {
-                warn!("a flight trace may be incomplete");
-            }
-        }
+        let written = self.dumping.drain(..).map(|dump| dump.join().unwrap_or(false));
+        let failed = written.filter(|written| !written).count();
+        anyhow::ensure!(failed == 0, "{failed} of {} flight traces not written", self.dumps);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail, ensure};
+use rustix::io::Errno;
 
 use crate::{
     frame::Frame,
@@ -151,7 +152,7 @@ impl Output {
 /// A pipe that nobody reads is no failure; anything else is, EIO too.
 fn failed(name: &str, error: &io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        return anyhow::Error::from(io::Error::from(Errno::PIPE));
     }
     let hint = match error.kind() {
         io::ErrorKind::StorageFull => ": make room, or record to another disk",
@@ -176,16 +177,50 @@ fn open(path: &Path, force: bool) -> Result<File> {
 /// Pipes and devices are there to be written to; a file is replaced if that was asked for.
 fn existing(path: &Path, force: bool) -> Result<File> {
     let name = path.display();
-    let cannot = |error: io::Error| anyhow!("cannot write to {name}: {error}");
-    let kind = fs::symlink_metadata(path).map_err(cannot)?.file_type();
-    if kind.is_fifo() || kind.is_char_device() {
-        return OpenOptions::new().write(true).open(path).map_err(cannot);
+    if refuse_existing(path, force)? == Existing::Stream {
+        let opened = OpenOptions::new().write(true).open(path);
+        return opened.map_err(|error| anyhow!("cannot write to {name}: {error}"));
     }
-    ensure!(!kind.is_dir(), "{name} is a directory: name a file in it");
-    ensure!(force, "{name} exists: name another file, or --force to replace it");
     // Who reads the old one keeps it, and a link is not followed.
     fs::remove_file(path).map_err(|error| anyhow!("cannot replace {name}: {error}"))?;
     open(path, false)
+}
+
+/// What is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    Stream,
+    File,
+}
+
+/// Says what must not be replaced.
+fn refuse_existing(path: &Path, force: bool) -> Result<Existing> {
+    let name = path.display();
+    let found = fs::symlink_metadata(path);
+    let kind = found.map_err(|error| anyhow!("cannot write to {name}: {error}"))?.file_type();
+    if kind.is_fifo() || kind.is_char_device() {
+        return Ok(Existing::Stream);
+    }
+    ensure!(!kind.is_dir(), "{name} is a directory: name a file in it");
+    ensure!(force, "{name} exists: name another file, or --force to replace it");
+    Ok(Existing::File)
+}
+
+/// Refuses a path that could not be written to later on.
+pub(super) fn refuse(path: &Path, force: bool) -> Result<()> {
+    if path.as_os_str() != STDOUT && fs::symlink_metadata(path).is_ok() {
+        refuse_existing(path, force)?;
+    }
+    Ok(())
+}
+
+/// Opens a pipe with a name, which takes a reader.
+pub(super) fn wait_for_reader(path: &Path) -> Result<Option<File>> {
+    if !fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    let opened = OpenOptions::new().write(true).open(path);
+    opened.map(Some).map_err(|error| anyhow!("cannot write to {}: {error}", path.display()))
 }
 
 /// Whether a path stands for an output that can have no successor.

@@ -8,7 +8,7 @@ use super::{
     Malformed,
     columns::{Cursor, put_varint},
     documents::{self, HostDocument, ProcessDocument, TotalsDocument},
-    layout::FrameType,
+    layout::{FrameType, MAX_DOCUMENT, MAX_DOCUMENTS_TOGETHER, MAX_ROWS_TOGETHER},
     reader::UnknownFrame,
     rows,
 };
@@ -108,8 +108,8 @@ impl Part {
 /// Rows in one frame: of JSON, and of sockets. What they are compressed to is below 64 KiB.
 const DOCUMENTS: usize = 64;
 const ROWS: usize = 2_048;
-/// Rows that may go on over several frames, all of them.
-const MAX_ROWS: usize = 16 << 20;
+/// Rows of JSON are divided further where they are longer than this.
+const LONG_DOCUMENT: usize = MAX_DOCUMENT as usize / 2;
 
 pub(super) fn meta(meta: &FileMeta) -> Part {
     Part::new(FrameType::Meta, 1, documents::write(meta))
@@ -159,12 +159,33 @@ pub(super) fn parts(frame: &Frame) -> Vec<Part> {
 
 /// Documents over as many frames as they need, at least one.
 fn in_parts<T>(frame_type: FrameType, rows: &[T], document: impl Fn(&[T]) -> Vec<u8>) -> Vec<Part> {
-    let part = |rows: &[T]| Part::new(frame_type, rows.len(), document(rows));
-    let mut parts: Vec<Part> = rows.chunks(DOCUMENTS).map(part).collect();
-    if parts.is_empty() {
-        parts.push(part(&[]));
+    let mut parts = Vec::new();
+    let mut put = |rows: &[T]| {
+        divided(rows, &document, &mut |rows, payload| {
+            parts.push(Part::new(frame_type, rows.len(), payload));
+        });
+    };
+    rows.chunks(DOCUMENTS).for_each(&mut put);
+    if rows.is_empty() {
+        put(rows);
     }
     all_but_the_last_go_on(parts)
+}
+
+/// A document of all rows, or documents of parts of them, none of which is long unless it
+/// is of a single row.
+fn divided<T>(
+    rows: &[T],
+    document: &impl Fn(&[T]) -> Vec<u8>,
+    put: &mut impl FnMut(&[T], Vec<u8>),
+) {
+    let payload = document(rows);
+    if payload.len() <= LONG_DOCUMENT || rows.len() < 2 {
+        return put(rows, payload);
+    }
+    let (first, second) = rows.split_at(rows.len() / 2);
+    divided(first, document, put);
+    divided(second, document, put);
 }
 
 fn all_but_the_last_go_on(mut parts: Vec<Part>) -> Vec<Part> {
@@ -294,18 +315,23 @@ fn looks(look: Option<&Polled>) -> Vec<Part> {
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     partial: Option<Frame>,
+    /// How long the payloads were that it came from.
+    bytes: usize,
 }
 
 impl Assembler {
     /// Forgets what was to go on: the next frame is another, or got lost.
     pub(super) fn forget(&mut self) {
         self.partial = None;
+        self.bytes = 0;
     }
 
-    /// The content of a frame that is none of EVENTS; `None` if it goes on in the next.
+    /// The content of a frame that is none of EVENTS, of which there must be `count` rows;
+    /// `None` if it goes on in the next.
     pub(super) fn content(
         &mut self,
         frame_type: FrameType,
+        count: usize,
         more: bool,
         payload: &[u8],
     ) -> Result<Option<Content>, Malformed> {
@@ -335,6 +361,13 @@ impl Assembler {
             },
             FrameType::Look => look(payload, self.partial.is_some())?,
         };
+        if rows_of(&frame) != count {
+            return Err(Malformed::Count);
+        }
+        self.bytes += payload.len();
+        if self.bytes > most_together(frame_type) {
+            return Err(Malformed::Unknown("more rows than there can be"));
+        }
         let frame = match self.partial.take() {
             Some(before) => joined(before, frame)?,
             None => frame,
@@ -343,33 +376,56 @@ impl Assembler {
             self.partial = Some(frame);
             return Ok(None);
         }
+        self.bytes = 0;
         Ok(Some(Content::Frame(frame)))
+    }
+}
+
+/// How long payloads that go on may be, all together.
+fn most_together(frame_type: FrameType) -> usize {
+    let rows = matches!(frame_type, FrameType::Look | FrameType::Seed);
+    (if rows { MAX_ROWS_TOGETHER } else { MAX_DOCUMENTS_TOGETHER }) as usize
+}
+
+/// The count in the header of a part.
+fn rows_of(part: &Frame) -> usize {
+    match part {
+        Frame::Seed { sockets, minis, .. } => sockets.len() + minis.len(),
+        Frame::Processes(rows) => rows.len(),
+        Frame::Totals(totals) => totals.by_netns.len(),
+        Frame::Kernel(rows) => rows.len(),
+        Frame::Ports(rows) => rows.len(),
+        Frame::Sysctls(rows) => rows.len(),
+        Frame::Polled(look) => look.as_ref().map_or(0, |it| it.sockets.len() + it.minis.len()),
+        Frame::Carried(Carried::Destinations(rows)) => rows.len(),
+        Frame::Carried(Carried::Sockets(rows)) => rows.len(),
+        Frame::Carried(Carried::Minis(rows)) => rows.len(),
+        Frame::Carried(Carried::Seeds { sockets, minis, .. }) => sockets.len() + minis.len(),
+        Frame::Carried(Carried::Counts(_)) | Frame::Lost { .. } | Frame::Tick { .. } => 1,
+        Frame::Records(_) => 0,
     }
 }
 
 /// What was told before, and what goes on.
 fn joined(before: Frame, after: Frame) -> Result<Frame, Malformed> {
-    fn extended<T>(mut before: Vec<T>, after: Vec<T>) -> Result<Vec<T>, Malformed> {
-        if before.len() + after.len() > MAX_ROWS {
-            return Err(Malformed::Unknown("more rows than there can be"));
-        }
+    fn extended<T>(mut before: Vec<T>, after: Vec<T>) -> Vec<T> {
         before.extend(after);
-        Ok(before)
+        before
     }
     Ok(match (before, after) {
         (Frame::Processes(before), Frame::Processes(after)) => {
-            Frame::Processes(extended(before, after)?)
+            Frame::Processes(extended(before, after))
         }
-        (Frame::Sysctls(before), Frame::Sysctls(after)) => Frame::Sysctls(extended(before, after)?),
-        (Frame::Kernel(before), Frame::Kernel(after)) => Frame::Kernel(extended(before, after)?),
-        (Frame::Ports(before), Frame::Ports(after)) => Frame::Ports(extended(before, after)?),
+        (Frame::Sysctls(before), Frame::Sysctls(after)) => Frame::Sysctls(extended(before, after)),
+        (Frame::Kernel(before), Frame::Kernel(after)) => Frame::Kernel(extended(before, after)),
+        (Frame::Ports(before), Frame::Ports(after)) => Frame::Ports(extended(before, after)),
         (Frame::Totals(before), Frame::Totals(after)) => Frame::Totals(Totals {
-            by_netns: extended(before.by_netns, after.by_netns)?,
+            by_netns: extended(before.by_netns, after.by_netns),
             missed: after.missed,
         }),
         (Frame::Polled(Some(before)), Frame::Polled(Some(after))) => Frame::Polled(Some(Polled {
-            sockets: extended(before.sockets, after.sockets)?,
-            minis: extended(before.minis, after.minis)?,
+            sockets: extended(before.sockets, after.sockets),
+            minis: extended(before.minis, after.minis),
             ..before
         })),
         _ => return Err(Malformed::Unknown("something else that goes on")),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use twtrace_common::{Counters, PAIRS, ProcessKey, TcpState, pair_index, pair_states};
 
-use super::Malformed;
+use super::{Malformed, layout::MAX_DOCUMENT};
 use crate::frame::{KernelCounters, PortFacts, ProcessFacts, Totals};
 
 pub(super) fn write(document: &impl Serialize) -> Vec<u8> {
@@ -14,6 +14,9 @@ pub(super) fn write(document: &impl Serialize) -> Vec<u8> {
 }
 
 pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
+    if payload.len() > MAX_DOCUMENT as usize {
+        return Err(Malformed::Unknown("more JSON than there can be"));
+    }
     serde_json::from_slice(payload).map_err(|error| Malformed::Document(error.to_string()))
 }
 

@@ -19,6 +19,13 @@ pub const VERSION: (u16, u16) = (1, 0);
 pub const MAX_COMPRESSED: u32 = 1 << 20;
 /// A frame's payload, expanded, is no longer than this.
 pub const MAX_RAW: u32 = 8 << 20;
+/// A payload that is JSON is no longer than this: it takes much more memory than it has bytes.
+pub const MAX_DOCUMENT: u32 = 2 << 20;
+/// What goes on over several frames is no longer than this, expanded, all of it: rows, and
+/// JSON.
+pub const MAX_ROWS_TOGETHER: u32 = 128 << 20;
+/// See [`MAX_ROWS_TOGETHER`].
+pub const MAX_DOCUMENTS_TOGETHER: u32 = 16 << 20;
 /// A frame has no more records, or rows, than this.
 pub const MAX_COUNT: u32 = 65_536;
 

@@ -126,9 +126,10 @@ pub struct UnknownFrame {
 /// Reads a file, front to back. Its memory does not depend on the file.
 pub struct Reader<R> {
     input: R,
-    /// What was read and not used yet: `buffer[used..]`.
+    /// What was read and not used yet: `buffer[used..filled]`.
     buffer: Vec<u8>,
     used: usize,
+    filled: usize,
     /// Where `buffer[used]` is in the file.
     offset: u64,
     input_ended: bool,
@@ -137,6 +138,8 @@ pub struct Reader<R> {
     assembler: Assembler,
     /// The number that the next frame should have.
     expected: u64,
+    /// The numbers of the frames that were missing last.
+    skipped: Range<u64>,
     /// What the file under way is, once that was found.
     meta: Option<FileMeta>,
     stage: Stage,
@@ -166,25 +169,29 @@ impl<R: Read> Reader<R> {
     pub fn new(input: R) -> Result<Self, FileError> {
         let mut reader = Self {
             input,
-            buffer: Vec::new(),
+            buffer: vec![0; PIECE],
             used: 0,
+            filled: 0,
             offset: 0,
             input_ended: false,
             raw: Vec::new(),
             decompressor: Decompressor::new()?,
             assembler: Assembler::default(),
             expected: 0,
+            skipped: 0..0,
             meta: None,
             stage: Stage::New,
             last: 0..0,
         };
-        reader.fill(PIECE)?;
-        let ahead = reader.ahead();
-        if ahead.is_empty() {
+        // No more than is needed: whoever writes into a pipe may take its time.
+        reader.fill(FILE_MAGIC.len())?;
+        if reader.ahead().is_empty() {
             return Err(FileError::Empty);
         }
-        if !ahead.starts_with(&FILE_MAGIC) {
+        if !reader.ahead().starts_with(&FILE_MAGIC) {
             // Its first bytes may be damaged, or gone.
+            reader.fill(PIECE)?;
+            let ahead = reader.ahead();
             let is_trace = (0..ahead.len()).any(|at| begins(&ahead[at..]));
             if !is_trace {
                 return Err(FileError::NoTrace);
@@ -228,16 +235,19 @@ impl<R: Read> Reader<R> {
 
     /// A file begins.
     fn file(&mut self) -> Result<Option<Damage>, FileError> {
+        let header = FileHeader::read_from_prefix(self.ahead());
+        let sound = header.ok().map(|(header, _)| header).filter(FileHeader::is_sound);
+        let Some(header) = sound else {
+            // If a file begins here, its META says so.
+            if self.stage == Stage::New {
+                self.stage = Stage::Open;
+            }
+            return Ok(Some(self.skip("the header of the file is damaged")?));
+        };
         // One that ends without END says so before the next begins.
         if let Some(unfinished) = self.unfinished() {
             return Ok(Some(unfinished));
         }
-        let header = FileHeader::read_from_prefix(self.ahead());
-        let sound = header.ok().map(|(header, _)| header).filter(FileHeader::is_sound);
-        let Some(header) = sound else {
-            self.begin();
-            return Ok(Some(self.skip("the header of the file is damaged")?));
-        };
         let (major, minor) = (header.major.get(), header.minor.get());
         if major > VERSION.0 {
             return Err(FileError::Newer { major, minor });
@@ -250,6 +260,7 @@ impl<R: Read> Reader<R> {
     fn begin(&mut self) {
         self.stage = Stage::Open;
         self.expected = 0;
+        self.skipped = 0..0;
         self.meta = None;
         self.assembler.forget();
     }
@@ -275,6 +286,11 @@ impl<R: Read> Reader<R> {
         };
         let compressed = header.compressed.get() as usize;
         self.fill(FRAME_HEADER + compressed)?;
+        // Of a frame that is not sound the number is.
+        let is_meta = header.frame_type.get() == FrameType::Meta as u16;
+        if !is_meta && let Some(missing) = self.missing(&header) {
+            return Ok(Some(Found::Damage(missing)));
+        }
         let Some(payload) = self.ahead().get(FRAME_HEADER..FRAME_HEADER + compressed) else {
             let len = self.extent(self.ahead().len());
             let damage = self.damaged(&header, len, "the frame is cut off");
@@ -285,11 +301,12 @@ impl<R: Read> Reader<R> {
             let len = self.extent(len);
             return Ok(Some(Found::Damage(self.damaged(&header, len, "its checksum is wrong"))));
         }
-        if let Some(missing) = self.missing(&header) {
-            return Ok(Some(Found::Damage(missing)));
+        if !is_meta && header.sequence.get() < self.expected {
+            return Ok(Some(Found::Damage(self.told_before(&header, len))));
         }
         let content = self.content(&header, compressed);
         match content {
+            Ok(Some(Content::Meta(meta))) => Ok(self.file_of(meta, &header, len)),
             Ok(content) => {
                 self.pass(&header, len);
                 Ok(content.and_then(|content| self.found(content)))
@@ -326,8 +343,9 @@ impl<R: Read> Reader<R> {
     ) -> Result<Option<Content>, Malformed> {
         let payload = &self.buffer[self.used + FRAME_HEADER..self.used + FRAME_HEADER + compressed];
         let raw_len = header.raw.get() as usize;
-        self.raw.resize(raw_len, 0);
-        let expanded = self.decompressor.decompress_to_buffer(payload, self.raw.as_mut_slice());
+        self.raw.clear();
+        self.raw.reserve(raw_len);
+        let expanded = self.decompressor.decompress_to_buffer(payload, &mut self.raw);
         if expanded.map_err(|_| Malformed::Compression)? != raw_len {
             return Err(Malformed::Compression);
         }
@@ -341,7 +359,7 @@ impl<R: Read> Reader<R> {
             return Ok(Some(Content::Frame(Frame::Records(records))));
         }
         let more = header.flags.get() & frame_flags::MORE != 0;
-        self.assembler.content(frame_type, more, &self.raw)
+        self.assembler.content(frame_type, count, more, &self.raw)
     }
 
     fn unknown(&self, header: &FrameHeader) -> UnknownFrame {
@@ -354,14 +372,31 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// META, of which each file has two. Where it tells of another file, that begins here,
+    /// and its header is damaged or gone.
+    fn file_of(&mut self, meta: Box<FileMeta>, header: &FrameHeader, len: usize) -> Option<Found> {
+        if self.meta.as_ref() == Some(&*meta) {
+            self.pass(header, len);
+            return None;
+        }
+        if self.meta.is_some() {
+            if let Some(unfinished) = self.unfinished() {
+                return Some(Found::Damage(unfinished));
+            }
+            self.begin();
+        }
+        if let Some(missing) = self.missing(header) {
+            return Some(Found::Damage(missing));
+        }
+        self.meta = Some((*meta).clone());
+        self.pass(header, len);
+        Some(Found::File(meta))
+    }
+
     fn found(&mut self, content: Content) -> Option<Found> {
         match content {
-            // The second tells nothing new.
-            Content::Meta(_) if self.meta.is_some() => None,
-            Content::Meta(meta) => {
-                self.meta = Some((*meta).clone());
-                Some(Found::File(meta))
-            }
+            // See above.
+            Content::Meta(_) => None,
             Content::Frame(frame) => Some(Found::Frame(frame)),
             Content::Unknown(unknown) => Some(Found::Unknown(unknown)),
             Content::End(end) => {
@@ -371,19 +406,34 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    /// The frame ahead, of `len` bytes, is behind a later one.
+    fn told_before(&mut self, header: &FrameHeader, len: usize) -> Damage {
+        let sequence = header.sequence.get();
+        if self.skipped.contains(&sequence) {
+            return self.damaged(header, len, "it comes after later ones");
+        }
+        let offset = self.offset;
+        self.assembler.forget();
+        self.pass(header, len);
+        // It was read where it belongs: nothing is lost.
+        let why = format!("frame {sequence} comes again");
+        Damage { offset, len: len as u64, frame: None, why }
+    }
+
     /// Frames that should have come before this one; they are counted as told then.
     fn missing(&mut self, header: &FrameHeader) -> Option<Damage> {
-        let sequence = header.sequence.get();
-        let (expected, found) = (self.expected, sequence);
-        self.expected = sequence;
-        (expected < found).then(|| {
-            self.assembler.forget();
-            Damage {
-                offset: self.offset,
-                len: 0,
-                frame: None,
-                why: format!("frames {expected} to {} are missing", found - 1),
-            }
+        let missing = self.expected..header.sequence.get();
+        if missing.is_empty() {
+            return None;
+        }
+        self.assembler.forget();
+        self.expected = missing.end;
+        self.skipped = missing.clone();
+        Some(Damage {
+            offset: self.offset,
+            len: 0,
+            frame: None,
+            why: format!("frames {} to {} are missing", missing.start, missing.end - 1),
         })
     }
 
@@ -406,7 +456,7 @@ impl<R: Read> Reader<R> {
 
     fn pass(&mut self, header: &FrameHeader, len: usize) {
         self.last = self.offset..self.offset + len as u64;
-        self.expected = header.sequence.get().saturating_add(1);
+        self.expected = self.expected.max(header.sequence.get().saturating_add(1));
         self.advance(len);
     }
 
@@ -427,11 +477,11 @@ impl<R: Read> Reader<R> {
     }
 
     fn ahead(&self) -> &[u8] {
-        &self.buffer[self.used..]
+        &self.buffer[self.used..self.filled]
     }
 
     fn advance(&mut self, len: usize) {
-        let len = len.min(self.buffer.len() - self.used);
+        let len = len.min(self.filled - self.used);
         self.used += len;
         self.offset += len as u64;
     }
@@ -442,17 +492,22 @@ impl<R: Read> Reader<R> {
         if self.ahead().len() >= len || self.input_ended {
             return Ok(());
         }
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        while self.buffer.len() < len && !self.input_ended {
-            let had = self.buffer.len();
-            self.buffer.resize(had + PIECE.max(len - had), 0);
-            let read = match self.input.read(&mut self.buffer[had..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-                other => other.map(Some),
-            };
-            self.buffer.truncate(had + read.as_ref().ok().copied().flatten().unwrap_or(0));
-            self.input_ended = read? == Some(0);
+        self.buffer.copy_within(self.used..self.filled, 0);
+        (self.used, self.filled) = (0, self.filled - self.used);
+        if self.buffer.len() < len {
+            let mut longer = vec![0; len + PIECE];
+            longer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = longer;
+        }
+        while self.filled < len && !self.input_ended {
+            match self.input.read(&mut self.buffer[self.filled..]) {
+                Ok(read) => {
+                    self.filled += read;
+                    self.input_ended = read == 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

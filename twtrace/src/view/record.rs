@@ -58,7 +58,7 @@ pub fn progress(running: &Running) -> String {
         so_far.seconds,
         count(*events_per_s as u64),
         human_bytes(so_far.bytes),
-        lost(so_far),
+        lost(so_far).map_or("unavailable".to_owned(), count),
     );
     if let Some(left_s) = left_s {
         line += &format!("  {:.0} s left", left_s.ceil());
@@ -66,21 +66,20 @@ pub fn progress(running: &Running) -> String {
     line
 }
 
-/// One line, with its end.
+/// One line, with its end, whose numbers programs can read.
 pub fn summary(recorded: &Recorded) -> String {
     let Recorded { events, ring_full, missed, seconds, bytes, .. } = recorded;
     let number = |count: &Option<u64>| count.map_or("unavailable".to_owned(), |it| it.to_string());
     format!(
         "{events} events, {} lost (ring_full {}, missed {}), {seconds:.1} s, {bytes} bytes\n",
-        lost(recorded),
+        number(&lost(recorded)),
         number(ring_full),
         number(missed),
     )
 }
 
-fn lost(recorded: &Recorded) -> String {
-    let lost = recorded.ring_full.map(|ring_full| ring_full + recorded.missed.unwrap_or(0));
-    lost.map_or("unavailable".to_owned(), count)
+fn lost(recorded: &Recorded) -> Option<u64> {
+    recorded.ring_full.map(|ring_full| ring_full + recorded.missed.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -89,7 +88,7 @@ mod tests {
 
     const RECORDED: Recorded = Recorded {
         events: 250_123,
-        ring_full: Some(2),
+        ring_full: Some(1_002),
         missed: Some(1),
         seconds: 12.04,
         bytes: 3_141_592,
@@ -106,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_was_recorded_is_one_line() {
-        let line = "250123 events, 3 lost (ring_full 2, missed 1), 12.0 s, 3141592 bytes\n";
+        let line = "250123 events, 1003 lost (ring_full 1002, missed 1), 12.0 s, 3141592 bytes\n";
         assert_eq!(summary(&RECORDED), line);
     }
 
@@ -117,13 +116,13 @@ mod tests {
             summary(&polled).contains("unavailable lost (ring_full unavailable, missed unavail")
         );
         let old_kernel = Recorded { missed: None, ..RECORDED };
-        assert!(summary(&old_kernel).contains(" 2 lost (ring_full 2, missed unavailable)"));
+        assert!(summary(&old_kernel).contains(" 1002 lost (ring_full 1002, missed unavailable)"));
     }
 
     #[test]
     fn progress_fits_a_narrow_terminal() {
         let running = Running { so_far: RECORDED, events_per_s: 250_999.7, left_s: Some(47.2) };
         let line = progress(&running);
-        assert_eq!(line, "12 s  250,999 events/s  3.1 MB  lost 3  48 s left");
+        assert_eq!(line, "12 s  250,999 events/s  3.1 MB  lost 1,003  48 s left");
     }
 }

@@ -1,4 +1,5 @@
-//! What twtrace says of many connections at full speed, most of which reuse a port.
+//! What the report of a recording says of many connections at full speed, most of which reuse a
+//! port.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,10 @@ impl Churn {
         }
         let answer: Value = serde_json::from_str(&ended.out)
             .with_context(|| format!("no JSON: {}{}", ended.out, ended.err))?;
-        Ok(Self { cases: judged(&answer["top"], misses(&answer)), costs: costs(&answer["check"]) })
+        Ok(Self {
+            cases: judged(&answer["report"], misses(&answer)),
+            costs: costs(&answer["check"]),
+        })
     }
 }
 
@@ -40,23 +44,23 @@ fn misses(answer: &Value) -> u64 {
 
 /// Compares what was counted with what was done, and with the kernel's own counters, which began at
 /// 0 with the namespace. A program that was left out may have missed as much.
-fn judged(top: &Value, missed: u64) -> Cases {
-    let (minis, kernel) = (&top["time_wait"], &top["kernel"]);
+fn judged(report: &Value, missed: u64) -> Cases {
+    let (minis, kernel) = (&report["time_wait"], &report["kernel"]);
     let done = json!(CONNECTIONS);
     let zero = json!(0);
     let mut pairs = vec![
         ("time_wait.born", &done, &minis["born"]),
-        ("closes.active", &done, &top["closes"]["active"]),
-        ("port_search.connect.count", &done, &top["port_search"]["connect"]["count"]),
+        ("closes.active", &done, &report["closes"]["active"]),
+        ("port_search.connect.count", &done, &report["port_search"]["connect"]["count"]),
         ("time_wait.now", &kernel["tw_sockstat"], &minis["now"]),
         ("time_wait.ended.reused", &kernel["TWRecycled"], &minis["ended"]["reused"]),
         ("time_wait.ended.other", &zero, &minis["ended"]["other"]),
         ("time_wait.ended.unseen", &zero, &minis["ended"]["unseen"]),
-        ("loss.ring_full", &zero, &top["loss"]["ring_full"]),
-        ("loss.unmatched", &zero, &top["loss"]["unmatched"]),
-        ("loss.evicted", &zero, &top["loss"]["evicted"]),
+        ("loss.ring_full", &zero, &report["loss"]["ring_full"]),
+        ("loss.unmatched", &zero, &report["loss"]["unmatched"]),
+        ("loss.evicted", &zero, &report["loss"]["evicted"]),
     ];
-    let reconcile = top["reconcile"].as_object().into_iter().flatten();
+    let reconcile = report["reconcile"].as_object().into_iter().flatten();
     // Null where this kernel counts otherwise.
     let known = reconcile.filter(|(_, value)| !value.is_null());
     pairs.extend(known.map(|(key, value)| (key.as_str(), &zero, value)));
@@ -99,7 +103,7 @@ fn costs(check: &Value) -> BTreeMap<String, f64> {
 mod tests {
     use super::*;
 
-    fn top() -> Value {
+    fn report() -> Value {
         json!({
             "loss": {"ring_full": 0, "missed": 0, "unmatched": 0, "evicted": 0},
             "closes": {"active": CONNECTIONS},
@@ -113,19 +117,19 @@ mod tests {
 
     #[test]
     fn all_agrees_to_the_unit() {
-        let cases = judged(&top(), 0);
+        let cases = judged(&report(), 0);
         assert_eq!((cases.passed, cases.inferred, cases.failed), (11, 0, vec![]));
     }
 
     #[test]
     fn what_differs_is_named_unless_it_was_missed() {
-        let mut top = top();
-        top["time_wait"]["born"] = json!(CONNECTIONS - 2);
-        assert_eq!(judged(&top, 0).failed[0].name, "time_wait.born");
-        let cases = judged(&top, 2);
+        let mut report = report();
+        report["time_wait"]["born"] = json!(CONNECTIONS - 2);
+        assert_eq!(judged(&report, 0).failed[0].name, "time_wait.born");
+        let cases = judged(&report, 2);
         assert_eq!((cases.inferred, cases.failed), (1, vec![]));
-        top["time_wait"]["ended"]["reused"] = Value::Null;
-        assert_eq!(judged(&top, 2).failed.len(), 2, "unknown is not agreement");
+        report["time_wait"]["ended"]["reused"] = Value::Null;
+        assert_eq!(judged(&report, 2).failed.len(), 2, "unknown is not agreement");
     }
 
     #[test]
