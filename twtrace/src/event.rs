@@ -31,6 +31,14 @@ impl Tuple {
     pub fn shown(address: [u8; 16]) -> String {
         shown(address).to_string()
     }
+
+    /// Whether its addresses are of IPv4. The local one may still be unspecified when the
+    /// remote one is known.
+    pub fn is_v4(&self) -> bool {
+        let is_mapped =
+            |address: [u8; 16]| address[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        is_mapped(self.raddr) || is_mapped(self.laddr)
+    }
 }
 
 impl fmt::Display for Tuple {

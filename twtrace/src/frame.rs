@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    net::Ipv4Addr,
     num::{NonZeroU32, NonZeroU64},
 };
 
@@ -227,6 +228,8 @@ pub enum Carried {
     Destinations(Vec<CarriedDestination>),
     /// Sockets that were met.
     Sockets(Vec<CarriedSocket>),
+    /// Who connected the sockets of mini-sockets, where another process closed them.
+    Openers(Vec<CarriedOpener>),
     /// Mini-sockets whose birth was seen.
     Minis(Vec<CarriedMini>),
     /// What sock_diag had listed, and was not met since.
@@ -269,10 +272,19 @@ pub struct CarriedSocket {
     pub role: Role,
     /// The process that connected it.
     pub owner: Option<ProcessKey>,
-    /// The process that closed first; `Some(None)` if nobody saw who it was.
+    /// The process that sent its FIN; `Some(None)` if nobody saw who it was.
     pub closer: Option<Option<ProcessKey>>,
     /// What it keeps from others.
     pub held: Held,
+}
+
+/// Who connected the socket of a mini-socket that another process closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedOpener {
+    /// The mini-socket's kernel address.
+    pub tw: u64,
+    /// The process.
+    pub process: ProcessKey,
 }
 
 /// A mini-socket whose birth was seen.
@@ -319,8 +331,10 @@ pub enum Held {
     Listener {
         /// The network namespace.
         netns: u32,
-        /// The port.
+        /// The port; 0 as long as it is searched.
         lport: u16,
+        /// Whether its address is of IPv4.
+        is_v4: bool,
     },
     /// A port towards a destination.
     Port {
@@ -337,8 +351,31 @@ pub enum Held {
     Quadruplet(Option<HeldClient>),
 }
 
+impl Held {
+    /// Which namespace it is in, and between which ends; `None` where there was no room for
+    /// these. Of a listener's address the family alone is known.
+    pub fn ends(&self) -> Option<(u32, Tuple)> {
+        match *self {
+            Self::Nothing | Self::Port { destination: None, .. } | Self::Quadruplet(None) => None,
+            Self::Listener { netns, lport, is_v4 } => {
+                let any = if is_v4 { ANY_V4 } else { [0; 16] };
+                Some((netns, Tuple { laddr: any, raddr: any, lport, rport: 0 }))
+            }
+            Self::Port { netns, destination: Some(destination), lport, .. } => {
+                let HeldDestination { laddr, raddr, rport } = destination;
+                Some((netns, Tuple { laddr, raddr, lport, rport }))
+            }
+            Self::Quadruplet(Some(HeldClient { netns, laddr, lport, raddr, rport })) => {
+                Some((netns, Tuple { laddr, raddr, lport, rport }))
+            }
+        }
+    }
+}
+
+const ANY_V4: [u8; 16] = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
+
 /// Towards what a port is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HeldDestination {
     /// Local address.
     pub laddr: [u8; 16],
@@ -359,6 +396,8 @@ pub struct HeldClient {
     pub lport: u16,
     /// The client's address.
     pub raddr: [u8; 16],
+    /// The client's port.
+    pub rport: u16,
 }
 
 /// What local ports are taken towards, besides which.
@@ -384,6 +423,17 @@ pub enum AskedRange {
     Alike(Option<PortRange>),
     /// Not all the same: nothing can be said of how full it is.
     Mixed,
+}
+
+impl AskedRange {
+    /// What these connects walk and those.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, asked) | (asked, Self::Nothing) => asked,
+            (asked, same) if asked == same => asked,
+            _ => Self::Mixed,
+        }
+    }
 }
 
 /// What the kernel itself counts in one network namespace, since that was made.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use twtrace::{
     event::{ConnectEvent, MiniEvent, PortRange, SampleEvent, SearchEvent, Tuple},
     filter::{CannotTell, Filter, FilterStage, Filtered, Pid},
-    frame::{Frame, KernelCounters, Polled, PolledMini, PortFacts, SeedSocket},
+    frame::{Frame, KernelCounters, Meta, Polled, PolledMini, PortFacts, SeedSocket},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::Snapshot,
@@ -81,6 +81,43 @@ proptest! {
             }
         }
         prop_assert_eq!(sum, counts(&behind(&Filter::default(), &frames, hooks)));
+    }
+
+    /// The same of a file that goes on from another, wherever that ended.
+    #[test]
+    fn parts_of_a_second_file_sum_to_the_whole(
+        lives in vec(any_life(), 1..12), order in vec(any::<Index>(), 64),
+        (probed, cut, by, split) in (any::<bool>(), any::<Index>(), 0_usize..3, 2_u16..5),
+    ) {
+        let hooks = if probed { FENTRY } else { TP_BTF };
+        let has_part = |life: &&Life| match by {
+            0 => life.kind != Kind::NoPort,
+            1 => true,
+            _ => life.kind != Kind::NeverClosed,
+        };
+        let lives: Vec<Life> = lives.iter().filter(has_part).copied().collect();
+        prop_assume!(!lives.is_empty());
+        let (meta, frames) = second_file(&lives, &order, hooks, cut);
+        let of_process = |tgid| Pid { tgid, started_ns: None };
+        let ports = [format!("1-{}", split - 1), format!("{split}-65535")];
+        let ports = ports.iter().map(|ports| ports.parse().expect("they are ports"));
+        let parts: Vec<Filter> = match by {
+            0 => ports.map(|it| Filter { lports: Some(it), ..Filter::default() }).collect(),
+            1 => ports.map(|it| Filter { rports: Some(it), ..Filter::default() }).collect(),
+            _ => PIDS.map(|it| Filter { pid: Some(of_process(it)), ..Filter::default() }).into(),
+        };
+        let mut sum = BTreeMap::new();
+        for filter in &parts {
+            for (key, count) in counts(&behind_of(filter, &frames, meta.clone())) {
+                *sum.entry(key).or_default() += count;
+            }
+        }
+        let mut whole = counts(&behind_of(&Filter::default(), &frames, meta));
+        // That a listener's child comes to be is counted with its first record.
+        for counts in [&mut sum, &mut whole] {
+            counts.retain(|key, _| !key.ends_with("LISTEN>SYN_RECV") && key != "transitions.total");
+        }
+        prop_assert_eq!(sum, whole);
     }
 
     #[test]
@@ -300,6 +337,11 @@ impl Life {
 
 /// The frames of all lives, led in turns by `order`; each step is a frame of its own.
 fn told(lives: &[Life], order: &[Index], hooks: Hooks) -> Vec<Frame> {
+    told_in_two(lives, order, hooks, usize::MAX).concat()
+}
+
+/// The same with one more tick, after so many steps; and what comes after it.
+fn told_in_two(lives: &[Life], order: &[Index], hooks: Hooks, after: usize) -> [Vec<Frame>; 2] {
     let mut kernel = PaperKernel::new(hooks);
     let mut waiting: Vec<_> = lives
         .iter()
@@ -312,8 +354,9 @@ fn told(lives: &[Life], order: &[Index], hooks: Hooks) -> Vec<Frame> {
         until_ns: at(0.0),
         complete: true,
     }];
+    let mut first = Vec::new();
     let mut turns = order.iter().cycle();
-    loop {
+    for count in 1.. {
         waiting.retain(|steps| !steps.is_empty());
         if waiting.is_empty() {
             break;
@@ -322,15 +365,35 @@ fn told(lives: &[Life], order: &[Index], hooks: Hooks) -> Vec<Frame> {
         let step = waiting[place].pop_front().expect("it is not empty");
         step(&mut kernel);
         frames.push(kernel.records());
+        if count == after {
+            frames.extend([kernel.totals(), kernel.own_counters(&[kernel::NETNS]), tick(0.5)]);
+            first = std::mem::take(&mut frames);
+        }
     }
     frames.push(Frame::Records(bytes::Bytes::new()));
     frames.extend([kernel.totals(), kernel.own_counters(&[kernel::NETNS]), tick(1.0)]);
-    frames
+    [first, frames]
+}
+
+/// A file that goes on from another, which ended after one of the steps of [`told`].
+fn second_file(lives: &[Life], order: &[Index], hooks: Hooks, cut: Index) -> (Meta, Vec<Frame>) {
+    let steps: usize = lives.iter().map(|life| life.steps(1).len()).sum();
+    let [first, rest] = told_in_two(lives, order, hooks, cut.index(steps) + 1);
+    let mut pipeline = Pipeline::new(meta(hooks), 1_000, 50);
+    for frame in &first {
+        pipeline.apply(frame).expect("it is sound");
+    }
+    let (meta, carried) = pipeline.checkpoint(at(0.5));
+    (meta, [carried, rest].concat())
 }
 
 fn behind(filter: &Filter, frames: &[Frame], hooks: Hooks) -> Snapshot {
+    behind_of(filter, frames, meta(hooks))
+}
+
+fn behind_of(filter: &Filter, frames: &[Frame], meta: Meta) -> Snapshot {
     let mut filtered =
-        Filtered::new(filter.clone(), meta(hooks), 1_000, 50).expect("the run tells enough");
+        Filtered::new(filter.clone(), meta, 1_000, 50).expect("the run tells enough");
     let snapshot = frames.iter().find_map(|frame| filtered.apply(frame).expect("it is sound"));
     snapshot.expect("the last frame is a tick")
 }

@@ -81,7 +81,8 @@ impl<'a> Replayed<'a> {
     fn new(config: &'a Report, recording: &Recording) -> Result<Self> {
         let meta = recording.meta();
         let (run, rows) = (meta.run.clone(), config.rows.unwrap_or(meta.rows));
-        let mut pipeline = Filtered::new(config.filter.clone(), run, meta.max_connections, rows)?;
+        let filtered = if config.since.is_some() { Filtered::later } else { Filtered::new };
+        let mut pipeline = filtered(config.filter.clone(), run, meta.max_connections, rows)?;
         if config.html.is_some() {
             pipeline.pipeline_mut().keep_timeline();
         }

@@ -27,6 +27,12 @@
 //! whatever the ring lost; otherwise they are counted from the records that pass, by the
 //! same functions ([`twtrace_common`]), and are as complete as these.
 //!
+//! **Files that go on from another.** What was there passes as it would have without the cut: a
+//! socket with its state, now or when a process does something with it that is wanted, a
+//! mini-socket now or never. What local ports are taken towards passes with whatever holds
+//! one. Counts begin at the cut, so those of what was there are counted from the lists. Whoever
+//! counts from later on ([`Filtered::later`]) makes such a cut.
+//!
 //! A filter in the kernel may only drop what this one would drop too: then the result is
 //! the same, whoever does it.
 

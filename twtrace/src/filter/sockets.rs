@@ -5,10 +5,10 @@ use foldhash::fast::FixedState;
 use hashlink::LruCache;
 use twtrace_common::{ProcessKey, TcpState};
 
-use super::Filter;
+use super::{Filter, records::wants_held};
 use crate::{
     event::{TransitionEvent, Tuple},
-    frame::SeedSocket,
+    frame::{CarriedSocket, Held, SeedSocket},
 };
 
 /// What one socket may tell before it is known whether it is wanted: several times what
@@ -25,8 +25,10 @@ pub(super) struct Socket {
     pub(super) state: TcpState,
     /// Whether it is a listener's child, whose birth nobody counted yet.
     pub(super) is_child: bool,
-    /// Whether its ends are wanted; `None` as long as its local port decides and is not known.
+    /// Whether its ends are wanted; `None` as long as those that decide are not known.
     ends: Option<bool>,
+    /// Whether no end is missing but its local port.
+    has_remote: bool,
     /// Whether a process that is wanted has done something with it, if one is asked for.
     owned: bool,
     /// The process that did something with it, as long as it is not known whether it is wanted.
@@ -35,6 +37,8 @@ pub(super) struct Socket {
     pub(super) listens: Option<(u32, u16)>,
     /// How sock_diag told of it, if nobody was told that yet.
     pub(super) seed: Option<SeedSocket>,
+    /// How another file told of it, if nobody was told that yet.
+    pub(super) carried: Option<Box<CarriedSocket>>,
     /// Its records so far, if nobody was told them yet.
     pub(super) kept: Vec<u8>,
 }
@@ -48,12 +52,43 @@ impl Socket {
             state: event.change.old,
             is_child,
             ends: None,
+            has_remote: true,
             owned: !filter.asks_for_process(),
             awaits: None,
             listens: None,
             seed: None,
+            carried: None,
             kept: Vec::new(),
         }
+    }
+
+    /// A socket that another file tells of.
+    pub(super) fn carried(filter: &Filter, carried: &CarriedSocket) -> Self {
+        let ends = carried.held.ends();
+        let netns = match (ends, carried.held) {
+            (Some((netns, _)), _) | (None, Held::Port { netns, .. }) => Some(netns),
+            _ => None,
+        };
+        let nowhere = Tuple { laddr: [0; 16], raddr: [0; 16], lport: 0, rport: 0 };
+        Self {
+            netns,
+            tuple: ends.map_or(nowhere, |(_, tuple)| tuple),
+            state: carried.state.unwrap_or(TcpState::Close),
+            is_child: false,
+            ends: wants_held(filter, netns, &carried.held),
+            has_remote: ends.is_some(),
+            owned: !filter.asks_for_process(),
+            awaits: None,
+            listens: None,
+            seed: None,
+            carried: Some(Box::new(*carried)),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Whether it is known whether its ends are wanted, but for a port that it has not yet.
+    pub(super) fn knows_ends(&self) -> bool {
+        self.ends.is_some() || self.has_remote
     }
 
     /// Whether it is wanted; `None` as long as that is not known.
@@ -74,7 +109,7 @@ impl Socket {
 
     /// Its local port, once there is one: nothing else was missing.
     pub(super) fn learn_lport(&mut self, filter: &Filter, lport: u16) {
-        if self.ends.is_none() {
+        if self.ends.is_none() && self.has_remote {
             self.ends = filter.wants_lport(lport);
         }
     }

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     frame::{
-        Frame, KernelCounters, Meta, Polled, PolledMini, PortFacts, SeedMini, SeedSocket, Totals,
+        Carried, CarriedCounts, Frame, KernelCounters, Meta, Polled, PolledMini, PortFacts,
+        SeedMini, SeedSocket, Sysctls, Totals,
     },
     probes::Capability,
 };
@@ -115,20 +116,61 @@ impl FilterStage {
                 self.records.batch(batch, &mut passed);
             }
         }
+        let own = match frame {
+            Frame::Carried(carried) => self.carried(carried, &mut passed).map(Frame::Carried),
+            other => self.frame(other),
+        };
         let mut frames = self.told(passed);
-        frames.extend(self.frame(frame));
+        frames.extend(own);
         frames
     }
 
     /// The frames of what passed.
     fn told(&self, passed: Passed) -> Vec<Frame> {
-        let Passed { seeds, records } = passed;
+        let Passed { destinations, sockets, openers, seeds, records } = passed;
         let (until_ns, complete) = self.seeded;
-        let seed = Frame::Seed { sockets: seeds, minis: Vec::new(), until_ns, complete };
-        let has_seeds = matches!(&seed, Frame::Seed { sockets, .. } if !sockets.is_empty());
-        let has_records = !records.is_empty();
-        let records = Frame::Records(Bytes::from(records));
-        has_seeds.then_some(seed).into_iter().chain(has_records.then_some(records)).collect()
+        let seed = |sockets| Frame::Seed { sockets, minis: Vec::new(), until_ns, complete };
+        [
+            some(destinations).map(|it| Frame::Carried(Carried::Destinations(it))),
+            some(sockets).map(|it| Frame::Carried(Carried::Sockets(it))),
+            some(openers).map(|it| Frame::Carried(Carried::Openers(it))),
+            some(seeds).map(seed),
+            some(records).map(|it| Frame::Records(Bytes::from(it))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// What passes of what was there when another file ended; `passed` comes before it.
+    fn carried(&mut self, carried: &Carried, passed: &mut Passed) -> Option<Carried> {
+        Some(match carried {
+            Carried::Destinations(all) => {
+                self.records.carry_destinations(all);
+                return None;
+            }
+            Carried::Sockets(all) => {
+                self.records.carry_sockets(all, passed);
+                return None;
+            }
+            Carried::Openers(all) => {
+                self.records.carry_openers(all);
+                return None;
+            }
+            Carried::Minis(all) => Carried::Minis(self.records.carry_minis(all, passed)),
+            Carried::Seeds { time_ns, sockets, minis } => {
+                let (sockets, minis) = (self.seeds(sockets), self.seed_minis(minis));
+                self.records.carry_seeds(&sockets, &minis, passed);
+                Carried::Seeds { time_ns: *time_ns, sockets, minis }
+            }
+            Carried::Counts(counts) => Carried::Counts(self.carried_counts(counts)),
+        })
+    }
+
+    fn carried_counts(&mut self, counts: &CarriedCounts) -> CarriedCounts {
+        let counts = self.records.carry_counts(counts, self.scope.recounted);
+        self.seeded = (counts.seeded_until_ns, counts.complete);
+        counts
     }
 
     /// What passes of a frame that holds no records.
@@ -148,6 +190,7 @@ impl FilterStage {
             Frame::Kernel(counters) => Frame::Kernel(self.kernel(counters)),
             Frame::Ports(facts) => Frame::Ports(self.ports(facts)),
             Frame::Polled(polled) => Frame::Polled(self.polled(polled.as_ref())),
+            Frame::Sysctls(sysctls) => Frame::Sysctls(self.sysctls(sysctls)),
             other => other.clone(),
         })
     }
@@ -207,6 +250,11 @@ impl FilterStage {
         facts.iter().filter(wanted).cloned().collect()
     }
 
+    fn sysctls(&self, sysctls: &[Sysctls]) -> Vec<Sysctls> {
+        let wanted = |sysctls: &&Sysctls| self.filter.wants_netns(Some(sysctls.netns));
+        sysctls.iter().filter(wanted).cloned().collect()
+    }
+
     /// Where it is asked whose the sockets are, a look says nothing.
     fn polled(&mut self, polled: Option<&Polled>) -> Option<Polled> {
         let look = polled.filter(|_| !self.filter.asks_for_process())?;
@@ -235,6 +283,11 @@ impl FilterStage {
             ..look.clone()
         })
     }
+}
+
+/// A list, if there is anything in it.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
 }
 
 fn by_state(states: impl Iterator<Item = TcpState>) -> Vec<(TcpState, u64)> {

@@ -122,15 +122,9 @@ impl Filter {
             && self.raddr.is_none_or(|wanted| has_remote && wanted.contains(tuple.raddr))
     }
 
-    /// The local address may still be unspecified when the remote one is known.
     fn wants_family(&self, tuple: &Tuple) -> bool {
-        let is_v4 = is_mapped(tuple.raddr) || is_mapped(tuple.laddr);
-        self.family.is_none_or(|wanted| is_v4 == (wanted == Family::V4))
+        self.family.is_none_or(|wanted| tuple.is_v4() == (wanted == Family::V4))
     }
-}
-
-fn is_mapped(address: [u8; 16]) -> bool {
-    address[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]
 }
 
 /// As on the command line.

@@ -204,6 +204,7 @@ enum Section {
     Minis,
     CarriedSeeds,
     Counts,
+    Openers,
 }
 
 impl Section {
@@ -216,6 +217,7 @@ impl Section {
             Self::Minis => 4,
             Self::CarriedSeeds => 5,
             Self::Counts => 6,
+            Self::Openers => 7,
         }
     }
 
@@ -228,6 +230,7 @@ impl Section {
             4 => Self::Minis,
             5 => Self::CarriedSeeds,
             6 => Self::Counts,
+            7 => Self::Openers,
             _ => return Err(Malformed::Unknown("a kind of seeds")),
         })
     }
@@ -267,6 +270,7 @@ fn carried_parts(carried: &Carried) -> Vec<Part> {
     match carried {
         Carried::Destinations(all) => each::<_, { rows::DESTINATION }>(Section::Destinations, all),
         Carried::Sockets(all) => each::<_, { rows::SOCKET }>(Section::Sockets, all),
+        Carried::Openers(all) => each::<_, { rows::OPENER }>(Section::Openers, all),
         Carried::Minis(all) => each::<_, { rows::MINI }>(Section::Minis, all),
         Carried::Seeds { time_ns, sockets, minis } => {
             seeds(Section::CarriedSeeds, *time_ns, sockets, minis)
@@ -449,6 +453,7 @@ fn seed(payload: &[u8]) -> Result<Frame, Malformed> {
             Carried::Destinations(rows::read::<_, { rows::DESTINATION }>(&mut cursor)?)
         }
         Section::Sockets => Carried::Sockets(rows::read::<_, { rows::SOCKET }>(&mut cursor)?),
+        Section::Openers => Carried::Openers(rows::read::<_, { rows::OPENER }>(&mut cursor)?),
         Section::Minis => Carried::Minis(rows::read::<_, { rows::MINI }>(&mut cursor)?),
         Section::CarriedSeeds => {
             let (time_ns, sockets, minis) = seed_rows(&mut cursor)?;

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     event::{PortRange, Role, Tuple},
     frame::{
-        AskedRange, CarriedDestination, CarriedMini, CarriedSocket, Held, HeldClient,
-        HeldDestination, MiniOf, PolledMini, SeedMini, SeedSocket,
+        AskedRange, CarriedDestination, CarriedMini, CarriedOpener, CarriedSocket, Held,
+        HeldClient, HeldDestination, MiniOf, PolledMini, SeedMini, SeedSocket,
     },
 };
 
@@ -60,10 +60,11 @@ pub(super) const SEED_SOCKET: usize = size_of::<StoredSeedSocket>();
 pub(super) const SEED_MINI: usize = size_of::<StoredSeedMini>();
 pub(super) const POLLED_MINI: usize = size_of::<StoredPolledMini>();
 pub(super) const SOCKET: usize = size_of::<StoredSocket>();
+pub(super) const OPENER: usize = size_of::<StoredOpener>();
 pub(super) const MINI: usize = size_of::<StoredMini>();
 pub(super) const DESTINATION: usize = size_of::<StoredDestination>();
 const _: () = assert!(SEED_SOCKET == 42 && SEED_MINI == 45 && POLLED_MINI == 53);
-const _: () = assert!(SOCKET == 77 && MINI == 86 && DESTINATION == 63);
+const _: () = assert!(SOCKET == 77 && OPENER == 20 && MINI == 86 && DESTINATION == 63);
 
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -211,7 +212,10 @@ impl StoredHeld {
         let nowhere = Tuple { laddr: [0; 16], raddr: [0; 16], lport: 0, rport: 0 };
         let (kind, bound, netns, tuple) = match *held {
             Held::Nothing => (0, false, 0, nowhere),
-            Held::Listener { netns, lport } => (1, false, netns, Tuple { lport, ..nowhere }),
+            Held::Listener { netns, .. } => {
+                let tuple = held.ends().map_or(nowhere, |(_, tuple)| tuple);
+                (1, false, netns, tuple)
+            }
             Held::Port { netns, destination: Some(to), lport, bound } => {
                 let HeldDestination { laddr, raddr, rport } = to;
                 (2, bound, netns, Tuple { laddr, raddr, lport, rport })
@@ -219,8 +223,8 @@ impl StoredHeld {
             Held::Port { netns, destination: None, lport, bound } => {
                 (2 + NO_ROOM, bound, netns, Tuple { lport, ..nowhere })
             }
-            Held::Quadruplet(Some(HeldClient { netns, laddr, lport, raddr })) => {
-                (3, false, netns, Tuple { laddr, raddr, lport, rport: 0 })
+            Held::Quadruplet(Some(HeldClient { netns, laddr, lport, raddr, rport })) => {
+                (3, false, netns, Tuple { laddr, raddr, lport, rport })
             }
             Held::Quadruplet(None) => (3 + NO_ROOM, false, 0, nowhere),
         };
@@ -228,16 +232,17 @@ impl StoredHeld {
     }
 
     fn get(&self) -> Option<Held> {
-        let (netns, Tuple { laddr, raddr, lport, rport }) = (self.netns.get(), self.tuple.get());
+        let (netns, tuple) = (self.netns.get(), self.tuple.get());
+        let Tuple { laddr, raddr, lport, rport } = tuple;
         let bound = flag(self.bound)?;
         Some(match self.kind {
             0 => Held::Nothing,
-            1 => Held::Listener { netns, lport },
+            1 => Held::Listener { netns, lport, is_v4: tuple.is_v4() },
             2 => {
                 let destination = Some(HeldDestination { laddr, raddr, rport });
                 Held::Port { netns, destination, lport, bound }
             }
-            3 => Held::Quadruplet(Some(HeldClient { netns, laddr, lport, raddr })),
+            3 => Held::Quadruplet(Some(HeldClient { netns, laddr, lport, raddr, rport })),
             kind if kind == 2 + NO_ROOM => Held::Port { netns, destination: None, lport, bound },
             kind if kind == 3 + NO_ROOM => Held::Quadruplet(None),
             _ => return None,
@@ -254,8 +259,8 @@ pub(super) struct StoredSocket {
     state: u8,
     role: u8,
     owner: StoredProcess,
-    /// Whether anybody is credited with closing first.
-    closed_first: u8,
+    /// Whether it has sent its FIN.
+    has_closed: u8,
     closer: StoredProcess,
     held: StoredHeld,
 }
@@ -269,7 +274,7 @@ impl Row for CarriedSocket {
             state: self.state.map_or(0, |state| state as u8),
             role: role_number(self.role),
             owner: StoredProcess::new(self.owner),
-            closed_first: self.closer.is_some().into(),
+            has_closed: self.closer.is_some().into(),
             closer: StoredProcess::new(self.closer.flatten()),
             held: StoredHeld::new(&self.held),
         }
@@ -285,9 +290,29 @@ impl Row for CarriedSocket {
             state,
             role: role(stored.role)?,
             owner: stored.owner.get(),
-            closer: flag(stored.closed_first)?.then(|| stored.closer.get()),
+            closer: flag(stored.has_closed)?.then(|| stored.closer.get()),
             held: stored.held.get()?,
         })
+    }
+}
+
+/// Who connected the socket of a mini-socket.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct StoredOpener {
+    tw: U64,
+    process: StoredProcess,
+}
+
+impl Row for CarriedOpener {
+    type Stored = StoredOpener;
+
+    fn stored(&self) -> StoredOpener {
+        StoredOpener { tw: self.tw.into(), process: StoredProcess::new(Some(self.process)) }
+    }
+
+    fn restored(stored: &StoredOpener) -> Option<Self> {
+        Some(Self { tw: stored.tw.get(), process: stored.process.get()? })
     }
 }
 

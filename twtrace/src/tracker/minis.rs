@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event::{MiniEvent, Role, Tuple},
-    frame::{CarriedCounts, CarriedMini, MiniOf, SeedMini},
+    frame::{CarriedCounts, CarriedMini, CarriedOpener, MiniOf, SeedMini},
 };
 
 /// A birth whose socket does not say goodbye within this time lost it: both
@@ -78,6 +78,8 @@ pub(super) struct Minis {
     max: usize,
     steps_seen: bool,
     alive: HashMap<u64, Mini, FixedState>,
+    /// Who connected the sockets of those that another process closed: few, as a rule.
+    openers: HashMap<u64, ProcessKey, FixedState>,
     /// Born, and waiting for their socket to say whose they are.
     newborn: HashMap<(u32, Tuple), Newborn, FixedState>,
     /// Refused ones, and when, whose socket has not said goodbye yet.
@@ -183,6 +185,7 @@ impl Minis {
             max,
             steps_seen,
             alive: HashMap::default(),
+            openers: HashMap::default(),
             newborn: HashMap::default(),
             refused: HashMap::default(),
             seeds: HashMap::default(),
@@ -250,6 +253,7 @@ impl Minis {
             self.seeded_in_fin_wait2 = self.seeded_in_fin_wait2.saturating_sub(in_fin_wait2);
         }
         let unseen = self.alive.remove(&event.tw);
+        self.openers.remove(&event.tw);
         if let Some(mini) = &unseen {
             let waiting = mini.waiting(self.steps_seen);
             ports.ends(mini.hold, waiting, Release::Other, event.time_ns);
@@ -262,12 +266,13 @@ impl Minis {
         unseen
     }
 
-    /// The socket of `tuple` closed for good, and says whose its mini-socket
-    /// is, and what it kept from others; `None` if it has none.
+    /// The socket of `tuple`, which `opener` had connected, closed for good, and says whose
+    /// its mini-socket is, and what it kept from others; `None` if it has none.
     pub(super) fn claim(
         &mut self,
         tuple: &Tuple,
         maker: Maker,
+        opener: Option<ProcessKey>,
         hold: Hold,
         ports: &mut Ports,
     ) -> Option<Mini> {
@@ -280,6 +285,8 @@ impl Minis {
         let mini = newborn.made_by(maker, hold);
         ports.waits(hold, mini.waiting(self.steps_seen));
         self.lives(newborn.tw, mini, ports);
+        let other = opener.filter(|_| opener != maker.process());
+        self.openers.extend(other.map(|opener| (newborn.tw, opener)));
         Some(mini)
     }
 
@@ -347,6 +354,7 @@ impl Minis {
     /// From now on the mini-socket at `tw` is this one; the end of one that was there
     /// before got lost.
     fn lives(&mut self, tw: u64, mini: Mini, ports: &mut Ports) {
+        self.openers.remove(&tw);
         if let Some(lost) = self.alive.insert(tw, mini) {
             ports.ends(lost.hold, lost.waiting(self.steps_seen), Release::Other, mini.born_ns);
         }
@@ -369,6 +377,7 @@ impl Minis {
 
     fn ended_in_time(&mut self, event: &MiniEvent, release: Release, ports: &mut Ports) -> Ended {
         if let Some(mini) = self.alive.remove(&event.tw) {
+            self.openers.remove(&event.tw);
             ports.ends(mini.hold, mini.waiting(self.steps_seen), release, event.time_ns);
             return Ended::Claimed(mini);
         }
@@ -407,6 +416,19 @@ impl Minis {
     pub(super) fn holds(&self) -> impl Iterator<Item = Hold> {
         let alive = self.alive.values().map(|mini| mini.hold);
         alive.chain(self.seeds.values().map(|seed| seed.hold))
+    }
+
+    /// Who connected the sockets of those that another process closed.
+    pub(super) fn openers(&self) -> Vec<CarriedOpener> {
+        self.openers
+            .iter()
+            .map(|(tw, process)| CarriedOpener { tw: *tw, process: *process })
+            .collect()
+    }
+
+    /// Takes over who connected sockets whose mini-sockets come next.
+    pub(super) fn carry_openers(&mut self, openers: &[CarriedOpener]) {
+        self.openers.extend(openers.iter().map(|opener| (opener.tw, opener.process)));
     }
 
     /// All whose birth was seen.

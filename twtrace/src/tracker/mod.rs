@@ -248,6 +248,7 @@ impl Tracker {
         vec![
             Carried::Destinations(self.ports.carried()),
             Carried::Sockets(sockets.collect()),
+            Carried::Openers(minis.map(Minis::openers).unwrap_or_default()),
             Carried::Minis(minis.map(|minis| minis.carried(&self.ports)).unwrap_or_default()),
             Carried::Seeds {
                 time_ns,
@@ -264,6 +265,11 @@ impl Tracker {
         match carried {
             Carried::Destinations(destinations) => self.ports.carry(destinations),
             Carried::Sockets(sockets) => sockets.iter().for_each(|it| self.carry_socket(it)),
+            Carried::Openers(openers) => {
+                if let Some(minis) = &mut self.minis {
+                    minis.carry_openers(openers);
+                }
+            }
             Carried::Minis(list) => {
                 let Some(minis) = &mut self.minis else { return Vec::new() };
                 return list.iter().filter_map(|it| minis.carry(it, &mut self.ports)).collect();
@@ -362,6 +368,9 @@ impl Tracker {
                 PortSearch { laddr, range, ..search }
             }
             (kind, 0) => {
+                if let (Search::Listen, Some(hold)) = (kind, hold) {
+                    self.ports.listens_at_last(hold, event.lport);
+                }
                 let half = self.ports.half_of_bind(event.netns, kind, event.lport);
                 PortSearch { half, ..search }
             }
@@ -417,7 +426,7 @@ impl Tracker {
                 let (range, owner) = (event.own_range, event.owner);
                 socket.hold = self.ports.connects(netns, tuple, range, owner, event.time_ns);
             }
-            (Close, Listen, _) => socket.hold = self.ports.listens(netns, tuple.lport),
+            (Close, Listen, _) => socket.hold = self.ports.listens(netns, tuple),
             (SynSent, Close, hold) => {
                 if let Some(outcome) = outcome {
                     self.ports.connect_failed(hold, outcome, event.time_ns);
@@ -455,7 +464,7 @@ impl Tracker {
         }
         let maker = Maker::new(socket.closer.flatten(), netns, socket.role);
         let minis = self.minis.as_mut()?;
-        match minis.claim(&event.tuple, maker, socket.hold, &mut self.ports) {
+        match minis.claim(&event.tuple, maker, socket.owner, socket.hold, &mut self.ports) {
             Some(mini) => Some(Goodbye::Mini(mini)),
             None if minis.was_refused(netns, &event.tuple) => Some(Goodbye::Refused(maker)),
             None => (error == 0).then_some(Goodbye::Nothing(maker)),
@@ -546,6 +555,8 @@ fn credit(
             .map(|closer| (Credit::ActiveCloseWithdrawn, closer)),
         Some(Outcome::ResetLocal) => Some((Credit::Reset, event.owner)),
         _ if (change.old, change.new) == (TcpState::CloseWait, TcpState::LastAck) => {
+            // Whoever goes on from here wants to know whose it is.
+            socket.closer = Some(actor);
             Some((Credit::PeerClose, actor))
         }
         _ => None,

@@ -16,8 +16,8 @@ pub(super) struct Socket {
     pub(super) role: Role,
     /// The process that connected it.
     pub(super) owner: Option<ProcessKey>,
-    /// The process credited with closing first, `Some(None)` if that is
-    /// `unknown`; `None` if nothing was credited.
+    /// The process that sent its FIN, first or second, `Some(None)` if that is `unknown`;
+    /// `None` if none was seen.
     pub(super) closer: Option<Option<ProcessKey>>,
     /// Whether that credit is in the counts of this file.
     pub(super) credited: bool,

@@ -238,28 +238,27 @@ impl Fixture {
         let mut frames = vec![seed, ports, kernel.totals(), counters];
         let mut names = Names::default();
         let mut first = Vec::new();
+        let processes = self.tasks();
+        let places = || self.places.iter().map(|line| place(line, &processes)).collect();
         let lines = |round| self.events.iter().enumerate().map(move |(line, it)| (round, line, it));
         let lines = (0..self.repeat).flat_map(lines);
-        let kept = lines.filter(|(round, line, _)| {
-            let (round, line) = (*round, *line);
-            keeps(Part::Event { line, round })
-        });
-        for (count, (round, _, text)) in kept.enumerate() {
+        for (count, (round, at, text)) in lines.enumerate() {
             let line = Line::new(text, round, self.every_s);
-            self.event(&line, &mut names, &mut kernel);
+            if keeps(Part::Event { line: at, round }) {
+                self.event(&line, &mut names, &mut kernel);
+            }
             if count + 1 == after {
                 let counters = kernel.own_counters(&self.namespaces(false));
-                frames.extend([kernel.records(), kernel.totals(), counters]);
+                let places = Frame::Processes(places());
+                frames.extend([kernel.records(), places, kernel.totals(), counters]);
                 let time_ns = line.time_ns();
                 frames.push(Frame::Tick { time_ns, wall_ns: time_ns });
                 first = std::mem::take(&mut frames);
             }
         }
-        let processes = self.tasks();
-        let places = self.places.iter().map(|line| place(line, &processes)).collect();
         frames.extend([
             kernel.records(),
-            Frame::Processes(places),
+            Frame::Processes(places()),
             kernel.totals(),
             kernel.own_counters(&self.namespaces(true)),
             kernel::tick(self.tick_s),

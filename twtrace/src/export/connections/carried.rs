@@ -8,7 +8,7 @@ use twtrace_common::TcpState;
 use super::life::{Life, MiniLife, stamp};
 use crate::{
     event::Tuple,
-    frame::{CarriedMini, CarriedSocket, Held, HeldClient, HeldDestination, MiniOf},
+    frame::{CarriedMini, CarriedSocket, Held, MiniOf},
 };
 
 /// A socket; `None` for a listener, which is no connection.
@@ -46,20 +46,11 @@ pub(super) fn mini(carried: &CarriedMini) -> Life {
 fn ends(held: &Held) -> (Option<u32>, Tuple) {
     let nowhere = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
     let nothing = Tuple { laddr: nowhere, raddr: nowhere, lport: 0, rport: 0 };
-    match *held {
-        Held::Port { netns, destination, lport, .. } => {
-            let tuple = match destination {
-                Some(HeldDestination { laddr, raddr, rport }) => {
-                    Tuple { laddr, raddr, lport, rport }
-                }
-                None => Tuple { lport, ..nothing },
-            };
-            (Some(netns), tuple)
+    match (held.ends(), held) {
+        (Some((netns, tuple)), _) => (Some(netns), tuple),
+        (None, Held::Port { netns, lport, .. }) => {
+            (Some(*netns), Tuple { lport: *lport, ..nothing })
         }
-        Held::Quadruplet(Some(HeldClient { netns, laddr, lport, raddr })) => {
-            (Some(netns), Tuple { laddr, raddr, lport, rport: 0 })
-        }
-        Held::Listener { netns, .. } => (Some(netns), nothing),
-        Held::Nothing | Held::Quadruplet(None) => (None, nothing),
+        (None, _) => (None, nothing),
     }
 }

@@ -80,7 +80,7 @@ impl Connections {
     fn carry(&mut self, carried: &Carried) {
         let done = &mut self.done;
         match carried {
-            Carried::Destinations(_) => {}
+            Carried::Destinations(_) | Carried::Openers(_) => {}
             Carried::Sockets(list) => list.iter().for_each(|it| self.sockets.carry(it, done)),
             Carried::Minis(list) => list.iter().for_each(|it| self.minis.carry(it, done)),
             Carried::Seeds { time_ns, sockets, minis } => {

@@ -25,8 +25,11 @@ impl Ports {
             let key = DestinationKey { netns: *netns, laddr, raddr, rport };
             let number = self.destinations.number(key);
             if let Some((Some(_), taken)) = self.destinations.get_mut(number) {
-                (taken.asked, taken.last_opened) = (*asked, *last_opened);
+                // It may be told late, when others have connected already.
+                taken.asked = taken.asked.and(*asked);
+                taken.last_opened = taken.last_opened.max(*last_opened);
             }
+            self.renew_offer(number, key);
         }
         // What the ranges mean for what is held.
         self.recount_due = true;
@@ -36,7 +39,7 @@ impl Ports {
     pub(in crate::tracker) fn held(&self, hold: Hold) -> Held {
         match hold {
             Hold::Nothing => Held::Nothing,
-            Hold::Listener { netns, lport } => Held::Listener { netns, lport },
+            Hold::Listener { netns, lport, is_v4 } => Held::Listener { netns, lport, is_v4 },
             Hold::Port { netns, destination, lport, bound } => {
                 let key = self.destinations.get(destination).and_then(|(key, _)| key);
                 let destination = key.map(|DestinationKey { laddr, raddr, rport, .. }| {
@@ -44,13 +47,14 @@ impl Ports {
                 });
                 Held::Port { netns, destination, lport, bound }
             }
-            Hold::Quadruplet { client } => {
+            Hold::Quadruplet { client, rport } => {
                 let key = self.clients.get(client).and_then(|(key, _)| key);
                 let client = |ClientKey { netns, laddr, lport, raddr }| HeldClient {
                     netns,
                     laddr,
                     lport,
                     raddr,
+                    rport,
                 };
                 Held::Quadruplet(key.map(client))
             }
@@ -62,7 +66,7 @@ impl Ports {
         self.recount_due = true;
         match *held {
             Held::Nothing => Hold::Nothing,
-            Held::Listener { netns, lport } => self.listens(netns, lport),
+            Held::Listener { netns, lport, is_v4 } => self.listens_on(netns, lport, is_v4),
             Held::Port { netns, destination, lport, bound } => {
                 let number =
                     destination.map_or(OTHER, |HeldDestination { laddr, raddr, rport }| {
@@ -73,17 +77,21 @@ impl Ports {
                 }
                 if let Some((_, taken)) = self.destinations.get_mut(number) {
                     taken.holders += 1;
+                    if lport != 0 {
+                        taken.live.add(taken.place(lport));
+                    }
                 }
                 Hold::Port { netns, destination: number, lport, bound }
             }
             Held::Quadruplet(client) => {
-                let number = client.map_or(OTHER, |HeldClient { netns, laddr, lport, raddr }| {
-                    self.clients.number(ClientKey { netns, laddr, lport, raddr })
-                });
+                let number =
+                    client.map_or(OTHER, |HeldClient { netns, laddr, lport, raddr, .. }| {
+                        self.clients.number(ClientKey { netns, laddr, lport, raddr })
+                    });
                 if let Some((_, quadruplets)) = self.clients.get_mut(number) {
                     quadruplets.live += 1;
                 }
-                Hold::Quadruplet { client: number }
+                Hold::Quadruplet { client: number, rport: client.map_or(0, |client| client.rport) }
             }
         }
     }

@@ -8,12 +8,12 @@ pub(in crate::tracker) enum Hold {
     /// Nothing that is counted.
     #[default]
     Nothing,
-    /// The port that it listens on.
-    Listener { netns: u32, lport: u16 },
+    /// The port that it listens on; 0 as long as it is searched.
+    Listener { netns: u32, lport: u16, is_v4: bool },
     /// A port towards a destination; 0 as long as it is searched.
     Port { netns: u32, destination: u32, lport: u16, bound: bool },
-    /// A quadruplet.
-    Quadruplet { client: u32 },
+    /// A quadruplet, whose client has that port.
+    Quadruplet { client: u32, rport: u16 },
 }
 
 /// How a mini-socket came to let go.

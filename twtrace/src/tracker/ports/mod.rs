@@ -165,19 +165,29 @@ impl Ports {
     pub(super) fn seed(&mut self, seed: &SeedSocket) -> Hold {
         match (seed.netns, seed.state) {
             (None, _) => Hold::Nothing,
-            (Some(netns), TcpState::Listen) => self.listens(netns, seed.tuple.lport),
+            (Some(netns), TcpState::Listen) => self.listens(netns, &seed.tuple),
             (Some(netns), _) => self.found(netns, &seed.tuple),
         }
     }
 
     /// A process listens on a port.
-    pub(super) fn listens(&mut self, netns: u32, lport: u16) -> Hold {
+    pub(super) fn listens(&mut self, netns: u32, tuple: &Tuple) -> Hold {
+        self.listens_on(netns, tuple.lport, tuple.is_v4())
+    }
+
+    fn listens_on(&mut self, netns: u32, lport: u16, is_v4: bool) -> Hold {
         // A listen without a port has not found one yet.
-        if lport == 0 {
-            return Hold::Nothing;
+        if lport != 0 {
+            self.namespace_mut(netns).listen(lport);
         }
-        self.namespace_mut(netns).listen(lport);
-        Hold::Listener { netns, lport }
+        Hold::Listener { netns, lport, is_v4 }
+    }
+
+    /// A listen without a port has found one.
+    pub(super) fn listens_at_last(&mut self, hold: &mut Hold, found: u16) {
+        if let Hold::Listener { netns, lport: 0, is_v4 } = *hold {
+            *hold = self.listens_on(netns, found, is_v4);
+        }
     }
 
     /// A connect begins; a socket that has its port was bound to it.
@@ -259,12 +269,12 @@ impl Ports {
 
     /// A listener's child was accepted.
     pub(super) fn accepts(&mut self, netns: u32, tuple: &Tuple) -> Hold {
-        let Tuple { laddr, lport, raddr, .. } = *tuple;
+        let Tuple { laddr, lport, raddr, rport } = *tuple;
         let client = self.clients.number(ClientKey { netns, laddr, lport, raddr });
         if let Some((_, quadruplets)) = self.clients.get_mut(client) {
             quadruplets.live += 1;
         }
-        Hold::Quadruplet { client }
+        Hold::Quadruplet { client, rport }
     }
 
     /// A socket from before us, or whose beginning was lost.
@@ -315,7 +325,7 @@ impl Ports {
     /// what its socket held.
     pub(super) fn was_waiting(&mut self, hold: Hold, waiting: Waiting) {
         match hold {
-            Hold::Quadruplet { client } => {
+            Hold::Quadruplet { client, .. } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.live = quadruplets.live.saturating_sub(1);
                     quadruplets.waiting += 1;
@@ -358,8 +368,9 @@ impl Ports {
     pub(super) fn forgets(&mut self, hold: Hold) {
         match hold {
             Hold::Nothing => {}
-            Hold::Listener { netns, lport } => self.namespace_mut(netns).listen_no_more(lport),
-            Hold::Quadruplet { client } => {
+            Hold::Listener { lport: 0, .. } => {}
+            Hold::Listener { netns, lport, .. } => self.namespace_mut(netns).listen_no_more(lport),
+            Hold::Quadruplet { client, .. } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.live = quadruplets.live.saturating_sub(1);
                 }
@@ -381,7 +392,7 @@ impl Ports {
     /// A mini-socket ended.
     pub(super) fn ends(&mut self, hold: Hold, waiting: Waiting, release: Release, time_ns: u64) {
         match hold {
-            Hold::Quadruplet { client } => {
+            Hold::Quadruplet { client, .. } => {
                 if let Some((_, quadruplets)) = self.clients.get_mut(client) {
                     quadruplets.waiting = quadruplets.waiting.saturating_sub(1);
                 }
@@ -479,14 +490,18 @@ impl Ports {
     fn renew_offers(&mut self) {
         let numbers: Vec<(u32, DestinationKey)> = self.destinations.numbered().collect();
         for (number, key) in numbers {
-            let Some((_, taken)) = self.destinations.get_mut(number) else { continue };
-            let namespace = self.namespaces.get(&key.netns);
-            taken.offer = namespace.and_then(|namespace| match taken.asked {
-                AskedRange::Nothing | AskedRange::Alike(None) => namespace.offer(),
-                AskedRange::Alike(own) => Offer::new(namespace.facts(), own, self.own_step),
-                AskedRange::Mixed => None,
-            });
+            self.renew_offer(number, key);
         }
+    }
+
+    fn renew_offer(&mut self, number: u32, key: DestinationKey) {
+        let Some((Some(_), taken)) = self.destinations.get_mut(number) else { return };
+        let namespace = self.namespaces.get(&key.netns);
+        taken.offer = namespace.and_then(|namespace| match taken.asked {
+            AskedRange::Nothing | AskedRange::Alike(None) => namespace.offer(),
+            AskedRange::Alike(own) => Offer::new(namespace.facts(), own, self.own_step),
+            AskedRange::Mixed => None,
+        });
     }
 
     /// Forgets, once a second, destinations and clients of which there is nothing left to

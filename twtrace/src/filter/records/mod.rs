@@ -1,5 +1,7 @@
 //! Records, kept or dropped as a whole.
 
+mod carried;
+
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
@@ -9,6 +11,8 @@ use twtrace_common::{
     TcpState::{self, Close, Closing, FinWait1, FinWait2, Listen, SynRecv},
 };
 
+use self::carried::Carried;
+pub(super) use self::carried::wants_held;
 use super::{
     Filter,
     listeners::Listeners,
@@ -20,16 +24,22 @@ use super::{
 use crate::{
     decode,
     event::{Event, MiniEvent, SearchEvent, TransitionEvent, Tuple},
-    frame::{ProcessFacts, SeedSocket},
+    frame::{CarriedDestination, CarriedOpener, CarriedSocket, ProcessFacts, SeedSocket},
 };
 
 /// Binds kept until it is known what their socket is for.
 const MAX_BINDS: usize = 65_536;
 
-/// What passes of a batch.
+/// What passes of a batch, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
-    /// Sockets from before us that turned out to be wanted. They come first.
+    /// What the next hold ports towards.
+    pub(super) destinations: Vec<CarriedDestination>,
+    /// Sockets from another file that turned out to be wanted.
+    pub(super) sockets: Vec<CarriedSocket>,
+    /// Who connected those of the mini-sockets that come next.
+    pub(super) openers: Vec<CarriedOpener>,
+    /// Sockets from before us that did.
     pub(super) seeds: Vec<SeedSocket>,
     /// Records, back to back.
     pub(super) records: Vec<u8>,
@@ -42,7 +52,7 @@ struct KeptBind {
     record: Vec<u8>,
 }
 
-/// A mini-socket of which somebody asks whose it is.
+/// A mini-socket whose ends are not all that is asked for.
 #[derive(Clone, Copy, Debug)]
 struct Alive {
     born_ns: u64,
@@ -66,8 +76,10 @@ pub(super) struct Records {
     /// Sockets that are wanted and will leave a mini-socket, with their kernel address;
     /// only where it is asked whose they are.
     leaving: HashMap<(u32, Tuple), u64, FixedState>,
-    /// Mini-sockets by their kernel address, as [`Self::leaving`].
+    /// Mini-sockets by their kernel address, as [`Self::leaving`]; and those of another file
+    /// that did not tell their ends.
     minis: HashMap<u64, Alive, FixedState>,
+    carried: Carried,
 }
 
 impl Records {
@@ -84,6 +96,7 @@ impl Records {
             binds: LruCache::with_hasher(MAX_BINDS, FixedState::default()),
             leaving: HashMap::default(),
             minis: HashMap::default(),
+            carried: Carried::default(),
             filter,
         }
     }
@@ -230,7 +243,7 @@ impl Records {
                 self.release(socket, passed);
             }
             Some(false) => {
-                socket.seed = None;
+                (socket.seed, socket.carried) = (None, None);
                 socket.kept = Vec::new();
             }
             None => socket.keep(record),
@@ -242,7 +255,14 @@ impl Records {
         if std::mem::take(&mut socket.is_child) {
             self.recount.child(socket.netns);
         }
-        passed.seeds.extend(socket.seed.take());
+        if let Some(carried) = socket.carried.take() {
+            self.towards_of_socket(&carried, passed);
+            passed.sockets.push(*carried);
+        }
+        if let Some(seed) = socket.seed.take() {
+            seed.netns.into_iter().for_each(|it| self.towards(it, &seed.tuple, None, passed));
+            passed.seeds.push(seed);
+        }
         // It was decoded before it was kept.
         for event in decode::events(&socket.kept).flatten() {
             self.recount.count(&event);
@@ -365,6 +385,8 @@ impl Records {
                 let alive = Alive { born_ns: mini.time_ns, is_wanted: wanted, was_wanted };
                 self.minis.insert(mini.tw, alive);
             }
+        } else {
+            self.minis.remove(&mini.tw);
         }
         wanted
     }
@@ -380,8 +402,8 @@ impl Records {
         let is_wanted = |alive: &Alive| {
             if mini.time_ns < alive.born_ns { alive.was_wanted } else { alive.is_wanted }
         };
-        self.wants_ends(mini)
-            && (!self.filter.asks_for_process() || self.minis.get(&mini.tw).is_some_and(is_wanted))
+        let known = self.minis.get(&mini.tw).map(is_wanted);
+        self.wants_ends(mini) && known.unwrap_or(!self.filter.asks_for_process())
     }
 
     fn end(&mut self, mini: &MiniEvent) -> bool {
