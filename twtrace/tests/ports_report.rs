@@ -7,19 +7,16 @@ use common::{
     golden::assert_golden,
     kernel::{self, NETNS, PaperKernel, TP_BTF, Task, at, meta},
 };
-use hdrhistogram::{
-    Histogram,
-    serialization::{Serializer, V2DeflateSerializer},
-};
+use hdrhistogram::Histogram;
 use twtrace::{
     frame::{Cgroup, Frame, Meta},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::{
-        BindExplicit, BoundConnects, Client, Destination, Failures, Halves, Hdr, PortSearch,
-        PortSearchKind, Proxy, RangeState, ReuseRefusals, Samples, SearchFailure, SearchOp,
-        SearchRange, SearchedDestination, SearchedNetns, SearchingProcess, Snapshot, Summary,
-        TwReuse,
+        BindExplicit, BoundConnects, Client, Destination, Encoded, Failures, Halves, Hdr,
+        PortSearch, PortSearchKind, Proxy, RangeState, ReuseRefusals, Samples, SearchFailure,
+        SearchOp, SearchRange, SearchedDestination, SearchedNetns, SearchingProcess, Snapshot,
+        Summary, TwReuse,
     },
     view::{
         json,
@@ -339,15 +336,12 @@ fn destinations() -> Vec<Destination> {
     vec![full, filling, quiet, others]
 }
 
-fn encoded(values: &[(u64, u64)]) -> String {
-    use base64::{Engine, prelude::BASE64_STANDARD};
+fn encoded(values: &[(u64, u64)]) -> Encoded {
     let mut histogram = Histogram::<u64>::new(3).expect("three figures are allowed");
     for (value, count) in values {
         histogram.record_n(*value, *count).expect("it grows as needed");
     }
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(&histogram, &mut bytes).expect("it can be written");
-    BASE64_STANDARD.encode(bytes)
+    Encoded(histogram)
 }
 
 /// A run in which nothing happened.

@@ -6,8 +6,9 @@
 //! There are two kinds of runs. Speed and CPU are measured with `kernel.bpf_stats_enabled` off,
 //! since the statistics slow each run of a program themselves; BPF time is measured with it on.
 //!
-//! The rows `knee` and `sampling` compare no tracers: the one asks whether what twtrace says of port
-//! searches is true, the other what it costs to know their CPU time.
+//! The rows `knee`, `sampling` and `recording` compare no tracers: the first asks whether what twtrace
+//! says of port searches is true, the second what it costs to know their CPU time, the third what
+//! it costs to write everything down and to read it again.
 
 mod binaries;
 mod bpf_stats;
@@ -20,6 +21,9 @@ mod number;
 mod plan;
 mod process;
 mod programs;
+mod reading;
+mod recorder;
+mod recording;
 mod report;
 mod sampling;
 mod searched;

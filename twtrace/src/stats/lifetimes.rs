@@ -6,7 +6,7 @@ use twtrace_common::{ENDS, End, TcpState};
 
 use super::{
     distribution::Distribution,
-    snapshot::{self, Summary},
+    snapshot::{self, Encoded, Summary},
 };
 use crate::tracker::Mini;
 
@@ -90,7 +90,7 @@ impl Lifetimes {
         End::ALL.iter().filter_map(known).collect()
     }
 
-    pub(super) fn encoded(&self) -> Option<String> {
+    pub(super) fn encoded(&self) -> Option<Encoded> {
         self.all.encoded()
     }
 }

@@ -8,6 +8,7 @@ mod bound_connects;
 mod closers;
 mod destinations;
 mod distribution;
+mod encoded;
 mod forecast;
 mod kernel;
 mod lifetimes;

@@ -304,7 +304,7 @@ impl PortSearches {
         rows.into_iter().map(shown).chain(rest.as_ref().map(searched)).collect()
     }
 
-    pub(super) fn encoded(&self) -> (Option<String>, Option<String>) {
+    pub(super) fn encoded(&self) -> (Option<snapshot::Encoded>, Option<snapshot::Encoded>) {
         (self.bind.latency.encoded(), self.connect.latency.encoded())
     }
 }

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use twtrace_common::TcpState;
 
+pub use super::encoded::Encoded;
 use crate::probes::{Capability, Exactness, Hooks, Tier};
 
 /// The version of this contract: fields may be added within it, meanings stay.
@@ -694,14 +695,17 @@ pub struct Reconcile {
 }
 
 /// Histograms as HdrHistogram V2, deflated, base64: hosts and files merge exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Hdr {
     /// Lifetimes of mini-sockets, in microseconds.
-    pub time_wait_lifetime: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub time_wait_lifetime: Option<Encoded>,
     /// Latencies of searches by bind, in nanoseconds.
-    pub port_search_bind: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub port_search_bind: Option<Encoded>,
     /// Latencies of searches by connect, in nanoseconds.
-    pub port_search_connect: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub port_search_connect: Option<Encoded>,
 }
 
 /// One process in one namespace and role, or the sum of the rows not shown.

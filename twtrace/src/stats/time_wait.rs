@@ -179,7 +179,7 @@ impl TimeWait {
         (seeded + totals.births(TcpState::FinWait2)).saturating_sub(gone)
     }
 
-    pub(super) fn encoded(&self) -> Option<String> {
+    pub(super) fn encoded(&self) -> Option<snapshot::Encoded> {
         self.lifetimes.encoded()
     }
 }

@@ -3,20 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use hdrhistogram::{
-    Histogram,
-    serialization::{Serializer, V2DeflateSerializer},
-};
+use hdrhistogram::Histogram;
 use twtrace::{
     frame::{Frame, Meta},
     pipeline::Pipeline,
     probes::Hooks,
     stats::{
         snapshot::{
-            BindExplicit, Closer, Closes, Connects, Destination, Failures, Halves, Hdr, PortSearch,
-            PortSearchKind, RangeState, SearchFailure, SearchOp, SearchRange, SearchingProcess,
-            Snapshot, Summary, TimeWait, Transitions,
+            BindExplicit, Closer, Closes, Connects, Destination, Encoded, Failures, Halves, Hdr,
+            PortSearch, PortSearchKind, RangeState, SearchFailure, SearchOp, SearchRange,
+            SearchingProcess, Snapshot, Summary, TimeWait, Transitions,
         },
         timeline::Timeline,
     },
@@ -425,9 +421,9 @@ impl Story {
 
     fn lifetimes(&self, s: &mut Snapshot) {
         s.hdr = Some(Hdr {
-            time_wait_lifetime: Some(encoded(&self.lifetimes)),
+            time_wait_lifetime: Some(Encoded(self.lifetimes.clone())),
             port_search_bind: None,
-            port_search_connect: Some(encoded(&self.latencies)),
+            port_search_connect: Some(Encoded(self.latencies.clone())),
         });
         let minis = s.time_wait.as_mut().expect("mini-sockets are followed");
         let quantile = |q| Some(self.lifetimes.value_at_quantile(q) as f64 / 1e6);
@@ -470,10 +466,4 @@ fn summary(values: &Histogram<u64>) -> Summary<u64> {
         p99: quantile(0.99),
         max: quantile(1.0),
     }
-}
-
-fn encoded(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(histogram, &mut bytes).expect("it can be written");
-    BASE64_STANDARD.encode(bytes)
 }

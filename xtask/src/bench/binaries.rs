@@ -13,6 +13,8 @@ pub(super) struct Binaries {
     pub(super) twtrace: PathBuf,
     /// The helper of the live tests, which makes the connections
     pub(super) peer: PathBuf,
+    /// Makes long recordings of short ones
+    pub(super) amplify: PathBuf,
 }
 
 impl Binaries {
@@ -28,9 +30,10 @@ impl Binaries {
                 release.join("twtrace")
             }
         };
-        let peer = ["twtrace-tests", "--bin", "twtrace-peer"];
-        command::run(command::cargo(root, &build).args(peer))?;
-        Ok(Self { twtrace, peer: release.join("twtrace-peer") })
+        let helpers = ["twtrace-tests", "--bin", "twtrace-peer", "--bin", "twtrace-amplify"];
+        command::run(command::cargo(root, &build).args(helpers))?;
+        let helper = |name| release.join(name);
+        Ok(Self { twtrace, peer: helper("twtrace-peer"), amplify: helper("twtrace-amplify") })
     }
 }
 

@@ -79,6 +79,11 @@ impl Done {
 }
 
 impl Held {
+    /// The process that has both ends.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The number of timewait mini-sockets in the namespace, as the kernel counts them.
     pub(super) fn time_wait(&self) -> Result<u64> {
         netns::time_wait(self.child.id())

@@ -13,6 +13,7 @@ use super::number::grouped;
 use super::plan::{Pair, Plan};
 use super::process;
 use super::programs::{self, Program};
+use super::recording::Recording;
 use super::sampling::Sampling;
 use super::snapshot::Seen;
 use super::tracer::Tracer;
@@ -44,6 +45,8 @@ pub(super) struct Samples {
     pub(super) knee: Option<Knee>,
     /// What CPU samples cost
     pub(super) sampling: Option<Sampling>,
+    /// What recordings cost
+    pub(super) recording: Option<Recording>,
 }
 
 /// The runs of one tracer.
@@ -111,6 +114,9 @@ impl Bench {
         }
         if let Some(sampling) = plan.sampling {
             samples.sampling = Some(self.stats.during(true, || sampling.run(&self.binaries))?);
+        }
+        if let Some(recording) = plan.recording {
+            samples.recording = Some(self.stats.during(false, || recording.run(&self.binaries))?);
         }
         Ok(samples)
     }

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::churn::Churn;
 use super::tracer::Tracer;
-use super::{knee, sampling};
+use super::{knee, reading, recording, sampling};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,8 @@ pub(crate) enum Row {
     Knee,
     /// What the CPU samples cost
     Sampling,
+    /// twtrace record, host-wide, default settings, and what it costs to read its files
+    Recording,
     /// What a run of each program costs on each tier, in an emulated machine
     Tiers,
 }
@@ -46,6 +48,8 @@ pub(super) struct Plan {
     pub(super) knee: Option<knee::Scale>,
     /// The loads under which samples are taken
     pub(super) sampling: Option<sampling::Scale>,
+    /// The recordings
+    pub(super) recording: Option<recording::Scale>,
     /// Whether every tier is run where there is one that has them all
     pub(super) tiers: bool,
 }
@@ -66,10 +70,10 @@ impl Plan {
         let tracers: Vec<Tracer> =
             Tracer::ALL.into_iter().filter(|tracer| asked(tracer.row())).collect();
         let (rounds, connections) = if quick { (2, 20_000) } else { (5, 60_000) };
-        let (knee, sampling) = if quick {
-            (knee::Scale::QUICK, sampling::Scale::QUICK)
+        let (knee, sampling, recording) = if quick {
+            (knee::Scale::QUICK, sampling::Scale::QUICK, recording::Scale::QUICK)
         } else {
-            (knee::Scale::FULL, sampling::Scale::FULL)
+            (knee::Scale::FULL, sampling::Scale::FULL, recording::Scale::FULL)
         };
         Self {
             quick,
@@ -80,13 +84,15 @@ impl Plan {
             memory: asked(Row::Memory).then_some(600_000),
             knee: asked(Row::Knee).then_some(knee),
             sampling: asked(Row::Sampling).then_some(sampling),
+            recording: asked(Row::Recording).then_some(recording),
             tiers: asked(Row::Tiers),
         }
     }
 
-    /// The commands that the tracers need, and the Debian packages that have them.
+    /// The commands that these runs need besides, and the Debian packages that have them.
     pub(super) fn commands(&self) -> Vec<(&'static str, &'static str)> {
-        self.tracers.iter().filter_map(|tracer| tracer.package()).collect()
+        let readers = self.recording.map(|_| reading::COMMAND);
+        self.tracers.iter().filter_map(|tracer| tracer.package()).chain(readers).collect()
     }
 
     /// The tracers in the order of that round: every second is reversed, so that none always
@@ -126,7 +132,7 @@ mod tests {
         let plan = Plan::new(true, &[]);
         assert_eq!(plan.tracers(0), Tracer::ALL);
         assert!(plan.memory.is_some() && !plan.only_bare());
-        assert!(plan.knee.is_some() && plan.sampling.is_some());
+        assert!(plan.knee.is_some() && plan.sampling.is_some() && plan.recording.is_some());
     }
 
     #[test]
@@ -145,5 +151,8 @@ mod tests {
         assert!(!memory.only_bare() && memory.pairs(0).is_empty() && memory.memory.is_some());
         assert!(memory.commands().is_empty() && !memory.tiers);
         assert!(memory.knee.is_none() && memory.sampling.is_none());
+        let recording = Plan::new(false, &[Row::Recording]);
+        assert!(recording.recording.is_some() && recording.memory.is_none());
+        assert_eq!(recording.commands(), [reading::COMMAND]);
     }
 }

@@ -4,6 +4,7 @@ use super::churn::Done;
 use super::knee::Knee;
 use super::measure::{Memory, OfTracer, Run, Samples};
 use super::number::median;
+use super::recording::Recording;
 use super::sampling::Sampling;
 use super::snapshot::Seen;
 use super::tracer::Tracer;
@@ -27,6 +28,8 @@ pub(super) struct Summary {
     pub(super) knee: Option<Knee>,
     /// What CPU samples cost
     pub(super) sampling: Option<Sampling>,
+    /// What recordings cost
+    pub(super) recording: Option<Recording>,
 }
 
 /// One tracer.
@@ -76,6 +79,7 @@ impl Summary {
             memory: samples.memory.clone(),
             knee: samples.knee.clone(),
             sampling: samples.sampling.clone(),
+            recording: samples.recording.clone(),
         }
     }
 

@@ -102,32 +102,35 @@ impl Tracer {
 
     /// The same with more options.
     pub(super) fn start_with(self, twtrace: &Path, options: &[&str]) -> Result<Running> {
-        // A file, since a pipe that nobody reads would stop a tracer that complains a lot.
-        let stderr = tempfile::tempfile().context("cannot create a temporary file")?;
-        let copy = stderr.try_clone().context("cannot share a temporary file")?;
-        let mut child = self
-            .command(twtrace)
-            .args(options)
-            .stdin(Stdio::null())
-            .stderr(copy)
-            .spawn()
-            .context("cannot start setpriv of util-linux")?;
-        let output = child.stdout.take().map(Output::read);
-        let mut running = Running { tracer: self, child, stderr, output };
-        running.wait_until_attached()?;
-        Ok(running)
+        Running::start(self.name(), self.command(twtrace).args(options))
     }
 }
 
 /// A tracer at work; killed when dropped.
 pub(super) struct Running {
-    tracer: Tracer,
+    name: &'static str,
     child: Child,
     stderr: File,
     output: Option<Output>,
 }
 
 impl Running {
+    /// Starts a command, which is called `name` here, and waits until it is attached.
+    pub(super) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+        // A file, since a pipe that nobody reads would stop a tracer that complains a lot.
+        let stderr = tempfile::tempfile().context("cannot create a temporary file")?;
+        let copy = stderr.try_clone().context("cannot share a temporary file")?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(copy)
+            .spawn()
+            .context("cannot start setpriv of util-linux")?;
+        let output = child.stdout.take().map(Output::read);
+        let mut running = Self { name, child, stderr, output };
+        running.wait_until_attached()?;
+        Ok(running)
+    }
+
     /// Its process.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
@@ -135,22 +138,49 @@ impl Running {
 
     /// Ends it as Ctrl-C does, and returns what it printed, if it is ours.
     pub(super) fn stop(mut self) -> Result<Option<Snapshots>> {
+        self.end()?;
+        self.output.take().map(Output::finish).transpose()
+    }
+
+    /// The same, and returns what it said on its error output.
+    pub(super) fn stop_and_hear(mut self) -> Result<String> {
+        self.end()?;
+        Ok(self.said())
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, name: &str) -> Result<()> {
         let pid = self.pid().to_string();
-        command::capture(Command::new("sh").args(["-c", r#"kill -INT "$0""#, &pid]))?;
+        let kill = ["-c", r#"kill -s "$0" "$1""#, name, &pid];
+        command::capture(Command::new("sh").args(kill)).map(drop)
+    }
+
+    /// What it said on its error output so far.
+    pub(super) fn said(&mut self) -> String {
+        let mut text = Vec::new();
+        match self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut text)) {
+            Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
+            Err(error) => format!("(its complaints cannot be read: {error})"),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.signal("INT")?;
         let deadline = Instant::now() + LIMIT;
         let status = loop {
             if let Some(status) = self.ended()? {
                 break status;
             }
             if Instant::now() > deadline {
-                bail!("{} does not end by SIGINT", self.tracer.name());
+                bail!("{} does not end by SIGINT", self.name);
             }
             thread::sleep(POLL);
         };
         if !status.success() {
-            bail!("{} failed ({status}): {}", self.tracer.name(), self.complaints());
+            let (name, said) = (self.name, self.said());
+            bail!("{name} failed ({status}): {said}");
         }
-        self.output.take().map(Output::finish).transpose()
+        Ok(())
     }
 
     /// Ours prints its first snapshot when everything is attached; of the others, the programs
@@ -161,7 +191,7 @@ impl Running {
         let mut since = Instant::now();
         while Instant::now() < deadline {
             if let Some(status) = self.ended()? {
-                let (name, said) = (self.tracer.name(), self.complaints());
+                let (name, said) = (self.name, self.said());
                 bail!("{name} ended before it traced ({status}): {said}");
             }
             let attached = match &mut self.output {
@@ -177,19 +207,12 @@ impl Running {
             }
             thread::sleep(POLL);
         }
-        bail!("{} did not attach: {}", self.tracer.name(), self.complaints())
+        let (name, said) = (self.name, self.said());
+        bail!("{name} did not attach: {said}")
     }
 
     fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().with_context(|| format!("cannot wait for {}", self.tracer.name()))
-    }
-
-    fn complaints(&mut self) -> String {
-        let mut text = Vec::new();
-        match self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut text)) {
-            Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
-            Err(error) => format!("(its complaints cannot be read: {error})"),
-        }
+        self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))
     }
 }
 

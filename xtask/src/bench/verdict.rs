@@ -2,6 +2,7 @@
 //! are noisy.
 
 mod knee;
+mod recording;
 mod sampling;
 
 use super::measure::Memory;
@@ -90,6 +91,7 @@ pub(super) fn all(summary: &Summary) -> Vec<Verdict> {
     verdicts.extend(summary.memory.as_ref().map(memory));
     verdicts.extend(summary.knee.iter().flat_map(knee::verdicts));
     verdicts.extend(summary.sampling.iter().flat_map(sampling::verdicts));
+    verdicts.extend(summary.recording.iter().flat_map(recording::verdicts));
     verdicts
 }
 
