@@ -92,9 +92,9 @@ fn each_second_file_through_each_filter() {
     assert!(told > 1_000, "only {told} were told");
 }
 
-/// Where a recording goes on in another file: at most four of each fixture's events.
+/// Where a recording goes on in another file: at most three of each fixture's events.
 fn cuts(fixture: &Fixture) -> impl Iterator<Item = usize> {
-    let cuts = (1..=fixture.events()).step_by(fixture.events().div_ceil(4).max(1));
+    let cuts = (1..=fixture.events()).step_by(fixture.events().div_ceil(3).max(1));
     cuts.filter(|after| !has_newborn_child(fixture, *after))
 }
 

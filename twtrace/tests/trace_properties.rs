@@ -15,9 +15,9 @@ use twtrace::{
     decode,
     event::{PortRange, Role, Tuple},
     frame::{
-        AskedRange, Carried, CarriedCounts, CarriedDestination, CarriedMini, CarriedSocket, Frame,
-        Held, HeldClient, HeldDestination, KernelCounters, MiniOf, Polled, PolledMini, PortFacts,
-        ProcessFacts, SeedMini, SeedSocket, Sysctls, Totals,
+        AskedRange, Carried, CarriedCounts, CarriedDestination, CarriedMini, CarriedOpener,
+        CarriedSocket, Frame, Held, HeldClient, HeldDestination, KernelCounters, MiniOf, Polled,
+        PolledMini, PortFacts, ProcessFacts, SeedMini, SeedSocket, Sysctls, Totals,
     },
     pipeline::Pipeline,
     stats::snapshot::SCHEMA,
@@ -116,6 +116,7 @@ fn goes_on(before: &mut Frame, after: Frame) -> Option<Frame> {
         (Frame::Carried(before), Frame::Carried(after)) => match (before, after) {
             (Carried::Destinations(before), Carried::Destinations(after)) => before.extend(after),
             (Carried::Sockets(before), Carried::Sockets(after)) => before.extend(after),
+            (Carried::Openers(before), Carried::Openers(after)) => before.extend(after),
             (Carried::Minis(before), Carried::Minis(after)) => before.extend(after),
             (
                 Carried::Seeds { time_ns, sockets, minis },
@@ -205,12 +206,16 @@ prop_compose! {
 fn any_held() -> impl Strategy<Value = Held> {
     let port = (any::<u32>(), option::of(any_held_destination()), any::<u16>(), any::<bool>());
     let client = (any::<u32>(), any_tuple()).prop_map(|(netns, tuple)| {
-        let Tuple { laddr, raddr, lport, .. } = tuple;
-        HeldClient { netns, laddr, lport, raddr }
+        let Tuple { laddr, raddr, lport, rport } = tuple;
+        HeldClient { netns, laddr, lport, raddr, rport }
     });
     prop_oneof![
         Just(Held::Nothing),
-        any::<(u32, u16)>().prop_map(|(netns, lport)| Held::Listener { netns, lport }),
+        any::<(u32, u16, bool)>().prop_map(|(netns, lport, is_v4)| Held::Listener {
+            netns,
+            lport,
+            is_v4
+        }),
         port.prop_map(|(netns, destination, lport, bound)| Held::Port {
             netns,
             destination,
@@ -253,6 +258,12 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn any_opener()(tw in any::<u64>(), process in any_process()) -> CarriedOpener {
+        CarriedOpener { tw, process }
+    }
+}
+
 fn any_asked() -> impl Strategy<Value = AskedRange> {
     prop_oneof![
         Just(AskedRange::Nothing),
@@ -284,6 +295,7 @@ fn any_carried() -> impl Strategy<Value = Carried> {
     prop_oneof![
         vec(any_carried_destination(), 1..5).prop_map(Carried::Destinations),
         vec(any_carried_socket(), 1..5).prop_map(Carried::Sockets),
+        vec(any_opener(), 1..5).prop_map(Carried::Openers),
         vec(any_carried_mini(), 1..5).prop_map(Carried::Minis),
         seeds.prop_map(|(time_ns, sockets, minis)| Carried::Seeds { time_ns, sockets, minis }),
         any_counts().prop_map(Carried::Counts),

@@ -38,6 +38,7 @@ fn size(frame: &Frame) -> usize {
         }
         Frame::Processes(facts) => size_of_val(facts.as_slice()),
         Frame::Carried(Carried::Sockets(list)) => size_of_val(list.as_slice()),
+        Frame::Carried(Carried::Openers(list)) => size_of_val(list.as_slice()),
         Frame::Carried(Carried::Minis(list)) => size_of_val(list.as_slice()),
         Frame::Carried(Carried::Destinations(list)) => size_of_val(list.as_slice()),
         Frame::Carried(Carried::Seeds { sockets, minis, .. }) => {

@@ -399,6 +399,7 @@ fn rows_of(part: &Frame) -> usize {
         Frame::Polled(look) => look.as_ref().map_or(0, |it| it.sockets.len() + it.minis.len()),
         Frame::Carried(Carried::Destinations(rows)) => rows.len(),
         Frame::Carried(Carried::Sockets(rows)) => rows.len(),
+        Frame::Carried(Carried::Openers(rows)) => rows.len(),
         Frame::Carried(Carried::Minis(rows)) => rows.len(),
         Frame::Carried(Carried::Seeds { sockets, minis, .. }) => sockets.len() + minis.len(),
         Frame::Carried(Carried::Counts(_)) | Frame::Lost { .. } | Frame::Tick { .. } => 1,
