@@ -31,6 +31,9 @@ const RECORDS: usize = 7;
 const MAX_BYTES: i64 = 64 << 20;
 /// Of this a batch of rows, as far as it is filled.
 const MAX_BATCH_BYTES: i64 = 12 << 20;
+/// Of a timeline, the last minute of each destination, of which the short one sees seconds: a
+/// small part of what the rows would take.
+const MAX_SECONDS_BYTES: i64 = 1 << 20;
 
 #[test]
 fn a_million_events_fit_in_a_row_group_and_a_batch() {
@@ -45,9 +48,12 @@ fn connections_that_are_over_are_forgotten() {
     for format in TABLES.into_iter().chain([Format::Perfetto]) {
         let short = exported(format, Rows::Connections, 50_000);
         let long = exported(format, Rows::Connections, 200_000);
-        let fills = matches!(format, Format::Parquet | Format::Arrow);
-        let batch = if fills { MAX_BATCH_BYTES } else { 0 };
-        assert!(long < short + short / 4 + batch, "{format:?}: {short}, then {long} bytes");
+        let fills = match format {
+            Format::Parquet | Format::Arrow => MAX_BATCH_BYTES,
+            Format::Perfetto => MAX_SECONDS_BYTES,
+            Format::Csv | Format::Jsonl => 0,
+        };
+        assert!(long < short + short / 4 + fills, "{format:?}: {short}, then {long} bytes");
     }
 }
 
