@@ -63,8 +63,24 @@ fn what_is_no_recording_is_refused_in_one_line() {
     assert_refused(b"\n", "is no twtrace recording");
     assert_refused("time,closes\n12:00,5\n".repeat(100_000).as_bytes(), "is no twtrace recording");
     assert_refused(&[0; 1 << 20], "is no twtrace recording");
-    // Not even what the recording is can be read.
-    assert_refused(&recording()[..FILE_HEADER], "nothing tells what this is a recording of");
+}
+
+#[test]
+fn a_recording_that_is_cut_before_it_says_what_it_is_tells_nothing() {
+    let place = Place::new();
+    let file = place.file("trace.twt");
+    fs::write(&file, &recording()[..FILE_HEADER]).expect("writing a file");
+    for (name, run) in all_readers(&place, &file) {
+        if name == "verify" {
+            assert_eq!(run.code, Some(1), "{}", run.stderr);
+            assert!(run.stdout.contains("unsound, 0 frames"), "{}", run.stdout);
+            continue;
+        }
+        assert_eq!((run.code, &run.stdout[..]), (Some(2), ""), "{name}");
+        let last = run.stderr.lines().last().expect("it says why");
+        assert!(last.contains("nothing tells what this is a recording of"), "{name}: {last}");
+    }
+    assert_eq!(place.names(), ["trace.twt"], "nothing was written");
 }
 
 #[test]

@@ -48,7 +48,7 @@ const INTERRUPTED: u8 = 130;
 /// with where a tier was asked for.
 pub fn run(config: config::Record) -> Result<ExitCode> {
     // As long as nothing is attached, and nothing caught, any signal ends us.
-    let pipe = config.recorder.names.wait_for_reader()?;
+    let pipe = config.recorder.wait_for_reader()?;
     let runtime = run::runtime()?;
     // Before anything is attached: from now on a signal ends us cleanly.
     let signals = runtime.block_on(async { Signals::new() })?;

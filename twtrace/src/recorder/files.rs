@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::SystemTime,
@@ -38,14 +38,6 @@ impl Names {
     /// Whether the output is one stream, without a successor.
     pub fn is_stream(&self) -> bool {
         is_stream(&self.pattern)
-    }
-
-    /// If the output is a pipe with a name, waits until somebody reads it, and keeps it open.
-    ///
-    /// # Errors
-    /// It cannot be opened.
-    pub fn wait_for_reader(&self) -> Result<Option<File>> {
-        output::wait_for_reader(&self.pattern)
     }
 
     /// The path of file `number`, which begins `now`. The first one is called as was typed;

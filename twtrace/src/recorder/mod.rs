@@ -8,6 +8,7 @@ mod flight;
 mod output;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -43,6 +44,20 @@ pub struct Settings {
     /// Keep the last so many nanoseconds, and write them out when asked to; otherwise
     /// everything is written at once.
     pub flight_ns: Option<u64>,
+}
+
+impl Settings {
+    /// If the output is a pipe with a name, waits until somebody reads it, and keeps it open
+    /// as long as what is returned. What a flight keeps is written to it much later.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn wait_for_reader(&self) -> Result<Option<File>> {
+        match self.flight_ns {
+            Some(_) => Ok(None),
+            None => output::wait_for_reader(&self.names.pattern),
+        }
+    }
 }
 
 /// What the writing thread has done so far, for whoever asks.
