@@ -1,153 +1,43 @@
-//! `twtrace record`.
+//! A recording under way: frames to the file and to the pipeline alike, and what that gives
+//! rise to: another file, a flight trace, an end.
 
 use std::{
     io::{self, IsTerminal, Write},
-    process::{self, ExitCode},
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use log::warn;
-use rustix::process::Signal;
-use tokio::{
-    signal::unix::{self, SignalKind, signal},
-    sync::oneshot,
-    time::Instant,
-};
+use tokio::{signal::unix, sync::oneshot, time::Instant};
 
-use super::{
-    command::{self, Measured},
-    run::{self, Ends},
-};
+use super::{ROWS, progress::ProgressLine};
 use crate::{
+    cmd::run::{self, Ends},
     config::{self, Rotation},
     decode,
-    frame::{Frame, Meta},
+    frame::Frame,
     pipeline::Pipeline,
     recorder::{Next, Progress, Recorder},
     source::{Source, Stop},
-    stats::snapshot::{self, Snapshot},
-    trace::{End, FileMeta, Recording},
-    view::record::{self, Recorded, Running},
+    stats::snapshot::Snapshot,
+    trace::{End, FileMeta},
+    view::record::{self, Recorded},
 };
 
-/// A tick a second: what is known of the end of a file, or of a stretch, is as fine.
-const INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
-/// Rows in the arrays of the Snapshot at the end of a file.
-const ROWS: usize = 50;
 /// Parts that a flight is kept in; the oldest is given up when the others reach far enough.
 const FLIGHT_PARTS: u64 = 8;
 /// No part of a flight is shorter.
 const SHORTEST_PART_NS: u64 = 1_000_000_000;
-/// What a shell exits with after Ctrl-C.
-const INTERRUPTED: u8 = 130;
-
-/// Records until it is told to end.
-///
-/// # Errors
-/// A command that cannot be run, a file that cannot be made or written, nothing to trace
-/// with where a tier was asked for.
-pub fn run(config: config::Record) -> Result<ExitCode> {
-    // As long as nothing is attached, and nothing caught, any signal ends us.
-    let pipe = config.recorder.wait_for_reader()?;
-    let runtime = run::runtime()?;
-    // Before anything is attached: from now on a signal ends us cleanly.
-    let signals = runtime.block_on(async { Signals::new() })?;
-    let command = config.command.as_ref().map(Measured::new).transpose()?;
-    let source = run::source(&config.trace, INTERVAL)?;
-    let meta = file_meta(&config, &source.meta);
-    let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
-    drop(pipe);
-    let _ = write!(io::stderr(), "{}", record::beginning(recorder.file(), config.duration));
-    let session = Session::new(config, &meta, recorder, source.stopper());
-    runtime.block_on(record(session, source, signals, command))
-}
-
-/// What the first file is.
-fn file_meta(config: &config::Record, run: &Meta) -> FileMeta {
-    let id = format!("{}-{:x}-{}", run.boot_id, run.started_ns, process::id());
-    FileMeta {
-        tool: format!("twtrace {}", env!("CARGO_PKG_VERSION")),
-        schema: snapshot::SCHEMA,
-        recording: Recording { id, file: 0 },
-        run: run.clone(),
-        max_connections: config.trace.max_connections,
-        rows: ROWS,
-        netns: config.trace.netns,
-    }
-}
-
-/// What is asked of a recording that goes on.
-struct Signals {
-    ends: Ends,
-    hangup: unix::Signal,
-    status: unix::Signal,
-    dump: unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        let catch = |kind| signal(kind).context("cannot catch signals");
-        // A file that must not grow is an error of the write, and not the end of us.
-        drop(catch(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
-        Ok(Self {
-            ends: Ends::but_for_hangup()?,
-            hangup: catch(SignalKind::hangup())?,
-            status: catch(SignalKind::user_defined1())?,
-            dump: catch(SignalKind::user_defined2())?,
-        })
-    }
-}
-
-async fn record(
-    mut session: Session,
-    mut source: Source,
-    signals: Signals,
-    mut command: Option<Measured>,
-) -> Result<ExitCode> {
-    let Signals { mut ends, hangup, status, dump } = signals;
-    let stop = source.stopper();
-    let (seeded, ready) = oneshot::channel();
-    let duration = session.config.duration;
-    let mut failure = None;
-    let given_up = async {
-        failure = command::over(duration, command.as_mut(), &mut ends, ready).await.err();
-        ends.ask(&stop).await;
-    };
-    let asked = Asked { hangup, status, dump };
-    let recorded = tokio::select! {
-        biased;
-        () = given_up => None,
-        recorded = session.pump(&mut source, asked, seeded) => Some(recorded),
-    };
-    // What failed is said after what was recorded until then.
-    let finished = match recorded {
-        Some(Ok(())) => session.finish(&mut ends, &stop).await,
-        Some(Err(error)) => Err(error),
-        None => Ok(()),
-    };
-    session.say_if_nothing_was_written();
-    session.say_what_was_recorded();
-    finished?;
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    source.join()?;
-    let code = match &mut command {
-        Some(command) => command.exit_code(&mut ends).await?.unwrap_or(INTERRUPTED),
-        None => 0,
-    };
-    Ok(ExitCode::from(code))
-}
 
 /// Signals that ask for something while the recording goes on.
-struct Asked {
-    hangup: unix::Signal,
-    status: unix::Signal,
-    dump: unix::Signal,
+pub(super) struct Asked {
+    pub(super) hangup: unix::Signal,
+    pub(super) status: unix::Signal,
+    pub(super) dump: unix::Signal,
 }
 
 /// A recording under way.
-struct Session {
+pub(super) struct Session {
     config: config::Record,
     recorder: Recorder,
     pipeline: Pipeline,
@@ -198,7 +88,13 @@ struct Told {
 }
 
 impl Session {
-    fn new(config: config::Record, meta: &FileMeta, recorder: Recorder, stop: Stop) -> Self {
+    /// One that has just begun.
+    pub(super) fn new(
+        config: config::Record,
+        meta: &FileMeta,
+        recorder: Recorder,
+        stop: Stop,
+    ) -> Self {
         let pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
         let file_started_ns = meta.run.started_ns;
         Self {
@@ -219,9 +115,14 @@ impl Session {
         }
     }
 
+    /// How long it is to last.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        self.config.duration
+    }
+
     /// Takes in all frames. Says when the first has come: then all hooks are attached, and
     /// what was there before is known.
-    async fn pump(
+    pub(super) async fn pump(
         &mut self,
         source: &mut Source,
         mut asked: Asked,
@@ -382,7 +283,7 @@ impl Session {
     }
 
     /// Ends the file, and waits until it is written.
-    async fn finish(&mut self, ends: &mut Ends, stop: &Stop) -> Result<()> {
+    pub(super) async fn finish(&mut self, ends: &mut Ends, stop: &Stop) -> Result<()> {
         self.say_what_got_lost()?;
         if self.dump.take().is_some() && self.config.recorder.flight_ns.is_some() {
             self.recorder.dump();
@@ -432,7 +333,7 @@ impl Session {
     }
 
     /// On a line of its own.
-    fn say_what_was_recorded(&mut self) {
+    pub(super) fn say_what_was_recorded(&mut self) {
         if let Some(line) = &mut self.progress {
             line.clear();
         }
@@ -440,33 +341,12 @@ impl Session {
     }
 
     /// Of a flight nothing is kept at the end.
-    fn say_if_nothing_was_written(&self) {
+    pub(super) fn say_if_nothing_was_written(&self) {
         if self.config.recorder.flight_ns.is_some() && self.so_far().files == 0 {
             warn!(
                 "no flight trace was written: no port ran out, no destination passed the knee, and nobody asked (SIGUSR2)"
             );
         }
-    }
-}
-
-/// A line that is written over again and again.
-#[derive(Default)]
-struct ProgressLine {
-    before: Recorded,
-}
-
-impl ProgressLine {
-    fn show(&mut self, so_far: Recorded, left_s: Option<f64>) {
-        let seconds = so_far.seconds - self.before.seconds;
-        let events = so_far.events.saturating_sub(self.before.events);
-        let events_per_s = if seconds > 0.0 { events as f64 / seconds } else { 0.0 };
-        self.before = so_far;
-        let line = record::progress(&Running { so_far, events_per_s, left_s });
-        let _ = write!(io::stderr(), "\r\x1b[K{line}");
-    }
-
-    fn clear(&mut self) {
-        let _ = write!(io::stderr(), "\r\x1b[K");
     }
 }
 
