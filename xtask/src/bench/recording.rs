@@ -41,8 +41,8 @@ pub(super) struct Scale {
 pub(super) struct Recording {
     /// The runs that were recorded beside ones that were not
     pub(super) runs: Vec<Run>,
-    /// Their rates by those of the runs next to them
-    pub(super) ratios: Vec<f64>,
+    /// The runs next to them that were not
+    pub(super) bare: Vec<Churned>,
     /// The run that lasts
     pub(super) sustained: Run,
     /// A run of which a file a second was made, and how many those were
@@ -53,13 +53,22 @@ pub(super) struct Recording {
     pub(super) readings: Vec<Reading>,
 }
 
-/// Connections that were recorded.
+/// Connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(super) struct Churned {
     /// What was done
     pub(super) done: Done,
     /// By which process
     pub(super) pid: u32,
+    /// CPU time of that process, with the programs that ran in its name
+    pub(super) cpu_s: f64,
+}
+
+/// Connections that were recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// The connections
+    pub(super) churned: Churned,
     /// CPU time of the recorder, user and kernel
     pub(super) cpu_ns: u64,
     /// What it recorded
@@ -78,7 +87,7 @@ impl Scale {
     pub(super) fn run(self, binaries: &Binaries) -> Result<Recording> {
         let dir = tempfile::tempdir().context("cannot create a temporary directory")?;
         let file = |name| dir.path().join(name);
-        let (runs, ratios) = self.pairs(binaries, &file("short.twt"))?;
+        let (runs, bare) = self.pairs(binaries, &file("short.twt"))?;
         let last = *runs.last().context("no rounds")?;
         eprintln!("recording: {} connections", self.sustained);
         let sustained = recorded(binaries, self.sustained, &file("sustained.twt"), &[])?;
@@ -87,7 +96,7 @@ impl Scale {
         let files = rotated_files(dir.path())?;
         let (times, events) = self.amplify(binaries, &file("short.twt"), &file("long.twt"))?;
         let report = |what, files: &[PathBuf], events, run: Run, times| {
-            let closes = (run.pid, run.done.connections * 2 * times);
+            let closes = (run.churned.pid, run.churned.done.connections * 2 * times);
             Report::of(what, &binaries.twtrace, files, events, closes)
         };
         let of = |name| [file(name)];
@@ -99,33 +108,24 @@ impl Scale {
         ];
         let events = sustained.recorded.events;
         let readings = Reading::all(&binaries.twtrace, &file("sustained.twt"), events)?;
-        Ok(Recording {
-            runs,
-            ratios,
-            sustained,
-            rotated: (rotated, files.len()),
-            reports,
-            readings,
-        })
+        Ok(Recording { runs, bare, sustained, rotated: (rotated, files.len()), reports, readings })
     }
 
-    fn pairs(self, binaries: &Binaries, file: &Path) -> Result<(Vec<Run>, Vec<f64>)> {
-        let (mut runs, mut ratios) = (Vec::new(), Vec::new());
+    fn pairs(self, binaries: &Binaries, file: &Path) -> Result<(Vec<Run>, Vec<Churned>)> {
+        let (mut runs, mut all_bare) = (Vec::new(), Vec::new());
         for round in 0..self.rounds {
             eprintln!("recording: round {}/{}", round + 1, self.rounds);
             let bare_first = round.is_multiple_of(2);
             let before = if bare_first { Some(self.bare(binaries)?) } else { None };
-            let run = recorded(binaries, self.connections, file, &[])?;
-            let bare = before.map_or_else(|| self.bare(binaries), Ok)?;
-            ratios.push(run.done.rate() / bare.rate());
-            runs.push(run);
+            runs.push(recorded(binaries, self.connections, file, &[])?);
+            all_bare.push(before.map_or_else(|| self.bare(binaries), Ok)?);
         }
-        Ok((runs, ratios))
+        Ok((runs, all_bare))
     }
 
-    fn bare(self, binaries: &Binaries) -> Result<Done> {
+    fn bare(self, binaries: &Binaries) -> Result<Churned> {
         thread::sleep(SETTLE);
-        churn(self.connections).run(&binaries.peer)?.release()
+        Churned::run(binaries, self.connections)
     }
 
     /// How many times the short recording the long one is, and how many events it has.
@@ -142,9 +142,26 @@ impl Scale {
 }
 
 impl Recording {
-    /// The middle one of the ratios.
-    pub(super) fn ratio(&self) -> Option<f64> {
-        median(self.ratios.iter().copied())
+    /// Rates of recorded runs by those of the runs next to them.
+    pub(super) fn ratios(&self) -> Vec<f64> {
+        self.by_pair(|churned| churned.done.rate())
+    }
+
+    /// The same of what a CPU second of the churn itself is good for: others on the host hardly
+    /// change that.
+    pub(super) fn cpu_ratios(&self) -> Vec<f64> {
+        self.by_pair(|churned| churned.done.connections as f64 / churned.cpu_s)
+    }
+
+    /// The same of the processors' time that the churn was given: where it is far from 1, the
+    /// rates tell of how the two runs shared the processors with others.
+    pub(super) fn share_ratios(&self) -> Vec<f64> {
+        self.by_pair(|churned| churned.cpu_s / churned.done.seconds)
+    }
+
+    fn by_pair(&self, of: impl Fn(&Churned) -> f64) -> Vec<f64> {
+        let pairs = self.runs.iter().zip(&self.bare);
+        pairs.map(|(run, bare)| of(&run.churned) / of(bare)).collect()
     }
 
     /// Bytes in the file for each event.
@@ -179,8 +196,13 @@ impl Recording {
     }
 }
 
-fn churn(connections: u64) -> Churn {
-    Churn { connections, threads: 1 }
+impl Churned {
+    fn run(binaries: &Binaries, connections: u64) -> Result<Self> {
+        let held = Churn { connections, threads: 1 }.run(&binaries.peer)?;
+        let pid = held.pid();
+        let cpu_s = process::cpu_s(pid)?;
+        Ok(Self { done: held.release()?, pid, cpu_s })
+    }
 }
 
 /// Connections while they are recorded, until what they left has ended.
@@ -188,12 +210,10 @@ fn recorded(binaries: &Binaries, connections: u64, file: &Path, options: &[&str]
     let mut recorder = Recorder::start(&binaries.twtrace, file, options)?;
     thread::sleep(SETTLE);
     let before = process::cpu_ns(recorder.pid())?;
-    let held = churn(connections).run(&binaries.peer)?;
-    let pid = held.pid();
-    let done = held.release()?;
+    let churned = Churned::run(binaries, connections)?;
     recorder.wait_until_quiet()?;
     let cpu_ns = process::cpu_ns(recorder.pid())?.saturating_sub(before);
-    Ok(Run { done, pid, cpu_ns, recorded: recorder.stop()? })
+    Ok(Run { churned, cpu_ns, recorded: recorder.stop()? })
 }
 
 fn rotated_files(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -214,7 +234,9 @@ pub(super) mod tests {
     pub(in super::super) fn recording() -> Recording {
         let recorded = Recorded { events: 1_000, ring_full: 0, missed: Some(0), bytes: 5_000 };
         let done = Done { connections: 100, seconds: 0.01 };
-        let run = Run { done, pid: 7, cpu_ns: 400_000, recorded };
+        let churned = Churned { done, pid: 7, cpu_s: 0.01 };
+        let run = Run { churned, cpu_ns: 400_000, recorded };
+        let bare = |seconds| Churned { done: Done { seconds, ..done }, pid: 8, cpu_s: seconds };
         let reading = |what, times| Reading {
             what,
             events: 1_000 * times,
@@ -228,7 +250,7 @@ pub(super) mod tests {
         };
         Recording {
             runs: vec![run, run],
-            ratios: vec![0.95, 0.99],
+            bare: vec![bare(0.0095), bare(0.0099)],
             sustained: run,
             rotated: (run, 3),
             reports: vec![report("report, short", 1), report("  long", 100)],
@@ -241,7 +263,9 @@ pub(super) mod tests {
         let recording = recording();
         let near =
             |value: Option<f64>, wanted: f64| value.is_some_and(|it| (it - wanted).abs() < 1e-9);
-        assert!(near(recording.ratio(), 0.97));
+        assert!(near(median(recording.ratios()), 0.97));
+        assert!(near(median(recording.cpu_ratios()), 0.97));
+        assert!(near(median(recording.share_ratios()), 1.0));
         assert!(near(recording.bytes_per_event(), 5.0));
         assert!(near(recording.cpu_us_per_event(), 0.4));
         assert_eq!(recording.all().events, 4_000);

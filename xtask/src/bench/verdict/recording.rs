@@ -1,15 +1,14 @@
 //! Whether a recording is cheap, small, whole and true, and whether reading it is fast.
 
-use super::super::number::megabytes;
+use super::super::number::{median, megabytes};
 use super::super::recording::Recording;
 use super::{COUNT, RATIO, Unit, Verdict};
 
 /// The longest recording may take so many times the memory of the shortest.
 const GROWTH: f64 = 1.1;
 
-/// Recording makes no connection faster: above this, others had the processors while nothing was
-/// recorded, and the ratio tells of them.
-const PLAUSIBLE: f64 = 1.05;
+/// The two runs of a pair had as much of the processors but for so much, or the rates tell of that.
+const UNEQUAL: f64 = 0.05;
 
 /// All of the row's.
 pub(super) fn verdicts(recording: &Recording) -> Vec<Verdict> {
@@ -20,7 +19,13 @@ pub(super) fn verdicts(recording: &Recording) -> Vec<Verdict> {
     let ring_full = Some(all.ring_full as f64);
     let none = |what, count| Verdict::new(what, count, "0".into(), &COUNT, |n| n == 0.0);
     let recorded = [
-        churn(recording.ratio()),
+        churn(recording),
+        Verdict::at_least(
+            "  by the churn's own CPU time",
+            median(recording.cpu_ratios()),
+            0.95,
+            &RATIO,
+        ),
         Verdict::at_most("  CPU per event", recording.cpu_us_per_event(), 0.5, &cpu),
         Verdict::at_most("  bytes per event", recording.bytes_per_event(), 16.0, &bytes),
         none("  records lost, no room", ring_full),
@@ -36,10 +41,13 @@ pub(super) fn verdicts(recording: &Recording) -> Vec<Verdict> {
     recorded.into_iter().chain(reports(recording)).chain([told]).collect()
 }
 
-fn churn(ratio: Option<f64>) -> Verdict {
+/// Good or bad, a ratio of runs that had unequal shares of the processors is none.
+fn churn(recording: &Recording) -> Verdict {
+    let ratio = median(recording.ratios());
     let verdict = Verdict::at_least("churn recorded / not recorded", ratio, 0.95, &RATIO);
-    let plausible = ratio.is_some_and(|ratio| ratio <= PLAUSIBLE);
-    Verdict { met: verdict.met.filter(|_| plausible), ..verdict }
+    let share = median(recording.share_ratios());
+    let is_equal = share.is_some_and(|share| (share - 1.0).abs() <= UNEQUAL);
+    Verdict { met: verdict.met.filter(|_| is_equal), ..verdict }
 }
 
 fn reports(recording: &Recording) -> [Verdict; 3] {
@@ -66,14 +74,15 @@ mod tests {
 
     #[test]
     fn good_figures_meet_every_target() {
-        assert_eq!(words(&recording()), ["met"; 9]);
+        assert_eq!(words(&recording()), ["met"; 10]);
     }
 
     #[test]
     fn each_figure_can_miss() {
         let mut recording = recording();
-        recording.ratios = vec![0.5];
         recording.runs.truncate(1);
+        recording.runs[0].churned.cpu_s = 0.02;
+        recording.runs[0].churned.done.seconds = 0.02;
         recording.runs[0].cpu_ns = 600_000;
         recording.runs[0].recorded.bytes = 17_000;
         recording.rotated.0.recorded.ring_full = 1;
@@ -82,15 +91,19 @@ mod tests {
         long.reading.cpu_s *= 2.0;
         long.reading.rss = 300_000_000;
         long.told = 0;
-        assert_eq!(words(&recording), ["missed"; 9]);
+        assert_eq!(words(&recording), ["missed"; 10]);
     }
 
     #[test]
     fn what_others_disturbed_or_the_kernel_does_not_tell_is_not_measured() {
         let mut recording = recording();
         recording.sustained.recorded.missed = None;
-        recording.ratios = vec![3.5, 1.8];
-        let words = words(&recording);
-        assert_eq!((words[0], words[4]), ("not measured", "not measured"));
+        for factor in [0.5, 2.0] {
+            let mut disturbed = recording.clone();
+            disturbed.bare.iter_mut().for_each(|bare| bare.done.seconds *= factor);
+            let words = words(&disturbed);
+            assert_eq!((words[0], words[1]), ("not measured", "met"));
+            assert_eq!(words[5], "not measured");
+        }
     }
 }
