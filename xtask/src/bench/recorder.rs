@@ -85,7 +85,7 @@ impl Recorded {
     /// `12 events, 0 lost (ring_full 0, missed 0), 1.0 s, 345 bytes`
     fn parse(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split([' ', ',', '(', ')']).collect();
-        let named = |name| Some(words.iter().position(|word| *word == name)?);
+        let named = |name| words.iter().position(|word| *word == name);
         let after = |name| words.get(named(name)? + 1)?.parse().ok();
         let before = |name| words.get(named(name)?.checked_sub(1)?)?.parse().ok();
         Some(Self {
