@@ -169,7 +169,7 @@ fn readers(plan: &Plan<'_>) -> Result<Outcome> {
 
 fn live(plan: &Plan<'_>) -> Result<Outcome> {
     apt::provide(&LIVE_COMMANDS)?;
-    plan.cargo_test(&["--release", "-p", "twtrace-tests"])
+    plan.cargo_test(&["--profile", "live", "-p", "twtrace-tests"])
 }
 
 fn selftest_quick(plan: &Plan<'_>) -> Result<Outcome> {
