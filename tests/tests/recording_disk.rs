@@ -76,7 +76,7 @@ fn assert_repaired(place: &Place, file: &Path) {
     assert_eq!(report_is_end(&repaired), cut);
 }
 
-/// A file system of a megabyte, gone with this value.
+/// A file system of two megabytes, gone with this value: so large that a tick comes before it is full.
 struct SmallDisk {
     place: Place,
 }
@@ -85,7 +85,7 @@ impl SmallDisk {
     fn new() -> Self {
         let place = Place::new();
         let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(place.path());
+        command.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(place.path());
         let run = Run::of(&mut command);
         assert_eq!(run.code, Some(0), "mounting a tmpfs takes root: {}", run.stderr);
         Self { place }
@@ -114,7 +114,7 @@ fn a_full_disk_ends_it_and_what_was_written_can_be_read() {
 #[test]
 fn a_disk_without_room_for_the_beginning_is_said_at_once() {
     let (netns, disk) = (PrivateNetns::new(), SmallDisk::new());
-    fs::write(disk.place.file("full"), vec![1; 2 << 20]).expect_err("a megabyte is all");
+    fs::write(disk.place.file("full"), vec![1; 3 << 20]).expect_err("two megabytes are all");
     let file = disk.place.file("trace.twt");
     let done = Recording::spawn(&mut record_to(&netns, &file, &[])).ended();
     assert_eq!(done.code, Some(2));
@@ -128,13 +128,14 @@ fn a_limit_on_the_size_of_files_ends_it_alike() {
     let file = place.file("trace.twt");
     let record = record_to(&netns, &file, &[]);
     let mut limited = Command::new("sh");
-    // Half a megabyte; the shell counts in blocks of 512 bytes.
-    limited.args(["-c", "ulimit -f 1024 && exec \"$@\"", "sh"]);
+    // Two megabytes, so that a tick comes before they are full; the shell counts in blocks of
+    // 512 bytes.
+    limited.args(["-c", "ulimit -f 4096 && exec \"$@\"", "sh"]);
     limited.arg(record.get_program()).args(record.get_args());
     let done = ended_under_churn(&netns, Recording::launch(&mut limited));
     assert_failed(&done, ": raise the limit on file sizes (ulimit -f), or use -C");
     assert_readable_but_cut(&file);
-    assert!(file.metadata().expect("it is there").len() <= 512 << 10);
+    assert!(file.metadata().expect("it is there").len() <= 2 << 20);
 }
 
 #[test]
