@@ -78,11 +78,12 @@ fn written(meta: &FileMeta, frames: &[Frame]) -> Vec<u8> {
     writer.end(&end).expect("memory can be written")
 }
 
-/// Frames as they come back: batches of records as one, listeners before other seeds, and
-/// what was told in several parts put together again.
+/// Frames as they come back: batches of records as one and none that is empty, listeners
+/// before other seeds, and what was told in several parts put together again.
 fn normal(frames: &[Frame]) -> String {
+    let is_empty = |frame: &&Frame| matches!(frame, Frame::Records(batch) if batch.is_empty());
     let mut normal: Vec<Frame> = Vec::new();
-    for frame in frames {
+    for frame in frames.iter().filter(|frame| !is_empty(frame)) {
         let mut frame = frame.clone();
         match &mut frame {
             Frame::Seed { sockets, .. } | Frame::Carried(Carried::Seeds { sockets, .. }) => {
@@ -96,7 +97,6 @@ fn normal(frames: &[Frame]) -> String {
         };
         normal.extend(left);
     }
-    normal.retain(|frame| !matches!(frame, Frame::Records(batch) if batch.is_empty()));
     format!("{normal:?}")
 }
 
