@@ -8,7 +8,12 @@ use crate::{
     event::Event,
     filter::Scope,
     frame::{Carried, Frame, Meta, Polled},
-    stats::{Stats, snapshot::Snapshot, timeline::Timeline},
+    stats::{
+        Stats,
+        contacts::{Detail, Focus},
+        snapshot::Snapshot,
+        timeline::Timeline,
+    },
     tracker::Tracker,
 };
 
@@ -53,6 +58,16 @@ impl Pipeline {
         self.stats.timeline()
     }
 
+    /// Remembers who closes towards whom, from now on, for [`Self::detail`].
+    pub fn keep_contacts(&mut self) {
+        self.stats.keep_contacts();
+    }
+
+    /// What is known of one process or one destination, if that is remembered.
+    pub fn detail(&self, focus: &Focus) -> Option<Detail> {
+        self.stats.detail(focus)
+    }
+
     /// Nothing is known of what happened since the last tick until now, and why.
     pub fn gap(&mut self, until_ns: u64, why: &str) {
         self.stats.gap(self.ticked_ns, until_ns, why);
@@ -78,6 +93,25 @@ impl Pipeline {
         let carried = self.tracker.carried(time_ns, counts);
         frames.extend(carried.into_iter().map(Frame::Carried));
         (meta, frames)
+    }
+
+    /// Counts anew from `time_ns` on, with all that is there. To be asked right after a tick.
+    ///
+    /// # Errors
+    /// None that a pipeline can cause.
+    pub fn restart(&mut self, time_ns: u64) -> Result<(), DecodeError> {
+        let (meta, frames) = self.checkpoint(time_ns);
+        let mut fresh = Self {
+            tracker: Tracker::new(&meta, self.tracker.max_connections()),
+            ticked_ns: time_ns,
+            stats: self.stats.emptied(meta),
+            last_look: None,
+            without_port: 0,
+        };
+        fresh.filtered(self.stats.scope().clone());
+        frames.iter().try_for_each(|frame| fresh.apply(frame).map(drop))?;
+        *self = fresh;
+        Ok(())
     }
 
     /// Learns what a filter in front of it leaves known.
@@ -152,7 +186,7 @@ impl Pipeline {
                 if let Some(transition) = self.tracker.apply(event) {
                     let found_none = transition.outcome == Some(Outcome::ConnectNoPort);
                     self.without_port += u64::from(found_none);
-                    self.stats.apply(&transition);
+                    self.stats.apply(event, &transition);
                 }
             }
             Event::Birth(event) => {

@@ -6,6 +6,7 @@
 
 mod bound_connects;
 mod closers;
+pub mod contacts;
 mod destinations;
 mod distribution;
 mod encoded;
@@ -30,6 +31,7 @@ use twtrace_common::{End, ProcessKey, Search};
 
 use self::{
     closers::{Closers, RowTotals},
+    contacts::{Contacts, Detail, Focus},
     destinations::Moment,
     kernel::{Kernel, Ours},
     polls::Polls,
@@ -43,7 +45,7 @@ use self::{
     totals::TotalCounts,
 };
 use crate::{
-    event::{MiniEvent, ProcessEvent, SampleEvent},
+    event::{MiniEvent, ProcessEvent, SampleEvent, TransitionEvent},
     filter::Scope,
     frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals},
     probes::{Capability, Exactness},
@@ -74,6 +76,8 @@ pub struct Stats {
     sysctls: KnownSysctls,
     /// `None` where nobody asks what happened when.
     timeline: Option<Box<Timeline>>,
+    /// `None` where nobody looks at one process or one destination.
+    contacts: Option<Box<Contacts>>,
 }
 
 impl Stats {
@@ -98,7 +102,36 @@ impl Stats {
             lost: 0,
             sysctls: KnownSysctls::default(),
             timeline: None,
+            contacts: None,
         }
+    }
+
+    /// Empty statistics that remember what these do, of the run `meta`.
+    pub fn emptied(&self, meta: Meta) -> Self {
+        let mut empty = Self::new(meta, self.top);
+        if self.timeline.is_some() {
+            empty.keep_timeline();
+        }
+        if self.contacts.is_some() {
+            empty.keep_contacts();
+        }
+        empty
+    }
+
+    /// What a filter leaves known.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Remembers who closes towards whom, from now on.
+    pub fn keep_contacts(&mut self) {
+        self.contacts = Some(Box::default());
+    }
+
+    /// What is known of one process or one destination, if that is remembered.
+    pub fn detail(&self, focus: &Focus) -> Option<Detail> {
+        let contacts = self.contacts.as_ref()?;
+        Some(contacts.of(focus, &self.processes, self.meta.wall_at_boot_ns))
     }
 
     /// Remembers what happens when, from now on.
@@ -141,8 +174,11 @@ impl Stats {
     }
 
     /// Credits a process for what a transition meant.
-    pub fn apply(&mut self, transition: &Transition) {
+    pub fn apply(&mut self, event: &TransitionEvent, transition: &Transition) {
         self.closers.apply(transition, &mut self.processes);
+        if let Some(contacts) = &mut self.contacts {
+            contacts.apply(event, transition);
+        }
         match &transition.goodbye {
             Some(Goodbye::Mini(mini)) => self.claimed(mini),
             Some(Goodbye::Refused(maker)) => self.closers.refused(maker, &mut self.processes),

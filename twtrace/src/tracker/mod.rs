@@ -144,6 +144,11 @@ impl Tracker {
         }
     }
 
+    /// How many sockets are remembered at most.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
     /// Sockets by state: seeded ones and those seen since.
     pub fn population(&self) -> &Population {
         &self.population
