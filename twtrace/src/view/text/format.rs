@@ -7,7 +7,7 @@ const WIDTH: usize = 80;
 /// Where what a label is about begins.
 pub(super) const INDENT: usize = 11;
 /// What stands in the place of a number nobody knows.
-pub(super) const UNKNOWN: &str = "-";
+pub(in crate::view) const UNKNOWN: &str = "-";
 
 /// `label` and `words`, broken where a line is full.
 pub(super) fn wrapped(out: &mut String, label: &str, words: &[String]) -> fmt::Result {
@@ -38,7 +38,7 @@ pub(super) fn line(out: &mut String, text: &str) -> fmt::Result {
 }
 
 /// At most `width` characters, none of which a terminal would obey.
-pub(super) fn shortened(text: &str, width: usize) -> String {
+pub(in crate::view) fn shortened(text: &str, width: usize) -> String {
     let text: String = text.chars().map(harmless).collect();
     if text.chars().count() <= width {
         return text;
@@ -55,11 +55,11 @@ fn harmless(c: char) -> char {
     if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }
 }
 
-pub(super) fn maybe(number: Option<u64>) -> String {
+pub(in crate::view) fn maybe(number: Option<u64>) -> String {
     number.map_or(UNKNOWN.to_owned(), count)
 }
 
-pub(super) fn rate(rate: Option<f64>) -> String {
+pub(in crate::view) fn rate(rate: Option<f64>) -> String {
     rate.map_or(UNKNOWN.to_owned(), |rate| count(whole(rate)))
 }
 
@@ -93,7 +93,7 @@ pub(in crate::view) fn human_bytes(bytes: u64) -> String {
 
 /// A count that fits `width` columns, at least five: of a large one, only the
 /// leading digits.
-pub(super) fn compact(number: u64, width: usize) -> String {
+pub(in crate::view) fn compact(number: u64, width: usize) -> String {
     const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
     let mut shown = count(number);
     let mut rest = number;
@@ -108,7 +108,7 @@ pub(super) fn compact(number: u64, width: usize) -> String {
 }
 
 /// As [`compact`], or `-`.
-pub(super) fn maybe_compact(number: Option<u64>, width: usize) -> String {
+pub(in crate::view) fn maybe_compact(number: Option<u64>, width: usize) -> String {
     number.map_or(UNKNOWN.to_owned(), |number| compact(number, width))
 }
 
@@ -131,13 +131,18 @@ pub(in crate::view) fn span(seconds: f64) -> String {
 }
 
 /// As [`span`], or `-`.
-pub(super) fn maybe_span(seconds: Option<f64>) -> String {
+pub(in crate::view) fn maybe_span(seconds: Option<f64>) -> String {
     seconds.map_or(UNKNOWN.to_owned(), span)
 }
 
 /// Nanoseconds, in seconds.
 pub(in crate::view) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
+}
+
+/// An address and a port, as people write them.
+pub(in crate::view) fn endpoint(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 /// The nearest whole number.

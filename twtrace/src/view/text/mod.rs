@@ -79,7 +79,7 @@ fn header(out: &mut String, s: &Snapshot) -> fmt::Result {
 }
 
 /// What stands before the value of `key`, if it is not exact.
-fn mark(s: &Snapshot, key: &str) -> &'static str {
+pub(in crate::view) fn mark(s: &Snapshot, key: &str) -> &'static str {
     match s.probes.exactness.get(key) {
         Some(Some(Exactness::Inferred)) => "~",
         Some(Some(Exactness::UpperBound)) => "≤",

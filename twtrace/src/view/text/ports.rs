@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{
     format::{
-        UNKNOWN, compact, count, line, maybe_compact, maybe_span, seconds, shortened, span, wrapped,
+        UNKNOWN, compact, count, endpoint, line, maybe_compact, maybe_span, seconds, shortened, span, wrapped,
     },
     histogram, loss, mark, marked, ranges, tables, title,
 };
@@ -271,11 +271,6 @@ fn cost_row(
 fn cost_line(out: &mut String, name: &str, cells: [&str; 5]) -> fmt::Result {
     let [searches, failed, total, p99, max] = cells;
     line(out, &format!("{name:<32} {searches:>9} {failed:>7} {total:>9} {p99:>8} {max:>8}"))
-}
-
-/// An address and a port, as people write them.
-pub(super) fn endpoint(address: &str, port: u16) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 /// Who found no port, and how full the range was at that moment.

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::{
-    format::{UNKNOWN, compact, count, line, maybe_compact, rate, shortened, span, wrapped},
-    ports::endpoint,
+    format::{UNKNOWN, compact, count, endpoint, line, maybe_compact, rate, shortened, span, wrapped},
     tables,
 };
 use crate::stats::snapshot::{Client, Destination, Proxy, Snapshot, TwReuse};
