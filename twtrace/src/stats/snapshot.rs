@@ -63,8 +63,9 @@ pub struct Snapshot {
     pub proxies: Option<Vec<Proxy>>,
     /// What each network namespace lets connects take of ports in TIME_WAIT.
     pub tw_reuse: Option<Vec<TwReuse>>,
-    /// Sockets that their process does not close. `null` in this version.
-    pub close_wait: Option<()>,
+    /// Who does not close sockets whose peer has closed (CLOSE_WAIT), by `count`; `null` if
+    /// sock_diag does not answer, and before its first answer.
+    pub close_wait: Option<Vec<CloseWait>>,
     /// Sockets by state, now.
     pub states: BTreeMap<&'static str, Option<u64>>,
     /// The kernel's own counters of one namespace.
@@ -663,6 +664,34 @@ pub struct SearchedDestination {
     pub latency_ns: Summary<u64>,
     /// Σ of these.
     pub total_ns: u64,
+}
+
+/// Sockets in CLOSE_WAIT of one process in one namespace: the peer has closed, the process
+/// has not. As the last look at them showed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct CloseWait {
+    /// Present and `true` in the row that sums the rest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
+    /// Thread group id of the process that holds them; `null` if that is not known.
+    pub pid: Option<u32>,
+    /// Its name; `unknown` if it is not known who holds them.
+    pub comm: Option<String>,
+    /// Path of its cgroup.
+    pub cgroup: Option<String>,
+    /// Container id, where the cgroup's path shows one.
+    pub container: Option<String>,
+    /// Inode of the sockets' network namespace.
+    pub netns: Option<u32>,
+    /// Sockets.
+    pub count: u64,
+    /// Of these, those that no process has accepted yet.
+    pub unaccepted: u64,
+    /// How long the oldest of them has been there at least.
+    pub oldest_s: Option<f64>,
+    /// How many more there are than a minute ago, or by the minute if less has been looked
+    /// at; `null` until two looks are five seconds apart.
+    pub growth_per_min: Option<f64>,
 }
 
 /// The kernel's own counters of one namespace, since that was made.
