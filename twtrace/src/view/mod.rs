@@ -7,4 +7,6 @@ pub mod json;
 pub mod record;
 pub mod selftest;
 pub mod text;
+pub mod tui;
+pub mod verdict;
 pub mod verify;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::stats::{contacts::Detail, snapshot::Snapshot};
 
 /// What the screen is made of. It never changes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Moment {
     /// What is known.
     pub snapshot: Snapshot,
