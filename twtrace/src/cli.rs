@@ -50,6 +50,10 @@ pub enum Command {
 
 /// Arguments of `twtrace top`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "On a terminal `top` is a screen: ? shows its keys. With --batch, --json or --csv, or where the \
+output is no terminal, it prints one snapshot after the other."
+)]
 pub struct TopArgs {
     /// Seconds between snapshots
     #[arg(short = 'd', long = "interval", value_name = "SECS", default_value = "1")]
@@ -67,9 +71,18 @@ pub struct TopArgs {
     /// Print each snapshot as one line of CSV, under a header
     #[arg(long)]
     pub csv: bool,
+    /// Sort the rows of closers by this column, such as active, tw-now, port-s or comm
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["json", "csv"])]
+    pub sort: Option<String>,
     /// Rows in each table; the rest is summed in one more
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Keep the last SECS, and write them to a recording when w is pressed
+    #[arg(long, value_name = "SECS", conflicts_with_all = ["replay", "batch", "json", "csv"])]
+    pub flight: Option<String>,
+    /// Use colours on the screen
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorArg,
     /// Show a recording instead of this host; - for standard input
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["interval", "probes", "netns", "bpf_object"])]
     pub replay: Vec<PathBuf>,
@@ -360,6 +373,17 @@ pub struct FilterArgs {
     /// Only IPv6
     #[arg(short = '6', long)]
     pub ipv6: bool,
+}
+
+/// Values of `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorArg {
+    /// Unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// Values of `--probes`.

@@ -1,7 +1,9 @@
 //! What runs: the arguments, checked and resolved. Nothing below sees clap.
 
 use std::{
+    env,
     ffi::OsString,
+    io::{self, IsTerminal},
     num::NonZeroU32,
     path::PathBuf,
     time::{Duration, UNIX_EPOCH},
@@ -12,8 +14,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
-        CheckArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg, RecordArgs, ReportArgs,
-        SelftestArgs, TopArgs, TraceArgs,
+        CheckArgs, ColorArg, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg, RecordArgs,
+        ReportArgs, SelftestArgs, TopArgs, TraceArgs,
     },
     export,
     filter::{Family, Filter, Pid, WrittenError},
@@ -21,12 +23,15 @@ use crate::{
     probes::Tier,
     recorder,
     source::replay::Speed,
+    view::tui::ClosersBy,
 };
 
 /// Rows in each array unless `--top` says otherwise.
 const DEFAULT_ROWS: usize = 50;
 /// Rows in each table of text, where a screen is the limit.
 const DEFAULT_TEXT_ROWS: usize = 10;
+/// Rows in each table of a screen, which scrolls.
+const DEFAULT_SCREEN_ROWS: usize = 10_000;
 /// Shorter intervals would measure twtrace itself.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// A day; longer ones are typing errors.
@@ -49,6 +54,18 @@ pub enum Format {
     Csv,
 }
 
+/// How `top` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// A screen on a terminal.
+    Screen {
+        /// Whether it has colours.
+        colors: bool,
+    },
+    /// One snapshot after the other.
+    Lines(Format),
+}
+
 /// `twtrace top`.
 #[derive(Debug)]
 pub struct Top {
@@ -56,8 +73,12 @@ pub struct Top {
     pub interval: Duration,
     /// How many; `None` for no end.
     pub snapshots: Option<u64>,
-    /// How they are printed.
-    pub format: Format,
+    /// How they are shown.
+    pub looks: Looks,
+    /// What rows of closers are sorted by, if not by active closes.
+    pub sort: Option<ClosersBy>,
+    /// Keep the last so many nanoseconds, to be written out when asked to.
+    pub flight_ns: Option<u64>,
     /// Rows in each array.
     pub rows: usize,
     /// A recording to show instead of this host.
@@ -223,16 +244,24 @@ impl Top {
     /// # Errors
     /// A value out of its range, or a namespace that does not exist.
     pub fn new(args: &TopArgs) -> Result<Self> {
-        let format = match (args.json, args.csv) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Csv,
-            _ => Format::Text,
+        let looks = looks(args);
+        let rows = match looks {
+            Looks::Screen { .. } => DEFAULT_SCREEN_ROWS,
+            Looks::Lines(Format::Text) => DEFAULT_TEXT_ROWS,
+            Looks::Lines(Format::Json | Format::Csv) => DEFAULT_ROWS,
         };
-        let rows = if format == Format::Text { DEFAULT_TEXT_ROWS } else { DEFAULT_ROWS };
+        let flight =
+            args.flight.as_deref().map(|typed| time_span("--flight", typed)).transpose()?;
+        ensure!(
+            flight.is_none() || matches!(looks, Looks::Screen { .. }),
+            "--flight of top needs a terminal, for the key w: `twtrace record --flight` needs none"
+        );
         Ok(Self {
             interval: interval(&args.interval)?,
             snapshots: args.snapshots,
-            format,
+            looks,
+            sort: args.sort.as_deref().map(sorted_by).transpose()?,
+            flight_ns: flight.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)),
             rows: args.top.unwrap_or(rows),
             replay: replay(args)?,
             // In a recording a number stands for every process that had it.
@@ -244,6 +273,37 @@ impl Top {
             trace: Trace::new(&args.trace)?,
         })
     }
+}
+
+/// A screen where there is a terminal, unless something else is asked for.
+fn looks(args: &TopArgs) -> Looks {
+    if args.json {
+        return Looks::Lines(Format::Json);
+    }
+    if args.csv {
+        return Looks::Lines(Format::Csv);
+    }
+    let term = env::var_os("TERM").unwrap_or_default();
+    let is_terminal = io::stdout().is_terminal() && !term.is_empty() && term != "dumb";
+    if args.batch || !is_terminal {
+        return Looks::Lines(Format::Text);
+    }
+    // <https://no-color.org>
+    let no_color = env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    Looks::Screen {
+        colors: match args.color {
+            ColorArg::Auto => !no_color,
+            ColorArg::Always => true,
+            ColorArg::Never => false,
+        },
+    }
+}
+
+fn sorted_by(typed: &str) -> Result<ClosersBy> {
+    ClosersBy::named(typed).with_context(|| {
+        let names: Vec<String> = ClosersBy::names().collect();
+        format!("--sort {typed} is no column: {}", names.join(", "))
+    })
 }
 
 impl Record {

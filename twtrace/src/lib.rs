@@ -19,6 +19,7 @@ pub mod export;
 pub mod filter;
 pub mod frame;
 pub mod host;
+pub mod log_lines;
 pub mod pipeline;
 pub mod probes;
 pub mod recorder;

@@ -12,6 +12,7 @@ use twtrace::{
     cli::{Cli, Command},
     cmd::{self, command::CannotRun},
     config, host,
+    log_lines::LogLines,
 };
 
 /// Something failed; 1 means findings.
@@ -106,6 +107,7 @@ fn log_to_stderr(verbose: u8) {
         // aya tells of each relocation.
         .filter_module("aya", log::LevelFilter::Warn)
         .filter_module("aya_obj", log::LevelFilter::Warn)
+        .target(env_logger::Target::Pipe(Box::new(LogLines)))
         .format(|buffer, record| writeln!(buffer, "twtrace: {}", record.args()))
         .init();
 }

@@ -2,7 +2,8 @@
 //!
 //! [`preflight`] asks the host what it allows, [`plan`] turns that into what
 //! to try in which order (pure data), [`attach`] tries it, [`counters`] reads
-//! what the programs count, [`ring`] what they write, [`cost`] what they cost.
+//! what the programs count, [`ring`] what they write, [`cost`] and
+//! [`run_time`] what they cost.
 
 pub mod attach;
 pub mod cost;
@@ -14,5 +15,6 @@ pub mod plan;
 pub mod preflight;
 pub mod refusal;
 pub mod ring;
+pub mod run_time;
 mod sampling;
 pub mod timewait;

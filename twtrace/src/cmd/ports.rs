@@ -14,7 +14,7 @@ use crate::{
     config::{Format, Ports},
     filter::Filtered,
     frame::{Cgroup, Meta},
-    source::{Source, Stop},
+    source::{Interval, Source, Stop},
     stats::snapshot::Snapshot,
     view::{
         json,
@@ -36,7 +36,7 @@ pub fn run(config: &Ports) -> Result<ExitCode> {
     let ends = runtime.block_on(async { Ends::new() })?;
     let mut command = config.command.as_ref().map(Measured::new).transpose()?;
     let (whose, searches_of) = scope(config, command.as_mut());
-    let mut source = run::source(&config.trace, config.interval)?;
+    let mut source = run::source(&config.trace, Interval::new(config.interval))?;
     source.meta = Meta { searches_of, ..source.meta };
     runtime.block_on(measure(config, source, ends, command, whose))
 }

@@ -28,7 +28,7 @@ use crate::{
     filter::Filtered,
     frame::Frame,
     probes::{Capability, Tier},
-    source::{Source, Stop, live, netlink},
+    source::{Interval, Source, Stop, live, netlink},
     stats::snapshot::Snapshot,
 };
 
@@ -41,7 +41,7 @@ pub(super) fn runtime() -> Result<Runtime> {
 }
 
 /// The live kernel, or sock_diag where it allows no BPF; a tick comes every `interval`.
-pub(super) fn source(trace: &Trace, interval: Duration) -> Result<Source> {
+pub(super) fn source(trace: &Trace, interval: Interval) -> Result<Source> {
     let netns = trace.netns;
     let attached = super::attach(trace)?;
     super::refuse_part_of_a_tier(trace.wanted, &attached)?;

@@ -14,6 +14,7 @@ mod counters;
 mod facts;
 mod limits;
 mod netns;
+mod own_use;
 mod processes;
 mod settings;
 mod sock_diag;
@@ -29,6 +30,7 @@ pub use facts::{
 };
 pub use limits::{limit_files, raise_file_limit};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
+pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use processes::{cgroup, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{

@@ -10,6 +10,7 @@ mod output;
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    process,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -28,7 +29,8 @@ pub use self::{
 };
 use crate::{
     frame::{Frame, Meta},
-    trace::{End, FileMeta},
+    stats::snapshot,
+    trace::{End, FileMeta, Recording},
 };
 
 /// Bytes of records that may wait for the disk: some seconds at full churn.
@@ -77,6 +79,37 @@ impl Progress {
     pub fn of(count: &AtomicU64) -> u64 {
         count.load(Ordering::Relaxed)
     }
+}
+
+/// The first file of a recording of `run`, of one namespace or of all.
+pub fn first_file(run: &Meta, max_connections: usize, rows: usize, netns: Option<u32>) -> FileMeta {
+    let id = format!("{}-{:x}-{}", run.boot_id, run.started_ns, process::id());
+    FileMeta {
+        tool: format!("twtrace {}", env!("CARGO_PKG_VERSION")),
+        schema: snapshot::SCHEMA,
+        recording: Recording { id, file: 0 },
+        run: run.clone(),
+        max_connections,
+        rows,
+        netns,
+    }
+}
+
+/// Parts that a flight is kept in; the oldest is given up when the others reach far enough.
+const FLIGHT_PARTS: u64 = 8;
+/// No part of a flight is shorter.
+const SHORTEST_PART_NS: u64 = 1_000_000_000;
+
+/// Whether a part of a flight of `flight_ns` that is so old is to be followed by another.
+pub fn is_part_over(age_ns: u64, flight_ns: u64) -> bool {
+    has_lasted(age_ns, (flight_ns / FLIGHT_PARTS).max(SHORTEST_PART_NS))
+}
+
+/// Whether what is so old has lasted as long as it should.
+pub fn has_lasted(age_ns: u64, wanted_ns: u64) -> bool {
+    // Ticks come a little early or late.
+    const SLACK_NS: u64 = 500_000_000;
+    age_ns.saturating_add(SLACK_NS) >= wanted_ns
 }
 
 /// What the thread is asked to do.

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use twtrace_common::{Counters, TransitionRecord};
 
 use super::{
-    Pace, Source, Stop,
+    Interval, Source, Stop,
     kernel_counters::KernelReader,
     netlink::Poller,
+    pace::Pace,
     processes::ProcessFinder,
     seeding::{self, Wanted},
     settings::SettingsReader,
@@ -35,7 +36,7 @@ const SEEDING_SLEEP: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// No thread, no file descriptor.
-pub fn start(session: Session, netns: Option<u32>, interval: Duration) -> Result<Source> {
+pub fn start(session: Session, netns: Option<u32>, interval: Interval) -> Result<Source> {
     let hooks = session.hooks;
     let births_counted = hooks.fields_known.then_some(session.tw_counts_births);
     let meta = Meta { sample_hz: session.sample_hz, ..super::meta(hooks, netns, births_counted) };
@@ -88,7 +89,7 @@ impl Reader {
         settings: SettingsReader,
         poller: Option<Poller>,
         sender: mpsc::Sender<Frame>,
-        interval: Duration,
+        interval: Interval,
     ) -> Self {
         Self {
             session,
@@ -98,7 +99,7 @@ impl Reader {
             sender,
             held: Some(Vec::new()),
             pace: Pace::new(interval),
-            facts_pace: Pace::new(FACTS_INTERVAL),
+            facts_pace: Pace::new(Interval::new(FACTS_INTERVAL)),
             batch: BytesMut::with_capacity(BATCH_ROOM),
             processes: ProcessFinder::new(),
         }

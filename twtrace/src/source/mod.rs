@@ -7,6 +7,8 @@
 mod kernel_counters;
 pub mod live;
 pub mod netlink;
+mod pace;
+mod playback;
 mod processes;
 pub mod replay;
 mod seeding;
@@ -16,13 +18,12 @@ mod stop;
 use std::{
     io,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 
-pub use self::stop::Stop;
+pub use self::{pace::Interval, playback::Playback, stop::Stop};
 use crate::{
     frame::{Frame, Meta},
     host,
@@ -114,48 +115,4 @@ pub fn sockets_left_out(only: Option<u32>) -> Option<String> {
 /// The tick of the moment `time_ns`.
 fn tick(time_ns: u64) -> Frame {
     Frame::Tick { time_ns, wall_ns: host::ClockAnchor::read().wall_ns }
-}
-
-/// Ticks at a fixed pace, whatever the work between them costs.
-#[derive(Debug)]
-struct Pace {
-    interval_ns: u64,
-    next_ns: u64,
-}
-
-impl Pace {
-    fn new(interval: Duration) -> Self {
-        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1);
-        Self { interval_ns, next_ns: host::monotonic_ns().saturating_add(interval_ns) }
-    }
-
-    /// Whether a tick is due at `now_ns`. Ticks that were missed are not made up for.
-    fn is_due(&mut self, now_ns: u64) -> bool {
-        if now_ns < self.next_ns {
-            return false;
-        }
-        let missed = (now_ns - self.next_ns) / self.interval_ns;
-        self.next_ns = self.next_ns.saturating_add((missed + 1).saturating_mul(self.interval_ns));
-        true
-    }
-
-    fn until_next(&self, now_ns: u64) -> Duration {
-        Duration::from_nanos(self.next_ns.saturating_sub(now_ns))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_late_tick_does_not_bring_more() {
-        let mut pace = Pace { interval_ns: 10, next_ns: 100 };
-        assert!(!pace.is_due(99));
-        assert!(pace.is_due(135));
-        assert_eq!(pace.next_ns, 140);
-        assert!(!pace.is_due(139));
-        assert!(pace.is_due(140));
-        assert_eq!(pace.until_next(145), Duration::from_nanos(5));
-    }
 }

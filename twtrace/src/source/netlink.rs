@@ -1,12 +1,14 @@
 //! The `none` tier: where no BPF is allowed, sock_diag is asked every interval.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 use log::warn;
 use twtrace_common::TcpState;
 
-use super::{Pace, Source, kernel_counters::KernelReader, seeding, settings::SettingsReader};
+use super::{
+    Interval, Source, kernel_counters::KernelReader, pace::Pace, seeding, settings::SettingsReader,
+};
 use crate::{
     bpf::{offsets, preflight},
     frame::{Frame, Polled, PolledMini, SeedSocket},
@@ -19,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// No thread, no file descriptor.
-pub fn start(netns: Option<u32>, interval: Duration) -> Result<Source> {
+pub fn start(netns: Option<u32>, interval: Interval) -> Result<Source> {
     let meta = super::meta(Hooks::POLLING, netns, tw_counts_births());
     let home = meta.home_netns;
     let kernel = KernelReader::new(home, netns);

@@ -9,9 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use tokio::sync::mpsc;
 
-use super::{Source, Stop};
+use super::{Playback, Source};
 use crate::{
     frame::{Carried, Frame},
     trace::{Damage, End, FileError, FileMeta, Found, Reader},
@@ -259,7 +258,7 @@ pub enum Speed {
 /// No thread, no file descriptor.
 pub fn start(
     mut recording: Recording,
-    speed: Speed,
+    playback: Playback,
     tell: impl Fn(&str) + Send + 'static,
 ) -> Result<Source> {
     let meta = recording.meta().run.clone();
@@ -274,31 +273,17 @@ pub fn start(
                 }
                 Told::End(_) => continue,
             };
-            if let Frame::Tick { time_ns, .. } = frame
-                && wait(before_ns.replace(time_ns), time_ns, speed, &stop)?
-            {
-                return Ok(());
+            if let Frame::Tick { time_ns, .. } = frame {
+                let before_ns = before_ns.replace(time_ns).unwrap_or(time_ns);
+                let took = Duration::from_nanos(time_ns.saturating_sub(before_ns));
+                if playback.wait(time_ns, took, &stop)? {
+                    return Ok(());
+                }
             }
-            if send(&sender, frame) {
+            if sender.blocking_send(frame).is_err() {
                 return Ok(());
             }
         }
         Ok(())
     })
-}
-
-fn send(sender: &mpsc::Sender<Frame>, frame: Frame) -> bool {
-    sender.blocking_send(frame).is_err()
-}
-
-/// Waits as long as it took; returns whether the end is asked for.
-fn wait(before_ns: Option<u64>, now_ns: u64, speed: Speed, stop: &Stop) -> Result<bool> {
-    let took_ns = before_ns.map_or(0, |before_ns| now_ns.saturating_sub(before_ns));
-    let wait = match speed {
-        Speed::Unlimited => Duration::ZERO,
-        Speed::Times(times) => {
-            Duration::try_from_secs_f64(took_ns as f64 / 1e9 / times).unwrap_or(Duration::ZERO)
-        }
-    };
-    stop.wait(wait)
 }

@@ -1,7 +1,7 @@
 //! A flag that a thread in poll(2) notices.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -34,11 +34,38 @@ impl Stop {
     /// Sleeps until the end is asked for or `timeout` has passed; returns
     /// whether the end is asked for.
     pub(super) fn wait(&self, timeout: Duration) -> Result<bool> {
-        let mut fds = [PollFd::from_borrowed_fd(self.raised.as_fd(), PollFlags::IN)];
-        let timeout = Timespec::try_from(timeout).ok();
+        Ok(self.wait_with(Some(timeout), None)?.is_raised)
+    }
+
+    /// The same, and until `other` can be read; without a `timeout`, for as long as it takes.
+    pub(super) fn wait_with(
+        &self,
+        timeout: Option<Duration>,
+        other: Option<BorrowedFd<'_>>,
+    ) -> Result<Woken> {
+        let watched = [Some(self.raised.as_fd()), other];
+        let watched = watched.into_iter().flatten();
+        let mut fds: Vec<PollFd<'_>> =
+            watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(fds[0].revents().contains(PollFlags::IN)),
+            Ok(_) | Err(Errno::INTR) => {
+                let is_ready = |fd: &PollFd<'_>| fd.revents().contains(PollFlags::IN);
+                Ok(Woken {
+                    is_raised: fds.first().is_some_and(is_ready),
+                    by_other: fds.get(1).is_some_and(is_ready),
+                })
+            }
             Err(errno) => Err(errno).context("cannot wait for records"),
         }
     }
+}
+
+/// Why a sleep was over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Woken {
+    /// The end is asked for.
+    pub(super) is_raised: bool,
+    /// What was waited for besides is there.
+    pub(super) by_other: bool,
 }

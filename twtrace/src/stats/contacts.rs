@@ -176,12 +176,7 @@ impl Contacts {
 
     /// What is known of `focus`; a process started so many nanoseconds after
     /// `wall_at_boot_ns`.
-    pub(super) fn of(
-        &self,
-        focus: &Focus,
-        processes: &Processes,
-        wall_at_boot_ns: u64,
-    ) -> Detail {
+    pub(super) fn of(&self, focus: &Focus, processes: &Processes, wall_at_boot_ns: u64) -> Detail {
         let is_meant = |process: &ProcessKey| match focus {
             Focus::Process { pid, start_time } => {
                 let started = || rfc3339(wall_at_boot_ns.saturating_add(process.start_time_ns));

@@ -45,9 +45,8 @@ const CHEAP_PCT: f64 = 5.0;
 const ALL_PORTS: u64 = 65_535 - 1_023;
 
 /// The first of these that holds.
-const RULES: [fn(&Snapshot) -> Option<Verdict>; 8] = [
-    untraced, exhausted, exhausted_soon, refused, leak, past_the_knee, searching, closes_first,
-];
+const RULES: [fn(&Snapshot) -> Option<Verdict>; 8] =
+    [untraced, exhausted, exhausted_soon, refused, leak, past_the_knee, searching, closes_first];
 
 /// What matters now.
 pub fn verdict(snapshot: &Snapshot) -> Verdict {
@@ -105,9 +104,8 @@ fn exhausted_soon(s: &Snapshot) -> Option<Verdict> {
     };
     let row = rows(s).filter(soon).min_by(earliest)?;
     let knee = row.knee_in_s.filter(|left| *left > 0.0);
-    let knee = knee.map_or("is past the knee".to_owned(), |left| {
-        format!("passes the knee in {}", span(left))
-    });
+    let knee = knee
+        .map_or("is past the knee".to_owned(), |left| format!("passes the knee in {}", span(left)));
     let left = span(row.exhausted_in_s?);
     let who = process(row.comm.as_deref(), row.pid);
     watch(format!(

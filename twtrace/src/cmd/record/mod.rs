@@ -5,7 +5,7 @@ mod session;
 
 use std::{
     io::{self, Write},
-    process::{self, ExitCode},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -23,11 +23,8 @@ use super::{
 };
 use crate::{
     config,
-    frame::Meta,
-    recorder::Recorder,
-    source::Source,
-    stats::snapshot,
-    trace::{FileMeta, Recording},
+    recorder::{self, Recorder},
+    source::{Interval, Source},
     view::record as view,
 };
 
@@ -50,27 +47,14 @@ pub fn run(config: config::Record) -> Result<ExitCode> {
     // Before anything is attached: from now on a signal ends us cleanly.
     let signals = runtime.block_on(async { Signals::new() })?;
     let command = config.command.as_ref().map(Measured::new).transpose()?;
-    let source = run::source(&config.trace, INTERVAL)?;
-    let meta = file_meta(&config, &source.meta);
+    let source = run::source(&config.trace, Interval::new(INTERVAL))?;
+    let max_connections = config.trace.max_connections;
+    let meta = recorder::first_file(&source.meta, max_connections, ROWS, config.trace.netns);
     let recorder = Recorder::start(config.recorder.clone(), meta.clone())?;
     drop(pipe);
     let _ = write!(io::stderr(), "{}", view::beginning(recorder.file(), config.duration));
     let session = Session::new(config, &meta, recorder, source.stopper());
     runtime.block_on(record(session, source, signals, command))
-}
-
-/// What the first file is.
-fn file_meta(config: &config::Record, run: &Meta) -> FileMeta {
-    let id = format!("{}-{:x}-{}", run.boot_id, run.started_ns, process::id());
-    FileMeta {
-        tool: format!("twtrace {}", env!("CARGO_PKG_VERSION")),
-        schema: snapshot::SCHEMA,
-        recording: Recording { id, file: 0 },
-        run: run.clone(),
-        max_connections: config.trace.max_connections,
-        rows: ROWS,
-        netns: config.trace.netns,
-    }
 }
 
 /// What is asked of a recording that goes on.

@@ -17,17 +17,12 @@ use crate::{
     decode,
     frame::Frame,
     pipeline::Pipeline,
-    recorder::{Next, Progress, Recorder},
+    recorder::{self, Next, Progress, Recorder},
     source::{Source, Stop},
     stats::snapshot::Snapshot,
     trace::{End, FileMeta},
     view::record::{self, Recorded},
 };
-
-/// Parts that a flight is kept in; the oldest is given up when the others reach far enough.
-const FLIGHT_PARTS: u64 = 8;
-/// No part of a flight is shorter.
-const SHORTEST_PART_NS: u64 = 1_000_000_000;
 
 /// Signals that ask for something while the recording goes on.
 pub(super) struct Asked {
@@ -217,8 +212,9 @@ impl Session {
             warn!("writing the flight trace: {why}");
             self.recorder.dump();
         }
-        let part_ns = self.config.recorder.flight_ns.unwrap_or(0) / FLIGHT_PARTS;
-        if self.file_is_older_than(part_ns.max(SHORTEST_PART_NS), time_ns) {
+        let age_ns = time_ns.saturating_sub(self.file_started_ns);
+        let flight_ns = self.config.recorder.flight_ns.unwrap_or(0);
+        if recorder::is_part_over(age_ns, flight_ns) {
             let (run, carried) = self.pipeline.checkpoint(time_ns);
             let end = End { snapshot: None, events: 0, goes_on: true };
             self.recorder.next(Next { end, run, carried });
@@ -229,8 +225,9 @@ impl Session {
     fn file_is_full(&self, time_ns: u64) -> bool {
         let Rotation { bytes, seconds, files } = self.config.rotation;
         let written = Progress::of(&self.recorder.progress().file_bytes);
+        let age_ns = time_ns.saturating_sub(self.file_started_ns);
         let is_over =
-            |seconds: u64| self.file_is_older_than(seconds.saturating_mul(1_000_000_000), time_ns);
+            |seconds: u64| recorder::has_lasted(age_ns, seconds.saturating_mul(1_000_000_000));
         let is_full = bytes.is_some_and(|most| written >= most) || seconds.is_some_and(is_over);
         let is_last =
             files.is_some_and(|most| Progress::of(&self.recorder.progress().files) >= most);
@@ -238,13 +235,6 @@ impl Session {
             self.stop.raise();
         }
         is_full && !is_last
-    }
-
-    /// Whether the file under way, or the part of a flight, has lasted so long.
-    fn file_is_older_than(&self, age_ns: u64, time_ns: u64) -> bool {
-        // Ticks come a little early or late.
-        const SLACK_NS: u64 = 500_000_000;
-        time_ns.saturating_sub(self.file_started_ns) + SLACK_NS >= age_ns
     }
 
     /// Goes on in another file: there everything counts from now on.

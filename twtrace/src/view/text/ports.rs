@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{
     format::{
-        UNKNOWN, compact, count, endpoint, line, maybe_compact, maybe_span, seconds, shortened, span, wrapped,
+        UNKNOWN, compact, count, endpoint, line, maybe_compact, maybe_span, seconds, shortened,
+        span, wrapped,
     },
     histogram, loss, mark, marked, ranges, tables, title,
 };

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::{
-    format::{UNKNOWN, compact, count, endpoint, line, maybe_compact, rate, shortened, span, wrapped},
+    format::{
+        UNKNOWN, compact, count, endpoint, line, maybe_compact, rate, shortened, span, wrapped,
+    },
     tables,
 };
 use crate::stats::snapshot::{Client, Destination, Proxy, Snapshot, TwReuse};

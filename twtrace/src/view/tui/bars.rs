@@ -25,7 +25,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bars: &Bars<'_>, theme: Th
     let label = fitting.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     for ((name, count), row) in fitting.iter().zip(below.rows()) {
         let share = *count as f64 / total.max(1) as f64;
-        let start = format!("{name:>label$} {:>7} {:>6} ", cells::count(*count), cells::percent(Some(share)));
+        let start = format!(
+            "{name:>label$} {:>7} {:>6} ",
+            cells::count(*count),
+            cells::percent(Some(share))
+        );
         let room = usize::from(row.width).saturating_sub(start.chars().count());
         let line = Line::from(vec![
             Span::styled(start, theme.label()),

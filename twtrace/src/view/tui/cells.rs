@@ -1,6 +1,8 @@
 //! Numbers as cells of tables show them: short, and `-` where nobody knows.
 
-use crate::view::text::format::{UNKNOWN, compact, harmless_line, maybe_compact, maybe_span, span, whole};
+use crate::view::text::format::{
+    UNKNOWN, compact, harmless_line, maybe_compact, maybe_span, span, whole,
+};
 
 /// A count in at most seven columns.
 pub(super) fn count(number: u64) -> String {

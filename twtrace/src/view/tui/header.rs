@@ -32,7 +32,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, population: Rect, model: &
     frame.render_widget(where_it_is(model, moment, first.width), first);
     let state = Line::from(state(model, moment)).right_aligned();
     let wide = state.width() as u16;
-    let narrow = Rect { x: second.right().saturating_sub(wide), width: wide.min(second.width), ..second };
+    let narrow =
+        Rect { x: second.right().saturating_sub(wide), width: wide.min(second.width), ..second };
     frame.render_widget(what_it_takes(moment, model.theme, second.width), second);
     frame.render_widget(state, narrow);
     if population.height > 0 {
@@ -43,12 +44,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, population: Rect, model: &
 fn where_it_is(model: &Model, moment: &Moment, width: u16) -> Line<'static> {
     let s = &moment.snapshot;
     let theme = model.theme;
-    let mut words = vec![
-        Span::styled("twtrace ", theme.title()),
-        Span::raw(shortened(&s.host.hostname, 20)),
-    ];
+    let mut words =
+        vec![Span::styled("twtrace ", theme.title()), Span::raw(shortened(&s.host.hostname, 20))];
     if width >= NARROW {
-        words.push(Span::styled(format!("  Linux {}", shortened(&s.host.kernel, 20)), theme.label()));
+        words.push(Span::styled(
+            format!("  Linux {}", shortened(&s.host.kernel, 20)),
+            theme.label(),
+        ));
     }
     words.push(Span::styled(format!("  {}", tiers(s)), theme.label()));
     if let Some(filter) = &s.filter {
@@ -75,7 +77,9 @@ fn state(model: &Model, moment: &Moment) -> Vec<Span<'static>> {
     let elapsed = span(s.elapsed_s);
     let pace = match moment.playback {
         None if model.is_held() => Span::styled("PAUSED ", theme.watch()),
-        None => Span::styled(format!("every {} ", span(moment.interval.as_secs_f64())), theme.label()),
+        None => {
+            Span::styled(format!("every {} ", span(moment.interval.as_secs_f64())), theme.label())
+        }
         Some(playback) if playback.ended => Span::styled("END OF RECORDING ", theme.watch()),
         Some(playback) if playback.paused => Span::styled("PAUSED ", theme.watch()),
         Some(playback) => {
@@ -130,9 +134,14 @@ fn loss(loss: Option<&Loss>, theme: Theme) -> Vec<Span<'static>> {
 fn sparklines(frame: &mut Frame<'_>, area: Rect, model: &Model, moment: &Moment) {
     let s = &moment.snapshot;
     let now = s.time_wait.as_ref().and_then(|minis| minis.now);
-    let per_s = |key: &str, rate: Option<f64>| cells::marked(mark(s, key), cells::rate(rate)) + "/s";
+    let per_s =
+        |key: &str, rate: Option<f64>| cells::marked(mark(s, key), cells::rate(rate)) + "/s";
     let rows = [
-        ("TIME_WAIT", cells::marked(mark(s, "time_wait.now"), cells::maybe_count(now)), Series::Now),
+        (
+            "TIME_WAIT",
+            cells::marked(mark(s, "time_wait.now"), cells::maybe_count(now)),
+            Series::Now,
+        ),
         ("  born", per_s("rates.births_per_s", s.rates.births_per_s), Series::Births),
         ("  ended", per_s("rates.ends_per_s", s.rates.ends_per_s), Series::Ends),
     ];

@@ -27,6 +27,6 @@ pub use self::{
     draw::draw,
     model::{Intent, Model, Notice},
     moment::{Cost, Moment, Playback},
-    table::ClosersBy,
+    tab::closers::ClosersBy,
     theme::Theme,
 };

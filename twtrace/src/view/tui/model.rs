@@ -17,8 +17,13 @@ use super::{
     layout::Screen,
     moment::Moment,
     tab::{
-        Tab, causes::Causes, closers::Closers, destinations::Destinations, leaks::Leaks,
-        lifetimes::Lifetimes, ports::Searchers,
+        Tab,
+        causes::Causes,
+        closers::{Closers, ClosersBy},
+        destinations::Destinations,
+        leaks::Leaks,
+        lifetimes::Lifetimes,
+        ports::Searchers,
     },
     table::{TITLE_LINES, TableState, Tabular},
     theme::Theme,
@@ -150,14 +155,11 @@ impl Model {
         }
     }
 
-    /// Sorts closers by the column that is called so, as `--sort` does; returns whether there
-    /// is one.
-    pub fn sort_closers(&mut self, column: &str) -> bool {
-        let place = Closers::COLUMNS.iter().position(|it| sort_name(it.title) == column);
+    /// Sorts closers as `--sort` says.
+    pub fn sort_closers(&mut self, by: ClosersBy) {
         for tab in [Tab::Overview, Tab::Closers] {
-            self.tables[tab as usize].sort = place;
+            self.tables[tab as usize].sort = Some(by.column());
         }
-        place.is_some()
     }
 
     /// What is shown; `None` before the first moment.
@@ -188,6 +190,11 @@ impl Model {
     pub fn show(&mut self, moment: Arc<Moment>) {
         let looked_at = self.looked_at(&moment.snapshot);
         self.history.push(&moment.snapshot, looked_at);
+        self.show_again(moment);
+    }
+
+    /// Takes in what is known now of the same moment.
+    pub fn show_again(&mut self, moment: Arc<Moment>) {
         self.latest = Some(moment);
         if self.held.is_none() {
             self.arrange();
@@ -362,7 +369,8 @@ impl Model {
             return Some(Intent::Faster(if more { FASTER } else { 1.0 / FASTER }));
         }
         let now_ms = moment.interval.as_millis();
-        let is_next = |ms: &u64| if more { u128::from(*ms) > now_ms } else { u128::from(*ms) < now_ms };
+        let is_next =
+            |ms: &u64| if more { u128::from(*ms) > now_ms } else { u128::from(*ms) < now_ms };
         let mut all = INTERVALS_MS.iter().copied();
         let next_ms = if more { all.find(is_next) } else { all.rfind(is_next) };
         next_ms.map(|ms| Intent::Interval(Duration::from_millis(ms)))
@@ -443,13 +451,5 @@ impl Model {
         }
         self.select(place);
         None
-    }
-}
-
-/// What `--sort` calls a column.
-fn sort_name(title: &str) -> String {
-    match title {
-        "CLOSES FIRST" => "comm".to_owned(),
-        title => title.to_lowercase().replace(' ', "-"),
     }
 }

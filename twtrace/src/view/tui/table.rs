@@ -52,7 +52,7 @@ impl<'a> From<Option<&'a str>> for Key<'a> {
 impl Key<'_> {
     /// Large numbers come first, and texts by the alphabet; the other way round if
     /// `reversed`. What is unknown is last in any case.
-    fn order(self, other: Self, reversed: bool) -> Ordering {
+    pub(super) fn order(self, other: Self, reversed: bool) -> Ordering {
         let order = match (self, other) {
             (Self::Unknown, Self::Unknown) => return Ordering::Equal,
             (Self::Unknown, _) => return Ordering::Greater,
@@ -149,9 +149,10 @@ impl TableState {
             let rest_last = T::is_rest(one).cmp(&T::is_rest(other));
             rest_last.then_with(|| key(one).order(key(other), self.reversed))
         });
-        let again = self.selected_id.filter(|_| self.selected > 0).and_then(|id| {
-            self.order.iter().position(|place| T::id(&rows[*place as usize]) == id)
-        });
+        let again = self
+            .selected_id
+            .filter(|_| self.selected > 0)
+            .and_then(|id| self.order.iter().position(|place| T::id(&rows[*place as usize]) == id));
         self.select::<T>(snapshot, again.unwrap_or(self.selected));
     }
 
@@ -187,10 +188,6 @@ impl TableState {
     }
 }
 
-/// What batch output sorts its rows of closers by, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClosersBy(pub(super) usize);
-
 /// Lines of a table that are no rows.
 pub(super) const TITLE_LINES: u16 = 1;
 
@@ -225,7 +222,8 @@ pub(super) fn draw<T: Tabular>(
     frame.render_widget(table, area);
     if state.order.is_empty() {
         let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-        let why = if rows.is_empty() { T::nothing() } else { "no row passes the filter: / changes it" };
+        let why =
+            if rows.is_empty() { T::nothing() } else { "no row passes the filter: / changes it" };
         frame.render_widget(Text::styled(why, theme.label()), below);
     }
 }

@@ -71,11 +71,19 @@ fn clock(model: &Model, row: &Destination) -> Vec<Line<'static>> {
         fact("connects failed", errors, theme),
         fact(
             "ports found",
-            format!("first half {}  second half {}", count(found.first_half), count(found.second_half)),
+            format!(
+                "first half {}  second half {}",
+                count(found.first_half),
+                count(found.second_half)
+            ),
             theme,
         ),
         fact("reused", count(row.reused), theme),
-        fact("last taken by", format!("{} ({})", cells::text(row.comm.as_deref()), cells::pid(row.pid)), theme),
+        fact(
+            "last taken by",
+            format!("{} ({})", cells::text(row.comm.as_deref()), cells::pid(row.pid)),
+            theme,
+        ),
     ]
 }
 
@@ -100,7 +108,10 @@ fn taken(row: &Destination) -> String {
 }
 
 fn range(row: &Destination) -> String {
-    let from = row.laddr.as_deref().map_or(String::new(), |it| format!("  from {}", cells::text(Some(it))));
+    let from = row
+        .laddr
+        .as_deref()
+        .map_or(String::new(), |it| format!("  from {}", cells::text(Some(it))));
     match row.range {
         None => format!("-{from}"),
         Some(SearchRange { low, high, own, .. }) => {

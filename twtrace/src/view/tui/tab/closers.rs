@@ -169,3 +169,37 @@ impl Tabular for Closers {
         Some(Focus::Process { pid: row.pid?, start_time: row.start_time.clone() })
     }
 }
+
+/// A column that rows of closers are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosersBy(usize);
+
+impl ClosersBy {
+    /// The column that is called so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::names().position(|it| it == name).map(Self)
+    }
+
+    /// What columns are called.
+    pub fn names() -> impl Iterator<Item = String> {
+        Closers::COLUMNS.iter().map(|column| match column.title {
+            "CLOSES FIRST" => "comm".to_owned(),
+            title => title.to_lowercase().replace(' ', "-"),
+        })
+    }
+
+    /// Its place among the columns.
+    pub(in crate::view::tui) const fn column(self) -> usize {
+        self.0
+    }
+
+    /// Puts the rows of closers in order; the one that sums the rest stays the last.
+    pub fn sort(self, snapshot: &mut Snapshot) {
+        let key = Closers::COLUMNS[self.0].key;
+        if let Some(rows) = &mut snapshot.closers {
+            rows.sort_by(|one, other| {
+                one.other.cmp(&other.other).then_with(|| key(one).order(key(other), false))
+            });
+        }
+    }
+}

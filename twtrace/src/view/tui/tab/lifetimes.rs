@@ -184,6 +184,8 @@ fn by_edges(Encoded(lifetimes): &Encoded) -> Vec<(String, u64)> {
         let place = EDGES_S.iter().rposition(|edge| *edge <= lived_s).unwrap_or_default();
         counts[place] += value.count_since_last_iteration();
     }
-    let named = EDGES_S.iter().map(|edge| format!("≥ {}", if *edge == 0.0 { "0 s".to_owned() } else { span(*edge) }));
+    let named = EDGES_S
+        .iter()
+        .map(|edge| format!("≥ {}", if *edge == 0.0 { "0 s".to_owned() } else { span(*edge) }));
     named.zip(counts).collect()
 }
