@@ -125,7 +125,7 @@ impl Tabular for Closers {
             rank: 12,
             exactness: "",
             key: |row| row.container.as_deref().into(),
-            cell: |row| cells::text(row.container.as_deref()),
+            cell: |row| cells::container(row.container.as_deref()),
         },
         Column {
             title: "CGROUP",
