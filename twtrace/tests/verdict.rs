@@ -159,7 +159,8 @@ fn a_leak_is_old_or_grows_and_is_no_accident() {
         }]);
         s
     };
-    let words = ["gorouter (pid 1234) leaks 412 sockets in CLOSE_WAIT, 12 more a minute", "close()"];
+    let words =
+        ["gorouter (pid 1234) leaks 412 sockets in CLOSE_WAIT, 12 more a minute", "close()"];
     assert_said(&leak(412, 3.0, Some(12.3)), Severity::Watch, &words);
     assert_said(&leak(412, 3_700.0, None), Severity::Watch, &["the oldest for 3,700 s"]);
     assert_said(&leak(412, 3.0, Some(-5.0)), Severity::Fine, &[]);
