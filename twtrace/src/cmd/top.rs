@@ -8,6 +8,7 @@ use log::warn;
 use super::run::{self, Ends, Output, Printer};
 use crate::{
     config::{Format, Replay, Top},
+    demo,
     filter::Filtered,
     source::{
         Source,
@@ -25,7 +26,9 @@ pub fn run(config: &Top) -> Result<ExitCode> {
     let runtime = run::runtime()?;
     // Before anything is attached: from now on a signal ends us cleanly.
     let ends = runtime.block_on(async { Ends::new() })?;
+    let stage = config.demo.then(demo::Stage::set).transpose()?;
     let (source, limits) = source(config)?;
+    let _demo = stage.map(demo::Stage::play).transpose()?;
     runtime.block_on(show(config, source, limits, ends))?;
     Ok(ExitCode::SUCCESS)
 }
