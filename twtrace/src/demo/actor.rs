@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, Output, Stdio},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -32,6 +32,8 @@ pub(super) fn start(actor: &Actor, netns: u32) -> Result<Child> {
         .arg(netns.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Nothing of it shows up on a terminal that is somebody else's by then.
+        .stderr(Stdio::piped())
         // A signal from the terminal is for twtrace, which has a last word to say.
         .process_group(0)
         .spawn()
@@ -39,16 +41,23 @@ pub(super) fn start(actor: &Actor, netns: u32) -> Result<Child> {
     if is_ready(&mut child) {
         return Ok(child);
     }
-    // It has said why.
-    let _ = child.kill();
-    let ended = child.wait()?;
-    Err(anyhow!("{} did not begin: {ended}", actor.name))
+    Err(anyhow!("{} did not begin: {}", actor.name, last_words(child)?))
 }
 
 fn is_ready(child: &mut Child) -> bool {
     let mut said = [0];
     let heard = child.stdout.take().map(|mut stdout| stdout.read_exact(&mut said));
     matches!(heard, Some(Ok(()))) && said == [READY]
+}
+
+/// What a process said that did not begin, or how it ended if it said nothing.
+fn last_words(mut child: Child) -> io::Result<String> {
+    // It fails only if it has ended already.
+    let _ = child.kill();
+    let Output { status, stderr, .. } = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&stderr);
+    let said = said.trim().trim_start_matches("twtrace: ");
+    Ok(if said.is_empty() { status.to_string() } else { said.to_owned() })
 }
 
 /// What is started as a process of its own: plays the part `name` in the namespace `netns`,
