@@ -21,7 +21,7 @@ pub(super) struct Scene {
 pub(super) const SYSCTLS: &[(&str, &str)] = &[("ipv4/tcp_max_tw_buckets", "65536")];
 
 /// Every scene.
-pub(super) const SCENES: &[Scene] = &[shop::SCENE, legacy::SCENE, leak::SCENE, worker::SCENE];
+pub(super) static SCENES: &[Scene] = &[shop::SCENE, legacy::SCENE, leak::SCENE, worker::SCENE];
 
 /// Who has this name.
 pub(super) fn actor(name: &str) -> Option<&'static Actor> {

@@ -1,6 +1,6 @@
 //! A client with few ports, each of which it leaves in TIME_WAIT: past the knee after 23 s, and
-//! without a port after 45 s. From 60 s on TIME_WAITs expire as fast as they are born; the range
-//! stays full.
+//! without a port from 45 s on. After 60 s the first expire, and it begins anew: of each minute
+//! 15 s are without a port.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
