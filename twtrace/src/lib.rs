@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cmd;
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod event;
 pub mod export;
 pub mod filter;

@@ -2,8 +2,8 @@
 //! processes, cgroups, kernel addresses, and the facts that name a host and a boot.
 //!
 //! Everything here reads on request and keeps nothing, except [`Cgroups`],
-//! which caches names. [`CommandCgroup`] alone makes something. Nothing here needs a right to work on the caller's own
-//! network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
+//! which caches names. [`CommandCgroup`] and [`PrivateNetns`] alone make something. Nothing else
+//! here needs a right to work on the caller's own network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
 //! namespace) and `CAP_SYS_PTRACE` (to look at other users' processes). Kernel
 //! addresses cost `CAP_SYSLOG`.
 
@@ -15,6 +15,7 @@ mod facts;
 mod limits;
 mod netns;
 mod own_use;
+mod private_netns;
 mod processes;
 mod settings;
 mod sock_diag;
@@ -31,6 +32,7 @@ pub use facts::{
 pub use limits::{limit_files, raise_file_limit};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
+pub use private_netns::{PrivateNetns, has_ipv6};
 pub use processes::{cgroup, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{

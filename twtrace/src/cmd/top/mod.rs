@@ -16,6 +16,7 @@ use log::warn;
 use super::run::{self, Ends};
 use crate::{
     config::{Looks, Replay, Top},
+    demo,
     source::{
         Interval, Playback, Source,
         replay::{self, Recording},
@@ -30,7 +31,9 @@ pub fn run(config: &Top) -> Result<ExitCode> {
     let runtime = run::runtime()?;
     // Before anything is attached: from now on a signal ends us cleanly.
     let ends = runtime.block_on(async { Ends::new() })?;
+    let stage = config.demo.then(demo::Stage::set).transpose()?;
     let shown = Shown::start(config)?;
+    let _demo = stage.map(demo::Stage::play).transpose()?;
     match config.looks {
         Looks::Lines(format) => runtime.block_on(batch::show(config, format, shown, ends))?,
         Looks::Screen { colors } => runtime.block_on(session::show(config, colors, shown, ends))?,
