@@ -6,7 +6,7 @@ mod export;
 mod flight;
 mod screen;
 mod session;
-mod terminal;
+pub mod terminal;
 
 use std::process::ExitCode;
 

@@ -178,8 +178,8 @@ impl<'a> Session<'a> {
         };
         if let Some(flight) = &mut self.flight {
             flight.tick(time_ns, self.pipeline.pipeline());
-            if flight.has_written() {
-                screen.tell(said("the last minutes are written to twtrace-….twt here".to_owned()));
+            if let Some(path) = flight.written() {
+                screen.tell(said(format!("the last minutes are written to {}", path.display())));
             }
         }
         if time_ns >= self.shown_from_ns {

@@ -29,7 +29,7 @@ const SCREEN_BYTES: usize = 64 << 10;
 static IS_OURS: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, as long as it is ours.
-pub(super) struct Terminal {
+pub struct Terminal {
     drawn: Drawn<CrosstermBackend<BufWriter<Stdout>>>,
 }
 
@@ -38,7 +38,7 @@ impl Terminal {
     ///
     /// # Errors
     /// It is none, or is gone.
-    pub(super) fn take() -> Result<Self> {
+    pub fn take() -> Result<Self> {
         give_back_on_panic();
         let out = BufWriter::with_capacity(SCREEN_BYTES, io::stdout());
         let drawn = Drawn::new(CrosstermBackend::new(out)).context("cannot use the terminal")?;
