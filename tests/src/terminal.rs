@@ -11,7 +11,7 @@ use crate::wait_for;
 const LIMIT: Duration = Duration::from_secs(20);
 /// What tells that the shell waits for a command.
 const PROMPT: &str = "$ ";
-/// Terminals of this process.
+/// Terminals of this process, and commands in them.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A shell on a terminal; ends with this value.
@@ -73,9 +73,14 @@ impl Terminal {
     /// Has the shell run a line, and returns what that printed.
     #[track_caller]
     pub fn output_of(&self, line: &str) -> String {
-        self.run(&format!("clear; {line}; echo done-$((40+2))"));
-        let text = self.wait_for("the command to end", |text| text.contains("done-42"));
-        text.lines().take_while(|line| !line.contains("done-42")).collect::<Vec<_>>().join("\n")
+        self.wait_for_prompt();
+        // What is typed is not what is printed, and no two are the same.
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let done = format!("done-{number}");
+        self.run(&format!("clear; {line}; echo done-$((0+{number}))"));
+        let is_done = |line: &str| line.trim() == done;
+        let text = self.wait_for("the command to end", |text| text.lines().any(is_done));
+        text.lines().take_while(|line| !is_done(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// Clicks at a column and a line, as the terminal would tell of it (SGR).
@@ -130,9 +135,12 @@ impl Terminal {
         }
     }
 
+    /// Waits until the shell waits for a command.
     #[track_caller]
-    fn wait_for_prompt(&self) {
-        self.wait_for("the shell", |text| text.trim_end_matches('\n').ends_with(PROMPT.trim_end()));
+    pub fn wait_for_prompt(&self) -> String {
+        self.wait_for("the shell", |text| {
+            text.trim_end().lines().last().is_some_and(|line| line.trim() == PROMPT.trim())
+        })
     }
 
     /// Asserts that the terminal is as a shell needs it: the first screen, a cursor, letters
@@ -143,7 +151,6 @@ impl Terminal {
         wait_for("the first screen", LIMIT, || {
             (self.said(&["display-message", "-p", state]).trim() == "0 1 0 0").then_some(())
         });
-        self.press("C-c");
         assert_eq!(self.output_of("stty -g").trim(), settings.trim(), "stty -g");
         assert_eq!(self.output_of("echo sane").trim(), "sane");
     }

@@ -143,7 +143,8 @@ fn every_key_on_a_terminal() {
     terminal.wait_for("keys to work again", |text| text.contains("PASSIVE"));
 
     terminal.press("q");
-    terminal.wait_for("the last snapshot", |text| text.contains("PORTS TOWARDS"));
+    let last = terminal.wait_for_prompt();
+    assert!(last.contains("PORTS TOWARDS"), "the last snapshot stays to be read:\n{last}");
     assert_eq!(terminal.output_of("echo code $?").trim(), "code 0");
     terminal.assert_sane(&settings);
     a_replay_is_steered(&terminal, &flight);
@@ -259,7 +260,6 @@ fn a_replay_is_steered(terminal: &Terminal, recording: &Path) {
     }
     terminal.wait_for("the end of the recording", |text| text.contains("END OF RECORDING"));
     terminal.press("C-c");
-    terminal.wait_for("the shell", |text| text.contains("PORTS TOWARDS"));
 }
 
 #[test]
@@ -355,7 +355,6 @@ fn the_terminal_is_as_it_was_however_it_ends() {
         terminal.wait_for("the screen", |text| text.contains("1 Overview"));
         let pid = Pid::from_raw(terminal.child("twtrace").cast_signed()).expect("a process");
         kill_process(pid, signal).expect("signalling the tool");
-        terminal.wait_for("the shell", |text| !text.contains("1 Overview"));
         terminal.assert_sane(&settings);
     }
 
@@ -368,7 +367,6 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     terminal.run("fg");
     terminal.wait_for("the screen again", |text| text.contains("1 Overview"));
     terminal.press("q");
-    terminal.wait_for("the shell", |text| !text.contains("1 Overview"));
     terminal.assert_sane(&settings);
 
     let panics = program().with_file_name("twtrace-panics");
@@ -388,7 +386,9 @@ fn colours_are_as_asked_for() {
         });
         let styled = terminal.styled();
         terminal.press("q");
-        terminal.wait_for("the shell", |text| !text.contains("1 Overview"));
+        terminal.wait_for_prompt();
+        terminal.run("clear");
+        terminal.wait_for_prompt();
         styled.contains("\u{1b}[38;5;") || styled.contains(";38;5;")
     };
     assert!(has_color(&top("")));
