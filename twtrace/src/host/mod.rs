@@ -36,5 +36,5 @@ pub use sock_diag::{
     ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, Socket, close_wait_sockets, destroy,
     tcp_sockets, visit_tcp_sockets,
 };
-pub use socket_holders::{Holder, socket_holders};
+pub use socket_holders::{Holder, socket_holders, socket_holders_among};
 pub use symbols::{CodeRange, Symbols, SymbolsError};
