@@ -172,7 +172,7 @@ fn a_recording_tells_of_it(args: &[&str]) {
     let files = [place.file("trace.twt"), place.file("trace.1.twt")];
     let (leaking, port) = Peer::leaking(&netns, Peer::program());
     leak(&netns, port, 20);
-    let args = [&["-G", "18", "--duration", "25"], args].concat();
+    let args = [&["-G", "13", "--duration", "19"], args].concat();
     let recording = Recording::spawn(&mut record_to(&netns, &files[0], &args));
     wait_for("the recording to begin", FOUND, || files[0].exists().then_some(()));
     leak(&netns, port, 30);
@@ -205,7 +205,7 @@ fn a_flight_trace_tells_of_it() {
     let (leaking, port) = Peer::leaking(&netns, Peer::program());
     leak(&netns, port, 20);
     let recording = Recording::launch(&mut record_to(&netns, &file, &["--flight", "2"]));
-    recording.wait_seconds(13.0);
+    recording.wait_seconds(7.0);
     recording.signal(Signal::USR2);
     wait_for_end(&file);
     assert!(is_alone(&report_is_end(&file), leaking.pid(), 20));

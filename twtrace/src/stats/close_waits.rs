@@ -228,15 +228,13 @@ impl CloseWaits {
 fn introduced(
     (holder, netns): &RowKey,
     processes: &Processes,
-    row: snapshot::CloseWait,
+    mut row: snapshot::CloseWait,
 ) -> snapshot::CloseWait {
-    let known = holder.as_ref().and_then(|holder| processes.get(holder));
-    snapshot::CloseWait {
-        pid: holder.map(|holder| holder.tgid),
-        comm: processes.comm(*holder),
-        cgroup: known.and_then(|known| known.cgroup.clone()),
-        container: known.and_then(|known| known.container.clone()),
-        netns: Some(*netns),
-        ..row
+    (row.pid, row.netns) = (holder.map(|holder| holder.tgid), Some(*netns));
+    row.comm = processes.comm(*holder);
+    if let Some(known) = holder.as_ref().and_then(|holder| processes.get(holder)) {
+        row.cgroup.clone_from(&known.cgroup);
+        row.container.clone_from(&known.container);
     }
+    row
 }
