@@ -97,6 +97,7 @@ fn run_with_leaks() {
         cookie,
         netns,
         tuple: common::fixture::tuple("10.0.0.1:80", "10.0.0.2:4000"),
+        seen_ns: at(if since_s < 2.0 { 2.0 } else { 62.0 }),
         since_ns: at(since_s),
         accepted: holder.is_some(),
         holder: holder.map(|task| task.key),

@@ -73,8 +73,9 @@ impl Known {
             Some(known) if known.seen.inode == seen.inode => None,
             // It was accepted since.
             Some(known) => {
-                let CloseWaiting { since_ns, holder, .. } = known.seen.told;
-                known.seen = Seen { told: CloseWaiting { since_ns, holder, ..seen.told }, ..*seen };
+                let CloseWaiting { seen_ns, since_ns, holder, .. } = known.seen.told;
+                let told = CloseWaiting { seen_ns, since_ns, holder, ..seen.told };
+                known.seen = Seen { told, ..*seen };
                 Some(known.seen.told)
             }
             None if has_room => {
@@ -176,7 +177,15 @@ mod tests {
         let netns = (cookie / 100) as u32;
         let accepted = inode != 0;
         Seen {
-            told: CloseWaiting { cookie, netns, tuple, since_ns, accepted, holder: None },
+            told: CloseWaiting {
+                cookie,
+                netns,
+                tuple,
+                seen_ns: since_ns,
+                since_ns,
+                accepted,
+                holder: None,
+            },
             inode,
         }
     }
@@ -203,7 +212,7 @@ mod tests {
         let next = known.looked(&[seen(2, 22, 60), seen(3, 33, 60)], &nobody_failed());
         assert_eq!((told(&next.appeared), next.gone), (vec![(2, None), (3, None)], vec![1]));
         let accepted = next.appeared[0];
-        assert_eq!((accepted.accepted, accepted.since_ns), (true, 9), "it is as old as it was");
+        assert_eq!((accepted.accepted, accepted.since_ns, accepted.seen_ns), (true, 9, 9));
     }
 
     #[test]

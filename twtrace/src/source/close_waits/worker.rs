@@ -48,7 +48,7 @@ impl Worker {
 
     /// Takes the look that is asked for, and tells of it at once; then who holds what.
     pub(super) fn work(&mut self, ask: &Ask, mut tell: impl FnMut(Answer)) {
-        let look = self.eyes.look(&ask.places);
+        let look = self.eyes.look(ask);
         if !look.answered {
             let frames = vec![Frame::CloseWaits(None)];
             return tell(Answer { frames, holding: None, is_last: true });
