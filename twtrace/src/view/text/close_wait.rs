@@ -12,14 +12,20 @@ use crate::stats::snapshot::{CloseWait, Snapshot};
 /// Who closes sooner does not leak.
 const SLOW_S: f64 = 5.0;
 
-/// At most `most` of those who hold some for longer than any that closes.
-pub(super) fn leaks(out: &mut String, s: &Snapshot, most: usize) -> fmt::Result {
+/// Those who hold some for longer than any that closes.
+pub(in crate::view) fn slow(s: &Snapshot) -> Vec<&CloseWait> {
     let rows = s.close_wait.as_deref().unwrap_or_default();
     let is_slow = |row: &&CloseWait| row.oldest_s.is_some_and(|oldest_s| oldest_s >= SLOW_S);
-    let slow: Vec<&CloseWait> = rows.iter().filter(is_slow).take(most).collect();
+    rows.iter().filter(is_slow).collect()
+}
+
+/// At most `most` of them.
+pub(super) fn leaks(out: &mut String, s: &Snapshot, most: usize) -> fmt::Result {
+    let mut slow = slow(s);
     if slow.is_empty() {
         return Ok(());
     }
+    slow.truncate(most);
     out.push('\n');
     let title = format!("{}DOES NOT CLOSE", mark(s, "close_wait"));
     let oldest = format!("{}OLDEST", mark(s, "close_wait.oldest_s"));
@@ -48,7 +54,7 @@ fn leak(out: &mut String, row: &CloseWait, with_netns: bool) -> fmt::Result {
     if more.is_empty() { Ok(()) } else { line(out, &format!("{:8}{}", "", more.join("  "))) }
 }
 
-fn signed(growth: f64) -> String {
+pub(in crate::view) fn signed(growth: f64) -> String {
     let shown = compact(whole(growth.abs()), 8);
     match growth {
         _ if shown == "0" => shown,

@@ -11,9 +11,12 @@ mod tables;
 
 use std::fmt;
 
-pub(in crate::view) use self::format::{count, harmless_line, human_bytes};
 use self::format::{flow, line, maybe, rate, seconds, shortened, span, wrapped};
 pub use self::ports::{Whose, report as ports};
+pub(in crate::view) use self::{
+    close_wait::{signed, slow},
+    format::{count, harmless_line, human_bytes},
+};
 use crate::{
     probes::{Exactness, Tier},
     stats::snapshot::{Ended, PortSearchKind, Snapshot, Summary},
