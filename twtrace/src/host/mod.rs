@@ -19,6 +19,7 @@ mod private_netns;
 mod processes;
 mod settings;
 mod sock_diag;
+mod socket_holders;
 mod symbols;
 
 pub use cgroup_root::cgroup_v2_root;
@@ -33,9 +34,11 @@ pub use limits::{limit_files, raise_file_limit};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use private_netns::{PrivateNetns, has_ipv6};
-pub use processes::{cgroup, same_start, start_time_ns, started_ns};
+pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{
-    ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, destroy, tcp_sockets, visit_tcp_sockets,
+    ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, Socket, close_wait_sockets, destroy,
+    tcp_sockets, visit_tcp_sockets,
 };
+pub use socket_holders::{Holder, socket_holders, socket_holders_among};
 pub use symbols::{CodeRange, Symbols, SymbolsError};
