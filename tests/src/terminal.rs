@@ -105,7 +105,8 @@ impl Terminal {
     #[track_caller]
     pub fn selected(&self, below: usize) -> String {
         let styled = self.styled();
-        let line = styled.lines().skip(below).position(|line| line.contains("\u{1b}[7m"));
+        let is_reversed = |line: &str| line.contains("\u{1b}[7m") || line.contains("[0;7m");
+        let line = styled.lines().skip(below).position(is_reversed);
         let text = self.text();
         line.and_then(|line| text.lines().nth(below + line)).unwrap_or_default().to_owned()
     }

@@ -84,6 +84,14 @@ fn behind(text: &str, label: &str) -> u64 {
     number.replace(',', "").parse().unwrap_or_else(|_| panic!("{number} is no number"))
 }
 
+/// For how long the screen counts, as its first line says; 0 if that has not so much room.
+fn elapsed_s(text: &str) -> f64 {
+    let line = text.lines().next().unwrap_or_default();
+    let mut words = line.split_whitespace().skip_while(|word| *word != "for").skip(1);
+    let number = words.next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
+    if words.next() == Some("ms") { number / 1e3 } else { number }
+}
+
 #[test]
 fn every_key_on_a_terminal() {
     let _stage = take_the_stage();
@@ -121,6 +129,8 @@ fn every_key_on_a_terminal() {
     terminal.press("Left");
     terminal.wait_for("why nothing is sought", |text| text.contains("only a replay goes back"));
 
+    // Long enough to go on in it by ten seconds.
+    terminal.wait_for("a quarter of a minute to be over", |text| elapsed_s(text) >= 15.0);
     terminal.press("w");
     terminal.wait_for("the flight trace", |text| text.contains("the last minutes are written"));
     let flight = file(folder.path(), "twt");
@@ -129,10 +139,7 @@ fn every_key_on_a_terminal() {
     assert!(verified.status.success(), "{verified:?}");
 
     terminal.press("c");
-    terminal.wait_for("everything to count anew", |text| {
-        let line = text.lines().next().unwrap_or_default();
-        line.contains("for 500 ms") || line.contains("for 1.0 s")
-    });
+    terminal.wait_for("everything to count anew", |text| elapsed_s(text) <= 2.0);
 
     terminal.press("C-z");
     terminal.wait_for("the shell", |text| text.contains("Stopped"));
@@ -159,19 +166,21 @@ fn rows_are_moved_sorted_and_filtered(terminal: &Terminal) {
         let rows = text.lines().skip(TAB_LINE + 2).take_while(|line| !line.trim().is_empty());
         rows.filter_map(|row| row.split_whitespace().nth(1).map(str::to_owned)).collect()
     };
-    let all = rows(&terminal.text());
+    // Rows overtake each other, and the selected one with them: where it is can only be said
+    // while they stand still.
+    terminal.press("Space");
+    let all = rows(&terminal.wait_for("the screen to stand still", |it| it.contains("PAUSED")));
     assert!(all.len() >= 7, "{all:?}");
-    // Rows may change places meanwhile, and what is selected stays so: it is looked at alone.
     terminal.press("Home");
     for (key, place) in [("j", 1), ("Down", 2), ("k", 1), ("Up", 0), ("End", all.len() - 1)] {
         terminal.press(key);
         wait_for(&format!("row {place} by {key}"), ENOUGH, || {
-            let (selected, text) = (terminal.selected(TAB_LINE + 1), terminal.text());
-            let rows = rows(&text);
-            let name = selected.split_whitespace().nth(1)?;
-            (rows.get(place.min(rows.len() - 1))? == name).then_some(())
+            let selected = terminal.selected(TAB_LINE + 1);
+            (selected.split_whitespace().nth(1)? == all[place]).then_some(())
         });
     }
+    terminal.press("Space");
+    terminal.wait_for("the screen to go on", |text| !text.contains("PAUSED"));
     for key in ["NPage", "PPage", "G", "g"] {
         terminal.press(key);
     }

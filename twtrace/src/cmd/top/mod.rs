@@ -15,7 +15,7 @@ use log::warn;
 
 use super::run::{self, Ends};
 use crate::{
-    config::{Looks, Replay, Top},
+    config::{Looks, Top},
     demo,
     source::{
         Interval, Playback, Source,
@@ -61,14 +61,13 @@ impl Shown {
             return Ok(Self { source, max_connections, interval, playback: None });
         };
         let playback = Playback::new(replay.speed)?;
-        let (source, max_connections) = play(replay, playback.clone())?;
+        let (source, max_connections) = play(Recording::open(&replay.files)?, playback.clone())?;
         Ok(Self { source, max_connections, interval, playback: Some(playback) })
     }
 }
 
 /// A recording from its beginning, and how many sockets it remembers.
-fn play(replay: &Replay, playback: Playback) -> Result<(Source, usize)> {
-    let recording = Recording::open(&replay.files)?;
+fn play(recording: Recording, playback: Playback) -> Result<(Source, usize)> {
     let max_connections = recording.meta().max_connections;
     let unsound = |what: &str| warn!("unsound, and left out: {what}");
     Ok((replay::start(recording, playback, unsound)?, max_connections))
