@@ -165,6 +165,10 @@ fn a_leak_is_old_or_grows_and_is_no_accident() {
     assert_said(&leak(412, 3_700.0, None), Severity::Watch, &["the oldest for 3,700 s"]);
     assert_said(&leak(412, 3.0, Some(-5.0)), Severity::Fine, &[]);
     assert_said(&leak(19, 3_700.0, Some(2.0)), Severity::Fine, &[]);
+    let mut unaccepted = leak(412, 3_700.0, None);
+    unaccepted.close_wait.as_mut().expect("they are known")[0].unaccepted = 400;
+    let words = ["gorouter (pid 1234) has not accepted 400 connections", "accept()"];
+    assert_said(&unaccepted, Severity::Watch, &words);
 }
 
 #[test]

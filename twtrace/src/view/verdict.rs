@@ -162,6 +162,13 @@ fn leak(s: &Snapshot) -> Option<Verdict> {
     let growth = row.growth_per_min.filter(|growth| *growth >= 0.5);
     let growth = growth.map_or(String::new(), |it| format!(", {} more a minute", count(whole(it))));
     let oldest = row.oldest_s.map_or(String::new(), |it| format!(", the oldest for {}", span(it)));
+    if row.unaccepted * 2 > row.count {
+        return watch(format!(
+            "{who} has not accepted {} connections that their peer has closed{growth}{oldest} → \
+             it must accept() sooner; see Leaks",
+            count(row.unaccepted)
+        ));
+    }
     watch(format!(
         "{who} leaks {} sockets in CLOSE_WAIT{growth}{oldest} → it must close() what its peer \
          has closed: no setting does that; see Leaks",
