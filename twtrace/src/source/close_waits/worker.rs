@@ -7,7 +7,7 @@ use twtrace_common::{COMM_LEN, ProcessKey, ProcessRecord, RecordKind};
 use zerocopy::IntoBytes;
 
 use super::{
-    Answer, Ask, Pace,
+    Answer, Ask, Restraint,
     known::{Change, Known},
     look::{Eyes, Look},
 };
@@ -29,8 +29,8 @@ pub(super) struct Worker {
     /// The processes that were introduced, of those that hold any.
     introduced: BTreeSet<ProcessKey>,
     /// When those who hold some may be asked for more, and when everybody.
-    near: Pace,
-    far: Pace,
+    near: Restraint,
+    far: Restraint,
 }
 
 impl Worker {
@@ -41,8 +41,8 @@ impl Worker {
             known: Known::default(),
             failed: BTreeSet::new(),
             introduced: BTreeSet::new(),
-            near: Pace::new(0),
-            far: Pace::new(EVERYBODY_EVERY_NS),
+            near: Restraint::new(0),
+            far: Restraint::new(EVERYBODY_EVERY_NS),
         }
     }
 

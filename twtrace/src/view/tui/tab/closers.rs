@@ -138,6 +138,7 @@ impl Tabular for Closers {
         },
     ];
     const SORTED_BY: usize = 3;
+    const NARROWEST: u16 = 15;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [Closer]>> {
         snapshot.closers.as_deref().map(Cow::Borrowed)

@@ -103,6 +103,7 @@ impl Tabular for Leaks {
         },
     ];
     const SORTED_BY: usize = 2;
+    const NARROWEST: u16 = 15;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [CloseWait]>> {
         snapshot.close_wait.as_deref().map(Cow::Borrowed)

@@ -122,6 +122,7 @@ impl Tabular for Searchers {
         },
     ];
     const SORTED_BY: usize = 6;
+    const NARROWEST: u16 = 15;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [SearchingProcess]>> {
         Some(Cow::Borrowed(&snapshot.port_search.as_ref()?.by_process))

@@ -7,12 +7,12 @@ const PART: u64 = 20;
 
 /// Says when it is time, by how long it took before.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Restraint {
     every_ns: u64,
     next_ns: u64,
 }
 
-impl Pace {
+impl Restraint {
     /// Never more often than `every_ns`.
     pub(super) fn new(every_ns: u64) -> Self {
         Self { every_ns, next_ns: 0 }
@@ -41,11 +41,11 @@ mod tests {
 
     #[test]
     fn what_takes_long_is_done_seldom() {
-        let mut pace = Pace::new(100);
-        assert!(pace.is_due(0));
-        pace.took(7, 1);
-        assert_eq!((pace.is_due(106), pace.is_due(107)), (false, true));
-        pace.took(7, 50);
-        assert_eq!((pace.is_due(1_006), pace.is_due(1_007)), (false, true));
+        let mut restraint = Restraint::new(100);
+        assert!(restraint.is_due(0));
+        restraint.took(7, 1);
+        assert_eq!((restraint.is_due(106), restraint.is_due(107)), (false, true));
+        restraint.took(7, 50);
+        assert_eq!((restraint.is_due(1_006), restraint.is_due(1_007)), (false, true));
     }
 }
