@@ -1,6 +1,7 @@
 //! Who does not close: as many sockets as `ss` counts, of the process that holds them, for as
 //! long as they have been there; by hooks and without any; live, recorded, and in part.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use twtrace::frame::Frame;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::recording::{
-    Place, Recording, record_to, report_is_end, wait_for_end, wait_for_next,
+    Place, Recording, Told, record_to, report_is_end, wait_for_end, wait_for_next,
 };
 use twtrace_tests::tool::{Run, Tool, program};
 use twtrace_tests::traffic::Family;
@@ -172,9 +174,9 @@ fn a_recording_tells_of_it(args: &[&str]) {
     let files = [place.file("trace.twt"), place.file("trace.1.twt")];
     let (leaking, port) = Peer::leaking(&netns, Peer::program());
     leak(&netns, port, 20);
-    let args = [&["-G", "13", "--duration", "19"], args].concat();
+    let args = [&["-G", "15", "--duration", "22"], args].concat();
     let recording = Recording::spawn(&mut record_to(&netns, &files[0], &args));
-    wait_for("the recording to begin", FOUND, || files[0].exists().then_some(()));
+    wait_for("a first look", FOUND, || has_looked(&files[0]).then_some(()));
     leak(&netns, port, 30);
     wait_for_next(&files[1]);
     // The next look finds them where there were some before.
@@ -186,6 +188,13 @@ fn a_recording_tells_of_it(args: &[&str]) {
         assert_eq!((&row["pid"], &row["comm"]), (&json!(leaking.pid()), &json!("twtrace-peer")));
         assert_eq!((&row["count"], number(row, "growth_per_min") > 0.0), (&json!(count), true));
     }
+}
+
+/// Whether a look is in a file that is written.
+fn has_looked(file: &Path) -> bool {
+    let told = File::open(file).ok().and_then(|file| Told::read(file).ok());
+    let is_look = |frame: &Frame| matches!(frame, Frame::CloseWaits(_));
+    told.is_some_and(|told| told.frames.iter().any(is_look))
 }
 
 #[test]
