@@ -130,12 +130,13 @@ impl Scale {
         eprintln!("screen: {KEYS} keys beside {} connections", grouped(self.connections));
         let mut terminal = Terminal::start(&binaries.twtrace, &["-d", "60"])?;
         let churn = Churn { connections: self.connections, threads: 1, destinations: DESTINATIONS };
-        let (held, answers) = thread::scope(|scope| {
-            let churning = scope.spawn(|| churn.run(&binaries.peer));
+        let (churned, answers) = thread::scope(|scope| {
+            // The churn ends with the thread that started it.
+            let churning = scope.spawn(|| churn.run(&binaries.peer)?.release());
             let answers = terminal.answers_ms();
             (churning.join(), answers)
         });
-        held.map_err(|_| anyhow!("the churn panicked"))??.release()?;
+        churned.map_err(|_| anyhow!("the churn panicked"))??;
         answers
     }
 }
