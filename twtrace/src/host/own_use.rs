@@ -23,7 +23,8 @@ pub fn own_rss() -> Option<u64> {
 
 /// How long the BPF programs that we hold have run, in nanoseconds, as far as that was
 /// measured; `None` if we hold none, or /proc does not say.
-/// <https://github.com/torvalds/linux/blob/v5.8/kernel/bpf/syscall.c#L1500-L1531>
+/// By `bpf_prog_show_fdinfo` of
+/// <https://github.com/torvalds/linux/blob/v5.8/kernel/bpf/syscall.c>.
 pub fn own_programs_ns() -> Option<u64> {
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo").ok()?.flatten() {
