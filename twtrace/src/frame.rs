@@ -52,6 +52,9 @@ pub enum Frame {
     /// All sockets of the host at one moment; only where nothing is traced: at
     /// the start and before every tick. `None`: sock_diag did not answer.
     Polled(Option<Polled>),
+    /// What has changed among the sockets that wait for their process to close them, since
+    /// the frame before. `None`: sock_diag did not answer.
+    CloseWaits(Option<CloseWaits>),
     /// Records that were read and found no room on their way to the file.
     Lost {
         /// How many.
@@ -497,6 +500,41 @@ pub struct Polled {
     pub failed: Vec<u32>,
     /// Whether every namespace was looked at: some may not even be found.
     pub complete: bool,
+}
+
+/// Sockets in CLOSE_WAIT that are told of at once, at most: so many are there, and no more
+/// are remembered of any file.
+pub const MAX_CLOSE_WAITS: usize = 131_072;
+
+/// What a look at the sockets in CLOSE_WAIT has shown that was not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloseWaits {
+    /// When it was taken, on the clock of records. What is found out later of the same
+    /// look has its time.
+    pub time_ns: u64,
+    /// Whether all that there are have been told.
+    pub complete: bool,
+    /// Those that are new; one that was told before is told anew.
+    pub appeared: Vec<CloseWaiting>,
+    /// The cookies of those that are no longer there.
+    pub gone: Vec<u64>,
+}
+
+/// A socket in CLOSE_WAIT: its peer has closed, its process has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseWaiting {
+    /// Its cookie, by which sock_diag names it as long as it lives.
+    pub cookie: u64,
+    /// Its network namespace.
+    pub netns: u32,
+    /// Its ends.
+    pub tuple: Tuple,
+    /// Since when at least, on the clock of records.
+    pub since_ns: u64,
+    /// Whether a process has accepted or connected it: else it waits in a listener's queue.
+    pub accepted: bool,
+    /// The process that holds it, once that is known.
+    pub holder: Option<ProcessKey>,
 }
 
 /// A timewait mini-socket, by sock_diag.

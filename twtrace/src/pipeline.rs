@@ -139,6 +139,7 @@ impl Pipeline {
             Frame::Kernel(counters) => self.stats.kernel(counters),
             Frame::Ports(facts) => self.tracker.port_facts(facts),
             Frame::Polled(polled) => self.polled(polled.as_ref()),
+            Frame::CloseWaits(looked) => self.stats.close_waits(looked.as_ref()),
             Frame::Lost { records } => self.stats.lost(*records),
             Frame::Carried(carried) => self.carry(carried),
             // What changed is told when it was seen, shortly before the next tick.

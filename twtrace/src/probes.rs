@@ -180,7 +180,9 @@ impl Hooks {
             ("closers", credited),
             ("closers.resets", explained),
             ("states", Some(Exact)),
-            ("close_wait", None),
+            // Looked at whatever is traced.
+            ("close_wait", Some(Exact)),
+            ("close_wait.oldest_s", Some(Inferred)),
         ]
         .into_iter()
         .chain(self.destination_words())

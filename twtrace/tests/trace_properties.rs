@@ -16,8 +16,9 @@ use twtrace::{
     event::{PortRange, Role, Tuple},
     frame::{
         AskedRange, Carried, CarriedCounts, CarriedDestination, CarriedMini, CarriedOpener,
-        CarriedSocket, Frame, Held, HeldClient, HeldDestination, KernelCounters, MiniOf, Polled,
-        PolledMini, PortFacts, ProcessFacts, SeedMini, SeedSocket, Sysctls, Totals,
+        CarriedSocket, CloseWaiting, CloseWaits, Frame, Held, HeldClient, HeldDestination,
+        KernelCounters, MiniOf, Polled, PolledMini, PortFacts, ProcessFacts, SeedMini, SeedSocket,
+        Sysctls, Totals,
     },
     pipeline::Pipeline,
     stats::snapshot::SCHEMA,
@@ -189,6 +190,24 @@ prop_compose! {
         (looked_at, failed) in any::<(Vec<u32>, Vec<u32>)>(),
     ) -> Polled {
         Polled { time_ns, until_ns, states, sockets, minis, looked_at, failed, complete }
+    }
+}
+
+prop_compose! {
+    fn any_close_waiting()(
+        (cookie, netns, since_ns, accepted) in any::<(u64, u32, u64, bool)>(),
+        tuple in any_tuple(), holder in option::of(any_process()),
+    ) -> CloseWaiting {
+        CloseWaiting { cookie, netns, tuple, since_ns, accepted, holder }
+    }
+}
+
+prop_compose! {
+    fn any_close_waits()(
+        (time_ns, complete) in any::<(u64, bool)>(),
+        appeared in vec(any_close_waiting(), 0..5), gone in any::<Vec<u64>>(),
+    ) -> CloseWaits {
+        CloseWaits { time_ns, complete, appeared, gone }
     }
 }
 
@@ -393,6 +412,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         1 => vec(any_kernel_counters(), 0..4).prop_map(Frame::Kernel),
         1 => vec(any_port_facts(), 0..4).prop_map(Frame::Ports),
         1 => option::of(any_look()).prop_map(Frame::Polled),
+        1 => option::of(any_close_waits()).prop_map(Frame::CloseWaits),
         1 => any::<u64>().prop_map(|records| Frame::Lost { records }),
         1 => vec(sysctls.prop_map(|(netns, values)| Sysctls { netns, values }), 0..4)
             .prop_map(Frame::Sysctls),
@@ -643,6 +663,14 @@ fn large_frames_come_back_from_several_parts() {
         let SeedMini { netns, substate, expires_ms, tuple } = mini(number);
         PolledMini { netns, cookie: number as u64, substate, expires_ms, tuple }
     };
+    let waiting = |number: usize| CloseWaiting {
+        cookie: number as u64,
+        netns: 1,
+        tuple: tuple(number),
+        since_ns: 7,
+        accepted: true,
+        holder: None,
+    };
     let record = kernel::process_record(
         ProcessKey { start_time_ns: 1, tgid: 1, padding: 0 },
         *b"many\0\0\0\0\0\0\0\0\0\0\0\0",
@@ -671,6 +699,11 @@ fn large_frames_come_back_from_several_parts() {
             complete: true,
         },
         Frame::Polled(Some(look)),
+        Frame::CloseWaits(Some(CloseWaits {
+            appeared: (0..many).map(waiting).collect(),
+            gone: (0..many).map(|number| number as u64).collect(),
+            ..CloseWaits::default()
+        })),
         Frame::Processes((0..1_000).map(facts).collect()),
         Frame::Ports(vec![ports; 12]),
         Frame::Totals(Totals {

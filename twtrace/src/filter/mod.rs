@@ -23,6 +23,9 @@
 //! which is an accepted socket that is open or that the peer cut, and what was there
 //! before us, counts for nobody (yet).
 //!
+//! A socket in CLOSE_WAIT, which nobody has closed, is in `close_wait` of who holds it, once
+//! /proc has told that, and of nobody else.
+//!
 //! **Totals.** The kernel side counts by namespace. With `--netns` alone its totals stay, exact
 //! whatever the ring lost; otherwise they are counted from the records that pass, by the
 //! same functions ([`twtrace_common`]), and are as complete as these.

@@ -26,7 +26,7 @@ pub struct Scope {
 }
 
 /// What depends on sockets of which no process has done anything yet.
-const LATE: [&str; 11] = [
+const LATE: [&str; 12] = [
     "transitions",
     "rates.opens_per_s",
     "closes.passive",
@@ -38,6 +38,7 @@ const LATE: [&str; 11] = [
     "destinations",
     "clients",
     "proxies",
+    "close_wait",
 ];
 /// What is known of nobody where mini-sockets have no process.
 const OF_MINIS: [&str; 7] = [

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     frame::{
-        Carried, CarriedCounts, Frame, KernelCounters, Meta, Polled, PolledMini, PortFacts,
-        SeedMini, SeedSocket, Sysctls, Totals,
+        Carried, CarriedCounts, CloseWaits, Frame, KernelCounters, Meta, Polled, PolledMini,
+        PortFacts, SeedMini, SeedSocket, Sysctls, Totals,
     },
     probes::Capability,
 };
@@ -190,6 +190,9 @@ impl FilterStage {
             Frame::Kernel(counters) => Frame::Kernel(self.kernel(counters)),
             Frame::Ports(facts) => Frame::Ports(self.ports(facts)),
             Frame::Polled(polled) => Frame::Polled(self.polled(polled.as_ref())),
+            Frame::CloseWaits(looked) => {
+                Frame::CloseWaits(looked.as_ref().map(|looked| self.close_waits(looked)))
+            }
             Frame::Sysctls(sysctls) => Frame::Sysctls(self.sysctls(sysctls)),
             other => other.clone(),
         })
@@ -253,6 +256,19 @@ impl FilterStage {
     fn sysctls(&self, sysctls: &[Sysctls]) -> Vec<Sysctls> {
         let wanted = |sysctls: &&Sysctls| self.filter.wants_netns(Some(sysctls.netns));
         sysctls.iter().filter(wanted).cloned().collect()
+    }
+
+    /// One that does not pass, or no longer since another process holds it, is gone for
+    /// those behind; that of one which they never met says nothing.
+    fn close_waits(&mut self, looked: &CloseWaits) -> CloseWaits {
+        let (appeared, others): (Vec<_>, Vec<_>) =
+            looked.appeared.iter().copied().partition(|socket| {
+                self.filter.wants(Some(socket.netns), &socket.tuple) == Some(true)
+                    && self.records.wants_holder(socket.holder)
+            });
+        let others = others.iter().map(|socket| socket.cookie);
+        let gone = looked.gone.iter().copied().chain(others).collect();
+        CloseWaits { appeared, gone, ..*looked }
     }
 
     /// Where it is asked whose the sockets are, a look says nothing.

@@ -18,6 +18,7 @@ mod own_use;
 mod processes;
 mod settings;
 mod sock_diag;
+mod socket_holders;
 mod symbols;
 
 pub use cgroup_root::cgroup_v2_root;
@@ -31,9 +32,11 @@ pub use facts::{
 pub use limits::{limit_files, raise_file_limit};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
-pub use processes::{cgroup, same_start, start_time_ns, started_ns};
+pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{
-    ALL_STATES, Dump, FULL_SOCKET_STATES, Socket, destroy, tcp_sockets, visit_tcp_sockets,
+    ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, Socket, close_wait_sockets, destroy,
+    tcp_sockets, visit_tcp_sockets,
 };
+pub use socket_holders::{Holder, socket_holders};
 pub use symbols::{CodeRange, Symbols, SymbolsError};

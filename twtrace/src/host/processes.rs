@@ -25,6 +25,13 @@ pub fn started_ns(pid: u32) -> Option<Range<u64>> {
     Some(first_ns..first_ns.checked_add(tick_ns())?)
 }
 
+/// The name of process `pid`, as many bytes as the kernel keeps of it; `None` if it is gone.
+pub fn comm(pid: u32) -> Option<Vec<u8>> {
+    let mut comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    // A newline ends it; there may be others in it.
+    (comm.pop() == Some(b'\n')).then_some(comm)
+}
+
 /// The cgroup of process `pid`, as a path from the root of its hierarchy;
 /// `None` if the process is gone.
 ///
@@ -99,6 +106,13 @@ mod tests {
         assert!(same_start(started, started + tick_ns() - 1));
         assert!(!same_start(started, started + tick_ns()));
         assert_eq!(start_time_ns(u32::MAX), None);
+    }
+
+    #[test]
+    fn own_name_is_that_of_the_main_thread() {
+        let own = comm(std::process::id()).unwrap();
+        assert!(!own.is_empty() && own.len() < 16, "{own:?}");
+        assert_eq!(comm(u32::MAX), None);
     }
 
     #[test]

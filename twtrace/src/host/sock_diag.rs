@@ -4,7 +4,7 @@
 //! is the kernel's, and what is left should stay small
 //! (docs/decisions/0003-sock-diag.md has the figures and why no crate parses them).
 
-use std::{io, os::fd::OwnedFd};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::{
@@ -91,12 +91,56 @@ pub fn visit_tcp_sockets(
     states: u32,
     mut visit: impl FnMut(&Socket),
 ) -> Result<Dump> {
+    dump(netns, states, 0, |socket, _| visit(socket))
+}
+
+/// A socket in CLOSE_WAIT: its peer has closed, its process has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseWaitSocket {
+    /// The socket. One without an inode has not been accepted yet: what a process closes
+    /// leaves this state.
+    pub socket: Socket,
+    /// How long its peer has acknowledged nothing, in milliseconds; `None` if the kernel
+    /// does not tell.
+    ///
+    /// It is in CLOSE_WAIT at least as long: the FIN acknowledged something, too
+    /// ([`tcp_ack`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c) sets
+    /// `rcv_tstamp` for every segment but those that came out of order). It is longer where
+    /// the peer was heard since: it answers keepalive, and acknowledges data.
+    pub silent_ms: Option<u32>,
+}
+
+/// The TCP sockets of `netns` in CLOSE_WAIT, each once. The kernel walks its table as for all
+/// of them ([`inet_diag_dump_icsk`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c)),
+/// and sends only these.
+///
+/// # Errors
+/// As [`tcp_sockets`].
+pub fn close_wait_sockets(netns: &Netns) -> Result<Vec<CloseWaitSocket>> {
+    let mut sockets = BTreeMap::new();
+    dump(netns, 1 << TcpState::CloseWait as u32, WITH_INFO, |socket, attributes| {
+        if socket.state == TcpState::CloseWait && !socket.mini {
+            let found = CloseWaitSocket { socket: *socket, silent_ms: silent_ms(attributes) };
+            sockets.insert(socket.cookie, found);
+        }
+    })?;
+    Ok(sockets.into_values().collect())
+}
+
+/// Hands each socket in `states` to `visit`, with the attributes that `extensions` ask for.
+fn dump(
+    netns: &Netns,
+    states: u32,
+    extensions: u8,
+    mut visit: impl FnMut(&Socket, &[u8]),
+) -> Result<Dump> {
     // A netlink socket belongs to the namespace it was made in, for good.
     let socket = within(netns, open)?.map_err(|errno| explain(errno, "open"))?;
     let mut dump = Dump::default();
     let mut buffer = vec![0; BUFFER];
     for (sequence, family) in (1..).zip([AF_INET, AF_INET6]) {
-        request(&socket, family, states, sequence).map_err(|errno| explain(errno, "ask"))?;
+        request(&socket, family, states, extensions, sequence)
+            .map_err(|errno| explain(errno, "ask"))?;
         let mut batch = Batch { sequence, dump: &mut dump, visit: &mut visit };
         while batch.read(receive(&socket, &mut buffer)?)? == Progress::More {}
     }
@@ -173,6 +217,15 @@ pub const FULL_SOCKET_STATES: u32 =
 /// [`inet_twsk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
 const TIMER_TIME_WAIT: u8 = 3;
 
+/// `INET_DIAG_INFO`, and what asks for it: a bit by its number, from 1
+/// ([`inet_sk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c)).
+const INET_DIAG_INFO: u16 = 2;
+const WITH_INFO: u8 = 1 << (INET_DIAG_INFO - 1);
+
+/// Where `tcpi_last_ack_recv` is in `struct tcp_info`, which only ever grows at its end:
+/// [`tcp.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/tcp.h).
+const LAST_ACK_RECV: usize = 8 + 12 * 4;
+
 /// `struct nlmsghdr`.
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -182,6 +235,14 @@ struct Header {
     flags: U16,
     sequence: U32,
     port: U32,
+}
+
+/// `struct nlattr`.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Attribute {
+    length: U16,
+    kind: U16,
 }
 
 /// `struct inet_diag_sockid`, as the next two from
@@ -227,7 +288,7 @@ struct Message {
     inode: U32,
 }
 
-const _: () = assert!(size_of::<Header>() == 16);
+const _: () = assert!(size_of::<Header>() == 16 && size_of::<Attribute>() == 4);
 const _: () = assert!(size_of::<Request>() == 16 + 56);
 const _: () = assert!(size_of::<Message>() == 72);
 
@@ -240,9 +301,16 @@ fn open() -> Result<OwnedFd, Errno> {
     )
 }
 
-fn request(socket: &OwnedFd, family: u8, states: u32, sequence: u32) -> Result<(), Errno> {
+fn request(
+    socket: &OwnedFd,
+    family: u8,
+    states: u32,
+    extensions: u8,
+    sequence: u32,
+) -> Result<(), Errno> {
     let mut request = Request::tcp(family, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sequence);
     request.states = states.into();
+    request.extensions = extensions;
     send(socket, &request)
 }
 
@@ -324,7 +392,7 @@ struct Batch<'a, F> {
     visit: &'a mut F,
 }
 
-impl<F: FnMut(&Socket)> Batch<'_, F> {
+impl<F: FnMut(&Socket, &[u8])> Batch<'_, F> {
     fn read(&mut self, mut bytes: &[u8]) -> Result<Progress> {
         while !bytes.is_empty() {
             let (header, body, rest) = split(bytes).context(
@@ -359,11 +427,11 @@ impl<F: FnMut(&Socket)> Batch<'_, F> {
     }
 
     fn socket(&mut self, body: &[u8]) -> Result<()> {
-        let (message, _) = Message::ref_from_prefix(body).map_err(|_| {
+        let (message, attributes) = Message::ref_from_prefix(body).map_err(|_| {
             anyhow!("the kernel sent a cut socket: twtrace does not know this kernel")
         })?;
         match Socket::from_message(message) {
-            Some(socket) => (self.visit)(&socket),
+            Some(socket) => (self.visit)(&socket, attributes),
             None => self.dump.unknown += 1,
         }
         Ok(())
@@ -378,6 +446,26 @@ fn split(bytes: &[u8]) -> Option<(&Header, &[u8], &[u8])> {
     // The last message of a datagram may come without its padding.
     let next = length.next_multiple_of(4).min(bytes.len());
     Some((header, body, &bytes[next..]))
+}
+
+/// How long nothing was acknowledged, by the `struct tcp_info` among `attributes`.
+fn silent_ms(attributes: &[u8]) -> Option<u32> {
+    let info = attribute(attributes, INET_DIAG_INFO)?;
+    let (millis, _) = U32::read_from_prefix(info.get(LAST_ACK_RECV..)?).ok()?;
+    Some(millis.get())
+}
+
+/// The payload of the attribute `kind`, if it is among those.
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let (header, _) = Attribute::ref_from_prefix(attributes).ok()?;
+        let length = usize::from(header.length.get());
+        let payload = attributes.get(size_of::<Attribute>()..length)?;
+        if header.kind.get() == kind {
+            return Some(payload);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
 }
 
 /// The errno at the start of a body: negative, or 0 or absent for none.
@@ -488,7 +576,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> (Result<Progress>, Vec<Socket>, Dump) {
         let (mut sockets, mut dump) = (Vec::new(), Dump::default());
-        let mut visit = |socket: &Socket| sockets.push(*socket);
+        let mut visit = |socket: &Socket, _: &[u8]| sockets.push(*socket);
         let progress = Batch { sequence: 1, dump: &mut dump, visit: &mut visit }.read(bytes);
         (progress, sockets, dump)
     }
@@ -549,6 +637,49 @@ mod tests {
             |state, timer| Socket::from_message(&Message { state, timer, ..time_wait() }).unwrap();
         assert!(of(5, 3).mini && !of(5, 2).mini);
         assert_eq!((of(5, 0).expires_ms, of(5, 2).expires_ms), (0, 59_000));
+    }
+
+    #[test]
+    fn what_the_peer_acknowledged_last_is_read() {
+        let attribute = |kind: u16, payload: &[u8]| {
+            let length = (size_of::<Attribute>() + payload.len()) as u16;
+            let header = Attribute { length: length.into(), kind: kind.into() };
+            let mut bytes = [header.as_bytes(), payload].concat();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let mut info = [0; 232];
+        info[56..60].copy_from_slice(&61_234_u32.to_ne_bytes());
+        let [before, info] = [attribute(8, &[1]), attribute(INET_DIAG_INFO, &info)];
+        let attributes = [before.clone(), info.clone(), before.clone()].concat();
+        assert_eq!(silent_ms(&attributes), Some(61_234));
+        assert_eq!(silent_ms(&before), None);
+        for length in 0..info.len() {
+            assert_eq!(silent_ms(&info[..length]), None, "it is cut");
+        }
+        assert_eq!(silent_ms(&attribute(INET_DIAG_INFO, &[0; 59])), None, "it is shorter");
+        assert_eq!(silent_ms(&[0; 8]), None, "an attribute has a header at least");
+    }
+
+    #[test]
+    fn who_does_not_close_is_seen() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop(connect());
+        let (accepted, _) = listener.accept().unwrap();
+        let open = connect();
+        drop(connect());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let found = close_wait_sockets(&crate::host::own().unwrap()).unwrap();
+        let of_port: Vec<_> = found.iter().filter(|it| it.socket.lport == port).collect();
+        assert_eq!(of_port.len(), 2, "{of_port:?}");
+        let is_accepted = |it: &&&CloseWaitSocket| it.socket.inode != 0;
+        assert_eq!(of_port.iter().filter(is_accepted).count(), 1, "{of_port:?}");
+        for it in of_port {
+            assert!(it.silent_ms.is_some_and(|silent| (30..30_000).contains(&silent)), "{it:?}");
+        }
+        drop((accepted, open));
     }
 
     #[test]
@@ -624,7 +755,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes: Vec<u8>, at in 0usize..200, byte: u8) {
-            let _ = read(&bytes);
+            let _ = (read(&bytes), silent_ms(&bytes));
             let mut flipped = message(SOCK_DIAG_BY_FAMILY, 2, time_wait().as_bytes()).repeat(2);
             let length = flipped.len();
             flipped[at % length] = byte;

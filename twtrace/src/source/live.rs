@@ -10,6 +10,7 @@ use twtrace_common::{Counters, TransitionRecord};
 
 use super::{
     Interval, Source, Stop,
+    close_waits::{Expected, News, Watch},
     kernel_counters::KernelReader,
     netlink::Poller,
     pace::Pace,
@@ -49,7 +50,8 @@ pub fn start(session: Session, netns: Option<u32>, interval: Interval) -> Result
         minis: hooks.tier(Capability::EndCause).is_some(),
     };
     Source::start("ring-reader", meta, move |sender, stop| {
-        Reader::new(session, kernel, settings, poller, sender, interval).run(wanted, &stop)
+        let watch = Watch::start(netns)?;
+        Reader::new(session, kernel, settings, poller, watch, sender, interval).run(wanted, &stop)
     })
 }
 
@@ -70,6 +72,9 @@ struct Reader {
     settings: SettingsReader,
     /// Where no hook follows mini-sockets.
     poller: Option<Poller>,
+    close_waits: Watch,
+    /// Where there can be sockets in CLOSE_WAIT.
+    expected: Expected,
     sender: mpsc::Sender<Frame>,
     /// Frames that wait for the seeds, which must come before them.
     held: Option<Vec<Frame>>,
@@ -88,6 +93,7 @@ impl Reader {
         kernel: KernelReader,
         settings: SettingsReader,
         poller: Option<Poller>,
+        close_waits: Watch,
         sender: mpsc::Sender<Frame>,
         interval: Interval,
     ) -> Self {
@@ -96,6 +102,8 @@ impl Reader {
             kernel,
             settings,
             poller,
+            close_waits,
+            expected: Expected::default(),
             sender,
             held: Some(Vec::new()),
             pace: Pace::new(interval),
@@ -107,6 +115,8 @@ impl Reader {
 
     fn run(mut self, wanted: Wanted, stop: &Stop) -> Result<()> {
         self.first_counters()?;
+        // They take their time, as the seeds do.
+        self.ask_for_close_waits(host::monotonic_ns())?;
         let mut stopping = self.seed(wanted, stop)?;
         loop {
             let drained = if stopping { self.drain_all() } else { self.drain() };
@@ -114,6 +124,10 @@ impl Reader {
                 return Ok(());
             }
             let now_ns = host::monotonic_ns();
+            if self.close_waits()?.is_err() {
+                return Ok(());
+            }
+            self.ask_for_close_waits(now_ns)?;
             if (self.facts_pace.is_due(now_ns) || stopping) && self.settings(now_ns)?.is_err() {
                 return Ok(());
             }
@@ -225,6 +239,23 @@ impl Reader {
     fn settings(&mut self, now_ns: u64) -> Result<Result<(), Gone>> {
         let news = self.settings.changed(&self.session.counters.read()?, now_ns);
         Ok(news.into_iter().try_for_each(|frame| self.send(frame)))
+    }
+
+    /// Where there can be any of them, by what was counted until now.
+    fn ask_for_close_waits(&mut self, now_ns: u64) -> Result<()> {
+        if self.close_waits.is_due(now_ns) {
+            let places = self.expected.places(&self.session.counters.read()?, now_ns);
+            self.close_waits.ask(now_ns, places);
+        }
+        Ok(())
+    }
+
+    fn close_waits(&mut self) -> Result<Result<(), Gone>> {
+        let News { frames, holding } = self.close_waits.news();
+        if let Some(holding) = holding {
+            self.expected.looked(holding, &self.session.counters.read()?);
+        }
+        Ok(frames.into_iter().try_for_each(|frame| self.send(frame)))
     }
 
     /// What the kernel's own counters are compared with from now on.

@@ -1,13 +1,22 @@
 //! The `none` tier: where no BPF is allowed, sock_diag is asked every interval.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Result;
 use log::warn;
 use twtrace_common::TcpState;
 
 use super::{
-    Interval, Source, kernel_counters::KernelReader, pace::Pace, seeding, settings::SettingsReader,
+    Interval, Source,
+    close_waits::{Places, Watch},
+    kernel_counters::KernelReader,
+    pace::Pace,
+    seeding,
+    settings::SettingsReader,
 };
 use crate::{
     bpf::{offsets, preflight},
@@ -28,12 +37,14 @@ pub fn start(netns: Option<u32>, interval: Interval) -> Result<Source> {
     Source::start("sock-diag", meta, move |sender, stop| {
         let mut poller = Poller::new(netns);
         let mut settings = SettingsReader::new(home, netns);
+        let mut close_waits = CloseWaits::start(netns)?;
         let mut pace = Pace::new(interval);
         // What is there already, and what the kernel has counted until then.
         let mut frames = settings.all(host::monotonic_ns());
         frames.extend([poller.look(), Frame::Kernel(kernel.all())]);
         let mut stopping = false;
         loop {
+            frames.extend(close_waits.news());
             if pace.is_due(host::monotonic_ns()) || stopping {
                 // Nothing tells where anything happened.
                 frames.extend(settings.all_now_and_then(host::monotonic_ns()));
@@ -41,6 +52,7 @@ pub fn start(netns: Option<u32>, interval: Interval) -> Result<Source> {
                 frames.push(super::tick(host::monotonic_ns()));
             }
             for frame in frames.drain(..) {
+                close_waits.learn(&frame);
                 if sender.blocking_send(frame).is_err() {
                     return Ok(());
                 }
@@ -48,9 +60,60 @@ pub fn start(netns: Option<u32>, interval: Interval) -> Result<Source> {
             if stopping {
                 return Ok(());
             }
-            stopping = stop.wait(pace.until_next(host::monotonic_ns()))?;
+            let now_ns = host::monotonic_ns();
+            close_waits.ask(now_ns);
+            stopping = stop.wait(pace.until_next(now_ns).min(close_waits.until_next(now_ns)))?;
         }
     })
+}
+
+/// Looks at sockets in CLOSE_WAIT where the last look at all sockets showed any.
+#[derive(Debug)]
+struct CloseWaits {
+    watch: Watch,
+    /// By the last look at all; everywhere, before a look at them has told what it can.
+    polled: Places,
+    /// Where there were any, or may have been; `None` before the first look at them.
+    holding: Option<BTreeSet<u32>>,
+}
+
+impl CloseWaits {
+    fn start(only: Option<u32>) -> Result<Self> {
+        Ok(Self { watch: Watch::start(only)?, polled: Places::All, holding: None })
+    }
+
+    fn news(&mut self) -> Vec<Frame> {
+        let news = self.watch.news();
+        self.holding = news.holding.or(self.holding.take());
+        news.frames
+    }
+
+    fn learn(&mut self, frame: &Frame) {
+        let Frame::Polled(polled) = frame else { return };
+        self.polled = match polled {
+            None => Places::All,
+            Some(look) => {
+                let any = look.sockets.iter().filter(|it| it.state == TcpState::CloseWait);
+                let any = any.filter_map(|it| it.netns);
+                Places::Netns(any.chain(look.failed.iter().copied()).collect())
+            }
+        };
+    }
+
+    fn ask(&mut self, now_ns: u64) {
+        if !self.watch.is_due(now_ns) {
+            return;
+        }
+        let places = match (&self.polled, &self.holding) {
+            (Places::Netns(polled), Some(holding)) => Places::Netns(polled | holding),
+            _ => Places::All,
+        };
+        self.watch.ask(now_ns, places);
+    }
+
+    fn until_next(&self, now_ns: u64) -> Duration {
+        self.watch.until_next(now_ns)
+    }
 }
 
 /// By the kernel's types, which anybody may read; `None` on a kernel without.

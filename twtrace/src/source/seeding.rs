@@ -65,19 +65,24 @@ pub(super) fn seeds(wanted: Wanted) -> Seeds {
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     pub(super) looked_at: usize,
+    /// Whether namespaces could be listed; some may not have been found even so.
+    pub(super) listed: bool,
+    /// Whether there may be some that cannot be found.
+    pub(super) hidden: bool,
     /// Why one could not be looked at, for the first of them.
     pub(super) first: Option<String>,
 }
 
 /// Looks at every namespace that can be reached, or at one.
 pub(super) fn look(only: Option<u32>, mut at: impl FnMut(&Netns) -> Result<()>) -> Looked {
-    let mut looked = Looked::default();
     let list = match host::list() {
         Ok(list) => list,
-        Err(error) => return Looked { first: Some(format!("{error:#}")), ..looked },
+        Err(error) => return Looked { first: Some(format!("{error:#}")), ..Looked::default() },
     };
-    let hidden = list.unreadable > 0 && !host::capabilities().has(Capability::SysPtrace);
-    if only.is_none() && hidden {
+    let may_hide = list.unreadable > 0 && !host::capabilities().has(Capability::SysPtrace);
+    let hidden = only.is_none() && may_hide;
+    let mut looked = Looked { listed: true, hidden, ..Looked::default() };
+    if hidden {
         looked.first = Some(format!(
             "{} processes hide their network namespaces; CAP_SYS_PTRACE shows them",
             list.unreadable

@@ -5,6 +5,7 @@
 //! that every view shows.
 
 mod bound_connects;
+mod close_waits;
 mod closers;
 pub mod contacts;
 mod destinations;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use twtrace_common::{End, ProcessKey, Search};
 
 use self::{
+    close_waits::CloseWaits,
     closers::{Closers, RowTotals},
     contacts::{Contacts, Detail, Focus},
     destinations::Moment,
@@ -47,7 +49,9 @@ use self::{
 use crate::{
     event::{MiniEvent, ProcessEvent, SampleEvent, TransitionEvent},
     filter::Scope,
-    frame::{CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals},
+    frame::{
+        self, CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals,
+    },
     probes::{Capability, Exactness},
     tracker::{Ended, Goodbye, Mini, PolledChanges, PortSearch, Tracker, Transition},
 };
@@ -66,6 +70,7 @@ pub struct Stats {
     kernel: Kernel,
     rates: Rates,
     polls: Polls,
+    close_waits: CloseWaits,
     seeds_complete: bool,
     /// The totals as they were read last.
     read: Totals,
@@ -96,6 +101,7 @@ impl Stats {
             kernel: Kernel::default(),
             rates,
             polls: Polls::default(),
+            close_waits: CloseWaits::default(),
             seeds_complete: true,
             read: Totals::default(),
             base: None,
@@ -303,6 +309,7 @@ impl Stats {
         frames.extend((!sysctls.is_empty()).then_some(Frame::Sysctls(sysctls)));
         frames.extend((!names.is_empty()).then_some(Frame::Records(names)));
         frames.extend((!places.is_empty()).then_some(Frame::Processes(places)));
+        frames.extend(self.close_waits.carried());
         (frames, self.carried_counts(tracker))
     }
 
@@ -340,6 +347,13 @@ impl Stats {
         let counts_births = self.meta.tw_counts_births == Some(true) && !self.scope.recounted;
         let kernels = |netns| self.kernel.births(netns).filter(|_| counts_births);
         self.polls.looked(polled, changes, kernels);
+    }
+
+    /// Takes over what a look at the sockets in CLOSE_WAIT has shown; `None` if sock_diag did
+    /// not answer.
+    pub fn close_waits(&mut self, looked: Option<&frame::CloseWaits>) {
+        self.close_waits.looked(looked);
+        self.close_waits.holders().for_each(|holder| self.processes.touch(&holder));
     }
 
     /// Learns whether all sockets that existed could be seeded: if not, those
@@ -389,7 +403,7 @@ impl Stats {
             clients: ports.as_ref().map(Moment::clients),
             proxies: self.follows_minis().then(|| self.closers.proxies(self.top, &self.processes)),
             tw_reuse: ports.as_ref().map(Moment::tw_reuse),
-            close_wait: None,
+            close_wait: self.close_waits.rows(self.top, &self.processes),
             states: self.states(traced, tracker),
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
             reconcile: self.reconcile(tracker),
@@ -579,6 +593,12 @@ impl Stats {
         } else {
             snapshot::Probes::polled(hooks, states, polled, self.polls.seeds_known())
         };
+        let close_wait = self.close_waits.known();
+        let at_least = close_wait.map(|_| Exactness::Inferred);
+        probes.exactness.extend([
+            ("close_wait".to_owned(), close_wait),
+            ("close_wait.oldest_s".to_owned(), at_least),
+        ]);
         let is_lossy = self.totals.ring_full > 0;
         self.scope.correct(&mut probes.exactness, is_lossy, self.follows_minis());
         probes

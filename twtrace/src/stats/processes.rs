@@ -100,6 +100,11 @@ impl Processes {
         self.known.get(key).is_some_and(|process| process.kernel_thread)
     }
 
+    /// Remembers that a process is still of interest.
+    pub(crate) fn touch(&mut self, key: &ProcessKey) {
+        let _ = self.known.get(key);
+    }
+
     /// Whether it was in cgroup `id` when it was introduced.
     pub(crate) fn was_in(&self, id: u64, key: &ProcessKey) -> bool {
         self.known.peek(key).is_some_and(|process| process.cgroup_id == id)

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     frame::{
-        Carried, CarriedCounts, Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini,
-        SeedSocket, Sysctls, Totals,
+        Carried, CarriedCounts, CloseWaiting, CloseWaits, Frame, Meta, Polled, PolledMini,
+        ProcessFacts, SeedMini, SeedSocket, Sysctls, Totals,
     },
     stats::snapshot::Snapshot,
 };
@@ -145,6 +145,7 @@ pub(super) fn parts(frame: &Frame) -> Vec<Part> {
             in_parts(FrameType::Sysctl, sysctls, |rows| documents::write(&rows))
         }
         Frame::Polled(look) => looks(look.as_ref()),
+        Frame::CloseWaits(looked) => close_waits(looked.as_ref()),
         Frame::Lost { records } => {
             let document = documents::write(&LossDocument { records: *records });
             vec![Part::new(FrameType::Loss, 1, document)]
@@ -311,6 +312,25 @@ fn looks(look: Option<&Polled>) -> Vec<Part> {
     all_but_the_last_go_on(std::iter::once(head).chain(sockets).chain(minis).collect())
 }
 
+fn close_waits(looked: Option<&CloseWaits>) -> Vec<Part> {
+    let Some(CloseWaits { time_ns, complete, appeared, gone }) = looked else {
+        return vec![Part::new(FrameType::CloseWait, 0, vec![0])];
+    };
+    let mut head = vec![1];
+    put_varint(&mut head, *time_ns);
+    head.push((*complete).into());
+    let rows = |appeared: &[CloseWaiting], gone: &[u64]| {
+        let mut payload = vec![2];
+        rows::put::<_, { rows::CLOSE_WAITING }>(&mut payload, appeared);
+        rows::put::<_, { rows::COOKIE }>(&mut payload, gone);
+        Part::new(FrameType::CloseWait, appeared.len() + gone.len(), payload)
+    };
+    let appeared = appeared.chunks(ROWS).map(|appeared| rows(appeared, &[]));
+    let gone = gone.chunks(ROWS).map(|gone| rows(&[], gone));
+    let head = Part { time_ns: *time_ns, ..Part::new(FrameType::CloseWait, 0, head) };
+    all_but_the_last_go_on(std::iter::once(head).chain(appeared).chain(gone).collect())
+}
+
 /// Payloads to content; keeps what goes on over several frames.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
@@ -360,6 +380,7 @@ impl Assembler {
                 HostDocument::Ports(rows) => Frame::Ports(rows),
             },
             FrameType::Look => look(payload, self.partial.is_some())?,
+            FrameType::CloseWait => looked_at_close_waits(payload, self.partial.is_some())?,
         };
         if rows_of(&frame) != count {
             return Err(Malformed::Count);
@@ -383,7 +404,7 @@ impl Assembler {
 
 /// How long payloads that go on may be, all together.
 fn most_together(frame_type: FrameType) -> usize {
-    let rows = matches!(frame_type, FrameType::Look | FrameType::Seed);
+    let rows = matches!(frame_type, FrameType::Look | FrameType::Seed | FrameType::CloseWait);
     (if rows { MAX_ROWS_TOGETHER } else { MAX_DOCUMENTS_TOGETHER }) as usize
 }
 
@@ -397,6 +418,9 @@ fn rows_of(part: &Frame) -> usize {
         Frame::Ports(rows) => rows.len(),
         Frame::Sysctls(rows) => rows.len(),
         Frame::Polled(look) => look.as_ref().map_or(0, |it| it.sockets.len() + it.minis.len()),
+        Frame::CloseWaits(looked) => {
+            looked.as_ref().map_or(0, |it| it.appeared.len() + it.gone.len())
+        }
         Frame::Carried(Carried::Destinations(rows)) => rows.len(),
         Frame::Carried(Carried::Sockets(rows)) => rows.len(),
         Frame::Carried(Carried::Openers(rows)) => rows.len(),
@@ -429,6 +453,13 @@ fn joined(before: Frame, after: Frame) -> Result<Frame, Malformed> {
             minis: extended(before.minis, after.minis),
             ..before
         })),
+        (Frame::CloseWaits(Some(before)), Frame::CloseWaits(Some(after))) => {
+            Frame::CloseWaits(Some(CloseWaits {
+                appeared: extended(before.appeared, after.appeared),
+                gone: extended(before.gone, after.gone),
+                ..before
+            }))
+        }
         _ => return Err(Malformed::Unknown("something else that goes on")),
     })
 }
@@ -490,6 +521,26 @@ fn look(payload: &[u8], goes_on: bool) -> Result<Frame, Malformed> {
     };
     cursor.finish()?;
     Ok(Frame::Polled(look))
+}
+
+fn looked_at_close_waits(payload: &[u8], goes_on: bool) -> Result<Frame, Malformed> {
+    let mut cursor = Cursor::new(payload);
+    let looked = match (cursor.byte()?, goes_on) {
+        (0, false) => None,
+        (1, false) => Some(CloseWaits {
+            time_ns: cursor.varint()?,
+            complete: cursor.byte()? != 0,
+            ..CloseWaits::default()
+        }),
+        (2, true) => Some(CloseWaits {
+            appeared: rows::read::<_, { rows::CLOSE_WAITING }>(&mut cursor)?,
+            gone: rows::read::<_, { rows::COOKIE }>(&mut cursor)?,
+            ..CloseWaits::default()
+        }),
+        _ => return Err(Malformed::Unknown("a part of a look at CLOSE_WAIT")),
+    };
+    cursor.finish()?;
+    Ok(Frame::CloseWaits(looked))
 }
 
 fn look_head(cursor: &mut Cursor<'_>) -> Result<Polled, Malformed> {

@@ -109,10 +109,12 @@ pub enum FrameType {
     End = 11,
     /// All sockets at one moment, where nothing is traced.
     Look = 12,
+    /// Sockets that wait for their process to close them.
+    CloseWait = 13,
 }
 
 impl FrameType {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Meta,
         Self::Dict,
         Self::Seed,
@@ -124,6 +126,7 @@ impl FrameType {
         Self::Sysctl,
         Self::End,
         Self::Look,
+        Self::CloseWait,
     ];
 
     /// The type with this number; `None` for those that this version does not know.
@@ -145,6 +148,7 @@ impl FrameType {
             Self::Sysctl => "SYSCTL",
             Self::End => "END",
             Self::Look => "LOOK",
+            Self::CloseWait => "CLOSE_WAIT",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Payloads of SEED and LOOK: sockets, a row each, their bytes in columns.
+//! Payloads of SEED, LOOK and CLOSE_WAIT: sockets, a row each, their bytes in columns.
 
 use std::num::NonZeroU64;
 
@@ -15,8 +15,8 @@ use super::{
 use crate::{
     event::{PortRange, Role, Tuple},
     frame::{
-        AskedRange, CarriedDestination, CarriedMini, CarriedOpener, CarriedSocket, Held,
-        HeldClient, HeldDestination, MiniOf, PolledMini, SeedMini, SeedSocket,
+        AskedRange, CarriedDestination, CarriedMini, CarriedOpener, CarriedSocket, CloseWaiting,
+        Held, HeldClient, HeldDestination, MiniOf, PolledMini, SeedMini, SeedSocket,
     },
 };
 
@@ -63,7 +63,10 @@ pub(super) const SOCKET: usize = size_of::<StoredSocket>();
 pub(super) const OPENER: usize = size_of::<StoredOpener>();
 pub(super) const MINI: usize = size_of::<StoredMini>();
 pub(super) const DESTINATION: usize = size_of::<StoredDestination>();
+pub(super) const CLOSE_WAITING: usize = size_of::<StoredCloseWaiting>();
+pub(super) const COOKIE: usize = size_of::<U64>();
 const _: () = assert!(SEED_SOCKET == 42 && SEED_MINI == 45 && POLLED_MINI == 53);
+const _: () = assert!(CLOSE_WAITING == 69 && COOKIE == 8);
 const _: () = assert!(SOCKET == 77 && OPENER == 20 && MINI == 86 && DESTINATION == 63);
 
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -190,6 +193,57 @@ impl Row for PolledMini {
     fn restored(stored: &StoredPolledMini) -> Option<Self> {
         let SeedMini { netns, substate, expires_ms, tuple } = SeedMini::restored(&stored.mini)?;
         Some(PolledMini { netns, cookie: stored.cookie.get(), substate, expires_ms, tuple })
+    }
+}
+
+/// A socket in CLOSE_WAIT.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct StoredCloseWaiting {
+    cookie: U64,
+    netns: U32,
+    tuple: StoredTuple,
+    since_ns: U64,
+    accepted: u8,
+    holder: StoredProcess,
+}
+
+impl Row for CloseWaiting {
+    type Stored = StoredCloseWaiting;
+
+    fn stored(&self) -> StoredCloseWaiting {
+        StoredCloseWaiting {
+            cookie: self.cookie.into(),
+            netns: self.netns.into(),
+            tuple: StoredTuple::new(&self.tuple),
+            since_ns: self.since_ns.into(),
+            accepted: self.accepted.into(),
+            holder: StoredProcess::new(self.holder),
+        }
+    }
+
+    fn restored(stored: &StoredCloseWaiting) -> Option<Self> {
+        Some(Self {
+            cookie: stored.cookie.get(),
+            netns: stored.netns.get(),
+            tuple: stored.tuple.get(),
+            since_ns: stored.since_ns.get(),
+            accepted: flag(stored.accepted)?,
+            holder: stored.holder.get(),
+        })
+    }
+}
+
+/// A cookie of sock_diag.
+impl Row for u64 {
+    type Stored = U64;
+
+    fn stored(&self) -> U64 {
+        (*self).into()
+    }
+
+    fn restored(stored: &U64) -> Option<Self> {
+        Some(stored.get())
     }
 }
 

@@ -377,6 +377,11 @@ impl Records {
         !self.filter.asks_for_process() || self.processes.wants(&self.filter, process) == Some(true)
     }
 
+    /// Whether a socket is wanted that `holder` holds, if that is known.
+    pub(super) fn wants_holder(&mut self, holder: Option<ProcessKey>) -> bool {
+        !self.filter.asks_for_process() || holder.is_some_and(|holder| self.wants_process(holder))
+    }
+
     fn birth(&mut self, mini: &MiniEvent) -> bool {
         let wanted = self.wants_mini(mini);
         if self.filter.asks_for_process() {
