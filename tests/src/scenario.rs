@@ -292,10 +292,16 @@ impl DeafListener {
 
     /// Connects, and closes the socket while it waits for an answer.
     pub fn connect_and_give_up(&self) {
+        drop(self.connect_in_vain());
+    }
+
+    /// Begins to connect; the socket waits for an answer.
+    pub fn connect_in_vain(&self) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_nonblocking(true).expect("O_NONBLOCK");
         let error = socket.connect(&self.address().into()).expect_err("nobody answers");
         assert_eq!(error.raw_os_error(), Some(libc::EINPROGRESS), "{error}");
+        socket
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Command {
     Repair(RepairArgs),
     /// Measure what the searches for a local port cost, and report once at the end
     Ports(PortsArgs),
+    /// Count sockets by state, network namespace, process, listener and other end
+    States(StatesArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
     Check(CheckArgs),
     /// Close, reset, expire and fail in private network namespaces, and compare what is seen
@@ -287,6 +289,25 @@ pub struct CommandArgs {
     /// The command; only enters the cgroup if there is none.
     #[arg(last = true)]
     pub command: Vec<OsString>,
+}
+
+/// Arguments of `twtrace states`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It asks sock_diag once, as ss does, and traces nothing: TIME_WAIT and FIN_WAIT2 \
+mini-sockets and half-open requests are among the sockets. Who holds a socket is read from \
+/proc/*/fd, which shows other users' processes to root or with CAP_SYS_PTRACE."
+)]
+pub struct StatesArgs {
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Only this network namespace: an inode number, a name of `ip netns`, pid:N or self
+    #[arg(long, value_name = "NETNS")]
+    pub netns: Option<String>,
+    /// Rows in each table; the rest is summed in one more
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
 }
 
 /// Arguments of `twtrace check`.

@@ -15,7 +15,7 @@ use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
         CheckArgs, ColorArg, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg, RecordArgs,
-        ReportArgs, SelftestArgs, TopArgs, TraceArgs,
+        ReportArgs, SelftestArgs, StatesArgs, TopArgs, TraceArgs,
     },
     export,
     filter::{Family, Filter, Pid, WrittenError},
@@ -197,6 +197,17 @@ pub struct Command {
     pub words: Vec<OsString>,
     /// The limit on open files that it is to have; `None` for ours.
     pub open_files: Option<u64>,
+}
+
+/// `twtrace states`.
+#[derive(Debug)]
+pub struct States {
+    /// JSON instead of text.
+    pub json: bool,
+    /// Only this network namespace.
+    pub netns: Option<u32>,
+    /// Rows in each array.
+    pub rows: usize,
 }
 
 /// `twtrace check`.
@@ -423,6 +434,21 @@ impl Command {
     pub fn shown(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
+    }
+}
+
+impl States {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// A namespace that does not exist.
+    pub fn new(args: &StatesArgs) -> Result<Self> {
+        let rows = if args.json { DEFAULT_ROWS } else { DEFAULT_TEXT_ROWS };
+        Ok(Self {
+            json: args.json,
+            netns: args.netns.as_deref().map(host::resolve).transpose()?,
+            rows: args.top.unwrap_or(rows),
+        })
     }
 }
 

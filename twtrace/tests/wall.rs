@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "probes.rs",
     "tracker/",
     "stats/",
+    "census/",
     "export/",
     "trace/",
     "selftest/case.rs",

@@ -9,6 +9,7 @@ pub mod repair;
 pub mod report;
 mod run;
 pub mod selftest;
+pub mod states;
 pub mod top;
 pub mod verify;
 

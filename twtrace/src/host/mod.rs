@@ -35,8 +35,8 @@ pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{
-    ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, Socket, close_wait_sockets, destroy,
-    tcp_sockets, visit_tcp_sockets,
+    ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, LISTENERS, Socket, close_wait_sockets,
+    destroy, tcp_sockets, visit_tcp_sockets,
 };
 pub use socket_holders::{Holder, socket_holders};
 pub use symbols::{CodeRange, Symbols, SymbolsError};

@@ -4,6 +4,7 @@
 //! channel: when the pipeline is behind, the source waits, and what then finds
 //! no room in the ring is counted there.
 
+pub mod census;
 mod close_waits;
 mod kernel_counters;
 pub mod live;

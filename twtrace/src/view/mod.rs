@@ -6,6 +6,7 @@ pub mod html;
 pub mod json;
 pub mod record;
 pub mod selftest;
+pub mod states;
 pub mod text;
 pub mod tui;
 pub mod verdict;
