@@ -1,12 +1,13 @@
 //! One namespace, while its sockets are listed.
 
+use twtrace_common::TcpState;
+
 use super::{
     Counts, ListeningSocket, Socket,
     ends::{ClientKey, DestinationKey, Ends},
     holders::Held,
     listeners::Listeners,
 };
-use twtrace_common::TcpState;
 
 /// What is counted of the sockets of one namespace.
 #[derive(Debug)]
