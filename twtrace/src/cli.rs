@@ -36,6 +36,8 @@ pub enum Command {
     Repair(RepairArgs),
     /// Measure what the searches for a local port cost, and report once at the end
     Ports(PortsArgs),
+    /// Say what is wrong, why, what would help, and what would change nothing
+    Doctor(DoctorArgs),
     /// Count sockets by state, network namespace, process, listener and other end
     States(StatesArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
@@ -289,6 +291,30 @@ pub struct CommandArgs {
     /// The command; only enters the cgroup if there is none.
     #[arg(last = true)]
     pub command: Vec<OsString>,
+}
+
+/// Arguments of `twtrace doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It traces for a while and then looks at settings, counters, queues and who holds what. \
+With a recording it says what that tells. Without rights it says what /proc and sock_diag give. \
+It changes nothing: commands are for you to run.
+
+Exit code 0: nothing was found; 1: something was; 2: it could not look."
+)]
+pub struct DoctorArgs {
+    /// A recording, or all files of one, instead of this host; - for standard input
+    #[arg(value_name = "FILE", conflicts_with_all = ["duration", "probes", "netns", "bpf_object"])]
+    pub files: Vec<PathBuf>,
+    /// Watch this long, such as 10 (seconds), 90s or 2m
+    #[arg(long, value_name = "T", default_value = "10")]
+    pub duration: String,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
 }
 
 /// Arguments of `twtrace states`.

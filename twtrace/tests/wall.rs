@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "tracker/",
     "stats/",
     "census/",
+    "doctor/",
     "export/",
     "trace/",
     "selftest/case.rs",

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod command;
+pub mod doctor;
 pub mod export;
 pub mod ports;
 pub mod record;

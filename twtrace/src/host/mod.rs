@@ -10,27 +10,34 @@
 mod cgroup_root;
 mod cgroups;
 mod command_cgroup;
+mod conntrack;
 mod counters;
 mod facts;
 mod limits;
+mod machine;
 mod netns;
+mod netns_entries;
 mod own_use;
 mod processes;
 mod settings;
 mod sock_diag;
 mod socket_holders;
 mod symbols;
+mod sysctl_files;
 
 pub use cgroup_root::cgroup_v2_root;
 pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
 pub use command_cgroup::CommandCgroup;
+pub use conntrack::{Conntrack, conntrack};
 pub use counters::{NetnsCounters, TCP_COUNTERS, tcp_counters};
 pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
 };
 pub use limits::{limit_files, raise_file_limit};
+pub use machine::{InUse, Slab, Softirq, open_files, orphans, slabs, softirq, tcp_memory};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
+pub use netns_entries::{NetnsEntry, netns_entries};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
@@ -40,3 +47,4 @@ pub use sock_diag::{
 };
 pub use socket_holders::{Holder, socket_holders};
 pub use symbols::{CodeRange, Symbols, SymbolsError};
+pub use sysctl_files::{SysctlLine, sysctl_files};

@@ -6,6 +6,7 @@
 
 pub mod census;
 mod close_waits;
+pub mod examination;
 mod kernel_counters;
 pub mod live;
 pub mod netlink;

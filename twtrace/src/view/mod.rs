@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod csv;
+pub mod doctor;
 pub mod html;
 pub mod json;
 pub mod record;
