@@ -85,9 +85,7 @@ mod tests {
             now: Some(waiting),
             ..crate::stats::snapshot::FinWait2::default()
         });
-        if let Some(time_wait) = &mut snapshot.time_wait {
-            time_wait.now = Some(minis);
-        }
+        snapshot.time_wait.as_mut().expect("it is known").now = Some(minis);
         facts
     }
 

@@ -49,7 +49,7 @@ fn finding(facts: &Facts, row: &Destination) -> Option<Finding> {
 }
 
 fn severity(row: &Destination) -> Option<Severity> {
-    let ratio = row.used_ratio.unwrap_or(0.0);
+    let ratio = blocked(row).unwrap_or(0.0);
     let has_knee = row.range.is_some_and(|range| range.step == Some(2));
     if failed(row) > 0 || row.exhausted_in_s == Some(0.0) || ratio >= 1.0 {
         Some(Severity::Critical)
@@ -60,6 +60,13 @@ fn severity(row: &Destination) -> Option<Severity> {
     } else {
         None
     }
+}
+
+/// The part of the ports that a connect cannot have: those taken, without those in TIME_WAIT that
+/// tcp_tw_reuse gives up.
+fn blocked(row: &Destination) -> Option<f64> {
+    let (ratio, ports) = (row.used_ratio?, row.ports_available.filter(|ports| *ports > 0)?);
+    Some(ratio - row.ports_reusable.unwrap_or(0) as f64 / ports as f64)
 }
 
 /// Connects that found no port.
@@ -272,6 +279,8 @@ mod tests {
         no_knee.range =
             no_knee.range.map(|it| crate::stats::snapshot::SearchRange { step: Some(1), ..it });
         assert_eq!(with(no_knee), None);
+        let reusable = Destination { ports_reusable: Some(600), ..destination(1_000) };
+        assert_eq!(with(reusable), None, "connects take them");
         let unknown = Destination { used_ratio: None, ..destination(900) };
         assert_eq!(with(unknown), None);
     }

@@ -11,7 +11,8 @@ use crate::{
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::{
-        Closer, Destination, Failures, ReuseRefusals, SearchRange, Snapshot, TwReuse,
+        Closer, Destination, Ended, Failures, ReuseRefusals, SearchRange, Snapshot, TimeWait,
+        TwReuse,
     },
 };
 
@@ -99,7 +100,19 @@ fn snapshot() -> Snapshot {
     };
     let tick = Frame::Tick { time_ns: 10_000_000_000, wall_ns: 1_000_000_000_000_000_000 };
     let snapshot = Pipeline::new(meta, 100, 100).apply(&tick).expect("a tick holds no records");
-    snapshot.expect("a tick gives a Snapshot")
+    let time_wait = TimeWait {
+        now: Some(10),
+        seeded: Some(10),
+        born: None,
+        refused: None,
+        rearmed: None,
+        ended: Ended::default(),
+        lifetime_s: None,
+        lifetime_by_end: None,
+        time_wait_s: None,
+        remaining_s: None,
+    };
+    Snapshot { time_wait: Some(time_wait), ..snapshot.expect("a tick gives a Snapshot") }
 }
 
 /// Lets a counter of the namespace grow.
