@@ -3,7 +3,7 @@
 //!
 //! Everything here panics with a sentence that says what could not be done:
 //! a live test that cannot run has failed. The tests need root, BPF, and the
-//! commands `ip`, `ss` and `tc` (iproute2), `unshare`, `setpriv`,
+//! commands `ip`, `ss` and `tc` (iproute2), `tmux`, `unshare`, `setpriv`,
 //! `mount` and `umount` (util-linux). Each test has its own namespace and its
 //! own tool process, so they run side by side.
 
@@ -17,6 +17,7 @@ pub mod scenario;
 pub mod searching;
 pub mod snapshot;
 pub mod sockets;
+pub mod terminal;
 pub mod tool;
 pub mod traffic;
 pub mod withheld;

@@ -53,6 +53,13 @@ impl Peer {
         peer
     }
 
+    /// Starts a server that accepts and never closes; returns it with its port.
+    pub fn leaking(netns: &PrivateNetns, program: PathBuf) -> (Self, u16) {
+        let mut peer = Self::start(netns, program, &["leak"]);
+        let port = peer.line().parse().expect("the server prints its port");
+        (peer, port)
+    }
+
     fn start(netns: &PrivateNetns, program: PathBuf, args: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -186,7 +186,6 @@ fn a_client_that_closes_first_is_named_and_a_server_that_does_is_not() {
         assert_process(finding, &netns, pid);
         assert_eq!(finding["comm"], "twtrace-peer");
         assert!(finding["do_first"].as_str().is_some_and(|it| it.contains("keep-alive")));
-        assert_eq!(said.found("ports"), None, "a third of the ports is no matter yet");
     }
 }
 
@@ -271,7 +270,10 @@ fn a_flood_of_syns_is_told_from_a_slow_process() {
     assert_process(finding, &netns, std::process::id());
     assert_eq!(said.found("accept_queue"), None, "nobody waits to be accepted");
     let what = finding["what"].as_str().expect("it says what");
-    assert!(what.contains("has 16 half-open requests and a backlog of 16"), "{what}");
+    // The kernel may take one more than the backlog.
+    let [exactly, one_more] = [16, 17].map(|it| format!("has {it} half-open requests"));
+    assert!(what.contains(&exactly) || what.contains(&one_more), "{what}");
+    assert!(what.contains("a backlog of 16"), "{what}");
 }
 
 #[test]

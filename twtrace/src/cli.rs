@@ -19,6 +19,9 @@ pub const HOLD: &str = "selftest-hold";
 /// The subcommand that becomes the command of `ports`.
 pub const COMMAND: &str = "ports-command";
 
+/// The subcommand that `top --demo` starts itself with.
+pub const DEMO_ACTOR: &str = "demo-actor";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -50,6 +53,9 @@ pub enum Command {
     /// A process of `ports` that becomes its command.
     #[command(name = COMMAND, hide = true)]
     PortsCommand(CommandArgs),
+    /// A process of `top --demo` that plays a part.
+    #[command(name = DEMO_ACTOR, hide = true)]
+    DemoActor(DemoActorArgs),
 }
 
 /// Arguments of `twtrace top`.
@@ -93,6 +99,10 @@ pub struct TopArgs {
     /// How fast: a factor, or max
     #[arg(long, value_name = "X", default_value = "1", requires = "replay")]
     pub speed: String,
+    /// Show something even on an idle host: processes in network namespaces of their own, which
+    /// close first, leak, and run out of ports; they end with twtrace
+    #[arg(long, conflicts_with_all = ["replay", "netns"])]
+    pub demo: bool,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -334,6 +344,15 @@ pub struct StatesArgs {
     /// Rows in each table; the rest is summed in one more
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+}
+
+/// Arguments of a process of `top --demo`.
+#[derive(Debug, Args)]
+pub struct DemoActorArgs {
+    /// Which part it plays.
+    pub name: String,
+    /// The inode of the network namespace that it was started in.
+    pub netns: u32,
 }
 
 /// Arguments of `twtrace check`.

@@ -85,6 +85,8 @@ pub struct Top {
     pub rows: usize,
     /// A recording to show instead of this host.
     pub replay: Option<Replay>,
+    /// Whether there is to be something to see.
+    pub demo: bool,
     /// What alone is counted, besides the namespace that is traced.
     pub filter: Filter,
     /// What and how to trace.
@@ -292,6 +294,7 @@ impl Top {
             flight_ns: flight.map(|it| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX)),
             rows: args.top.unwrap_or(rows),
             replay: replay(args)?,
+            demo: args.demo,
             // In a recording a number stands for every process that had it.
             filter: if args.replay.is_empty() {
                 live_filter(&args.filter)?

@@ -529,7 +529,9 @@ pub struct CloseWaiting {
     pub netns: u32,
     /// Its ends.
     pub tuple: Tuple,
-    /// Since when at least, on the clock of records.
+    /// The look that showed it first, on the clock of records.
+    pub seen_ns: u64,
+    /// Since when at least it is in this state: that, or earlier.
     pub since_ns: u64,
     /// Whether a process has accepted or connected it: else it waits in a listener's queue.
     pub accepted: bool,

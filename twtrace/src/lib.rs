@@ -15,6 +15,7 @@ pub mod cli;
 pub mod cmd;
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod doctor;
 pub mod event;
 pub mod export;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use twtrace::{
     cli::{Cli, Command},
     cmd::{self, command::CannotRun},
-    config, host,
+    config, demo, host,
     log_lines::LogLines,
 };
 
@@ -81,6 +81,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Command::SelftestHold => Ok(cmd::selftest::hold()),
         Command::PortsCommand(args) => cmd::command::become_command(args),
+        Command::DemoActor(args) => demo::act(&args.name, args.netns),
     }
 }
 

@@ -15,7 +15,7 @@ use common::{
 use twtrace::{
     probes::Hooks,
     stats::{
-        snapshot::{Closer, Destination, SearchOp},
+        snapshot::{CloseWait, Closer, Destination, SearchOp},
         timeline::{Count, Timeline},
     },
 };
@@ -30,6 +30,7 @@ fn example() {
     for id in CHARTS.iter().chain(&["closers", "destinations", "searchers", "events", "theme"]) {
         assert!(page.with_id(id).is_some(), "there is no {id}");
     }
+    assert!(page.with_id("leaks").is_none(), "everybody closes");
     assert!(page.text.contains("php-fpm (812)"));
     assert!(page.text.contains("~"), "what is inferred is marked");
     assert!(page.text.contains("≤"), "what is an upper bound is marked");
@@ -69,6 +70,7 @@ fn what_a_kernel_or_a_file_says_is_text() {
     recording.meta.kernel = format!("6.1{HOSTILE}");
     recording.notes = vec![HOSTILE.to_owned()];
     let hostile = Some(HOSTILE.to_owned());
+    let (closer_name, place) = (hostile.clone(), hostile.clone());
     let snapshot = &mut recording.snapshot;
     let closer = Closer {
         comm: hostile.clone(),
@@ -87,6 +89,8 @@ fn what_a_kernel_or_a_file_says_is_text() {
         ..Destination::default()
     };
     snapshot.destinations = Some(vec![destination]);
+    let leak = CloseWait { oldest_s: Some(5.0), ..CloseWait::default() };
+    snapshot.close_wait = Some(vec![CloseWait { comm: closer_name, cgroup: place, ..leak }]);
     recording.tick(601.0);
     let timeline = &mut recording.timeline;
     timeline.sysctl_changed(at(601.0), 1, HOSTILE, Some(HOSTILE), Some(HOSTILE));
@@ -96,8 +100,9 @@ fn what_a_kernel_or_a_file_says_is_text() {
     assert_eq!(page.named("img").count(), 0);
     assert_eq!(page.named("script").count(), 2);
     assert!(page.elements.iter().all(|element| element.get("onerror").is_none()));
+    assert!(page.with_id("leaks").is_some(), "one does not close");
     // It is all there, as text, and in the numbers.
-    assert!(page.text.matches(HOSTILE).count() >= 7, "{}", page.text.matches(HOSTILE).count());
+    assert!(page.text.matches(HOSTILE).count() >= 9, "{}", page.text.matches(HOSTILE).count());
     assert!(page.data().to_string().contains("onerror"));
     let raw = html.chars().find(|c| c.is_control() && *c != '\n');
     assert_eq!(raw, None, "a control character reaches the page");

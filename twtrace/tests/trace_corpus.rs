@@ -7,7 +7,7 @@ use std::{env, fs, path::PathBuf};
 
 use common::fixture::{self, Fixture};
 use twtrace::{
-    frame::Frame,
+    frame::{CloseWaiting, CloseWaits, Frame},
     pipeline::Pipeline,
     stats::snapshot::SCHEMA,
     trace::{
@@ -15,6 +15,7 @@ use twtrace::{
         layout::{FILE_HEADER, FRAME_HEADER, FrameHeader},
     },
 };
+use twtrace_common::ProcessKey;
 use zerocopy::FromBytes;
 
 /// Each fixture shows something that the others do not; these are enough of them.
@@ -48,7 +49,8 @@ fn meta(fixture: &Fixture) -> FileMeta {
 /// The fixture in two files, so that one has what the other carried over, as one.
 fn recording(fixture: &Fixture) -> Vec<u8> {
     let meta = meta(fixture);
-    let [first, second] = fixture.frames_in_two(&|_| true, fixture.events().div_ceil(2));
+    let [mut first, second] = fixture.frames_in_two(&|_| true, fixture.events().div_ceil(2));
+    first.insert(0, close_waits());
     let mut pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
     first.iter().for_each(|frame| drop(pipeline.apply(frame)));
     let Some(Frame::Tick { time_ns, .. }) = first.last() else { panic!("no tick") };
@@ -56,6 +58,23 @@ fn recording(fixture: &Fixture) -> Vec<u8> {
     let next =
         FileMeta { run, recording: Recording { id: "0123".to_owned(), file: 1 }, ..meta.clone() };
     [file(&meta, &first), file(&next, &[carried, second].concat())].concat()
+}
+
+/// What no fixture tells.
+fn close_waits() -> Frame {
+    let tuple = fixture::tuple("10.0.0.1:80", "10.0.0.2:40000");
+    let holder = Some(ProcessKey { start_time_ns: 1, tgid: 100, padding: 0 });
+    let waiting = |cookie, holder| CloseWaiting {
+        cookie,
+        netns: 1,
+        tuple,
+        seen_ns: 7,
+        since_ns: 5,
+        accepted: true,
+        holder,
+    };
+    let appeared = vec![waiting(1, holder), waiting(2, None)];
+    Frame::CloseWaits(Some(CloseWaits { time_ns: 7, complete: true, appeared, gone: vec![2] }))
 }
 
 fn file(meta: &FileMeta, frames: &[Frame]) -> Vec<u8> {

@@ -195,10 +195,10 @@ prop_compose! {
 
 prop_compose! {
     fn any_close_waiting()(
-        (cookie, netns, since_ns, accepted) in any::<(u64, u32, u64, bool)>(),
+        (cookie, netns, seen_ns, since_ns, accepted) in any::<(u64, u32, u64, u64, bool)>(),
         tuple in any_tuple(), holder in option::of(any_process()),
     ) -> CloseWaiting {
-        CloseWaiting { cookie, netns, tuple, since_ns, accepted, holder }
+        CloseWaiting { cookie, netns, tuple, seen_ns, since_ns, accepted, holder }
     }
 }
 
@@ -667,6 +667,7 @@ fn large_frames_come_back_from_several_parts() {
         cookie: number as u64,
         netns: 1,
         tuple: tuple(number),
+        seen_ns: 8,
         since_ns: 7,
         accepted: true,
         holder: None,

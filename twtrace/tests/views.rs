@@ -8,7 +8,9 @@ use common::{
 };
 use twtrace::{
     event::{ConnectEvent, MiniEvent, SampleEvent},
-    frame::{Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini, Totals},
+    frame::{
+        CloseWaiting, CloseWaits, Frame, Meta, Polled, PolledMini, ProcessFacts, SeedMini, Totals,
+    },
     pipeline::Pipeline,
     probes::{Capability, Hooks, Tier},
     selftest::case::{self, Case, Count, Done, Rules, Verdict},
@@ -81,6 +83,43 @@ fn run_with_losses() {
     let frames = [kernel.records(), totals(1_000, 4, 77)];
     let mut pipeline = Pipeline::new(meta(TP_BTF), 2, 10);
     assert_views("loss", &apply(&mut pipeline, &frames, 2.0));
+}
+
+/// Two that leak, a queue that nobody accepts from, and those that are closed in time.
+#[test]
+fn run_with_leaks() {
+    let mut kernel = PaperKernel::new(TP_BTF);
+    let app = Task::new(4_194_303, 1, b"0123456789abcdef");
+    let proxy = Task::new(812, 2, b"proxy");
+    close(&mut kernel, 1, app, NETNS);
+    close(&mut kernel, 2, proxy, NETNS);
+    let waits = |cookie: u64, netns, since_s, holder: Option<Task>| CloseWaiting {
+        cookie,
+        netns,
+        tuple: common::fixture::tuple("10.0.0.1:80", "10.0.0.2:4000"),
+        seen_ns: at(if since_s < 2.0 { 2.0 } else { 62.0 }),
+        since_ns: at(since_s),
+        accepted: holder.is_some(),
+        holder: holder.map(|task| task.key),
+    };
+    let first = (0..1_200).map(|n| waits(n, NETNS, 1.0, Some(app)));
+    let first = first.chain((2_000..2_060).map(|n| waits(n, NETNS + 200, 0.5, Some(proxy))));
+    let first = first.chain((3_000..3_007).map(|n| waits(n, NETNS, 1.5, None)));
+    let young = [waits(4_000, NETNS + 300, 61.9, None)];
+    let then = (1_200..1_234).map(|n| waits(n, NETNS, 50.0, Some(app))).chain(young);
+    let look = |seconds, appeared: Vec<CloseWaiting>, gone| {
+        let time_ns = at(seconds);
+        Frame::CloseWaits(Some(CloseWaits { time_ns, complete: true, appeared, gone }))
+    };
+    let container = "3f4c".repeat(16);
+    let frames = [
+        kernel.records(),
+        Frame::Processes(vec![place(proxy, "/docker", Some(&container))]),
+        kernel.totals(),
+        look(2.0, first.collect(), vec![]),
+        look(62.0, then.collect(), vec![2_000, 2_001]),
+    ];
+    assert_views("leaks", &run(meta(TP_BTF), 10, &frames, 63.0));
 }
 
 #[test]

@@ -6,9 +6,10 @@
 //! There are two kinds of runs. Speed and CPU are measured with `kernel.bpf_stats_enabled` off,
 //! since the statistics slow each run of a program themselves; BPF time is measured with it on.
 //!
-//! The rows `knee`, `sampling` and `recording` compare no tracers: the first asks whether what twtrace
-//! says of port searches is true, the second what it costs to know their CPU time, the third what
-//! it costs to write everything down and to read it again.
+//! The rows `knee`, `sampling`, `recording` and `screen` compare no tracers: the first asks whether
+//! what twtrace says of port searches is true, the second what it costs to know their CPU time, the
+//! third what it costs to write everything down and to read it again, the fourth what it costs to
+//! look at it.
 
 mod binaries;
 mod bpf_stats;
@@ -26,6 +27,7 @@ mod recorder;
 mod recording;
 mod report;
 mod sampling;
+mod screen;
 mod searched;
 mod searcher;
 mod snapshot;

@@ -4,6 +4,7 @@
 //! `client PORT TRAFFIC` connects, and prints what it did;
 //! `hold PORT N` opens N connections, prints `ready`, and closes them when
 //! its input ends;
+//! `leak` prints its port, accepts, reads until the peer has closed, and never closes;
 //! `churn TRAFFIC` is both ends, prints connections, seconds and connections
 //! per second, and stays until its input ends: with it stays a namespace that
 //! was made for it, and the TIME_WAIT sockets in there;
@@ -16,7 +17,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use twtrace_tests::searching::{Limits, Searcher};
-use twtrace_tests::traffic::{EndDone, Traffic};
+use twtrace_tests::traffic::{EndDone, Family, Traffic};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -31,9 +32,12 @@ fn main() {
             port.parse().expect("a port"),
             connections.parse().expect("a number of connections"),
         ),
+        ["leak"] => return leak(),
         ["churn", traffic] => return churn(&traffic.parse().expect("a traffic description")),
         ["search"] => return search(),
-        _ => panic!("server TRAFFIC | client PORT TRAFFIC | hold PORT N | churn TRAFFIC | search"),
+        _ => panic!(
+            "server TRAFFIC | client PORT TRAFFIC | hold PORT N | leak | churn TRAFFIC | search"
+        ),
     };
     println!("{done}");
 }
@@ -58,6 +62,17 @@ fn hold(port: u16, connections: u64) -> EndDone {
     wait_for_end_of_input();
     drop(streams);
     EndDone { connections, closed_first: connections, ..EndDone::default() }
+}
+
+fn leak() {
+    let listener = Family::V4.listen();
+    println!("{}", listener.local_addr().expect("a bound socket has an address").port());
+    let mut leaked = Vec::new();
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("accepting a connection");
+        stream.read_to_end(&mut Vec::new()).expect("reading until the peer closes");
+        leaked.push(stream);
+    }
 }
 
 fn churn(traffic: &Traffic) {

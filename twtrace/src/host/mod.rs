@@ -2,8 +2,8 @@
 //! processes, cgroups, kernel addresses, and the facts that name a host and a boot.
 //!
 //! Everything here reads on request and keeps nothing, except [`Cgroups`],
-//! which caches names. [`CommandCgroup`] alone makes something. Nothing here needs a right to work on the caller's own
-//! network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
+//! which caches names. [`CommandCgroup`] and [`PrivateNetns`] alone make something. Nothing else
+//! here needs a right to work on the caller's own network namespace and processes; others cost `CAP_SYS_ADMIN` (to enter a
 //! namespace) and `CAP_SYS_PTRACE` (to look at other users' processes). Kernel
 //! addresses cost `CAP_SYSLOG`.
 
@@ -18,6 +18,7 @@ mod machine;
 mod netns;
 mod netns_entries;
 mod own_use;
+mod private_netns;
 mod processes;
 mod settings;
 mod sock_diag;
@@ -39,12 +40,13 @@ pub use machine::{InUse, Slab, Softirq, open_files, orphans, slabs, softirq, tcp
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use netns_entries::{NetnsEntry, netns_entries};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
+pub use private_netns::{PrivateNetns, has_ipv6};
 pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{
     ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, LISTENERS, Socket, close_wait_sockets,
     destroy, tcp_sockets, visit_tcp_sockets,
 };
-pub use socket_holders::{Holder, socket_holders};
+pub use socket_holders::{Holder, socket_holders, socket_holders_among};
 pub use symbols::{CodeRange, Symbols, SymbolsError};
 pub use sysctl_files::{SysctlLine, sysctl_files};

@@ -25,18 +25,26 @@ pub struct Holder {
     pub pid: u32,
 }
 
-/// Who holds the sockets with these inodes. Of several processes that share one (fork) it is the
-/// one that started first.
+/// Which of all processes holds each of the sockets with these inodes. Of several that share one
+/// (fork) it is the one that started first.
 ///
 /// This reads a link for everything that any process has open: a second on a large host. Left
 /// out are sockets of processes that the caller may not look at, those that no file descriptor
 /// refers to (one may be under way in a message, or be registered with io_uring), and those of
 /// a thread that has a table of files of its own.
 pub fn socket_holders(wanted: &HashSet<u32, FixedState>) -> HashMap<u32, Holder, FixedState> {
+    let Ok(proc) = open_dir(CWD, "/proc") else { return HashMap::default() };
+    socket_holders_among(entries(&proc).filter_map(|name| number(&name)), wanted)
+}
+
+/// The same, of these processes alone.
+pub fn socket_holders_among(
+    pids: impl Iterator<Item = u32>,
+    wanted: &HashSet<u32, FixedState>,
+) -> HashMap<u32, Holder, FixedState> {
     let mut found = HashMap::default();
-    let Ok(proc) = open_dir(CWD, "/proc") else { return found };
-    for pid in entries(&proc).filter_map(|name| number(&name)) {
-        let Ok(files) = open_dir(proc.as_fd(), format!("{pid}/fd")) else { continue };
+    for pid in pids {
+        let Ok(files) = open_dir(CWD, format!("/proc/{pid}/fd")) else { continue };
         let sockets: HashSet<u32, FixedState> = entries(&files)
             .filter_map(|name| socket_inode(files.as_fd(), &name))
             .filter(|inode| wanted.contains(inode))
@@ -108,6 +116,10 @@ mod tests {
         let pid = std::process::id();
         let own = Holder { started_ns: start_time_ns(pid).unwrap(), pid };
         assert_eq!(found, [(inode, own)].into_iter().collect());
+        let among = |pids: &[u32]| {
+            socket_holders_among(pids.iter().copied(), &[inode].into_iter().collect())
+        };
+        assert_eq!((among(&[pid, u32::MAX]), among(&[])), (found, HashMap::default()));
     }
 
     #[test]

@@ -129,8 +129,9 @@ impl Flight {
         self.dumps += 1;
         let (names, progress) = (self.names.clone(), Arc::clone(&self.progress));
         let write = move || match write_out(&parts, &names, &recording) {
-            Ok(written) => {
+            Ok((path, written)) => {
                 progress.bytes.fetch_add(written, Ordering::Relaxed);
+                progress.last_file(path);
                 progress.files.fetch_add(1, Ordering::Relaxed);
                 true
             }
@@ -170,9 +171,13 @@ fn part(folder: &Path, meta: &FileMeta) -> Result<Writer<File>> {
     Writer::new(file, meta).map_err(cannot)
 }
 
-/// Writes `parts` as one file, with the Snapshot of what they tell; returns its length.
-fn write_out(parts: &[(Arc<File>, u64)], names: &Names, recording: &Recording) -> Result<u64> {
-    let mut out: Option<(Output, Pipeline)> = None;
+/// Writes `parts` as one file, with the Snapshot of what they tell; returns its path and length.
+fn write_out(
+    parts: &[(Arc<File>, u64)],
+    names: &Names,
+    recording: &Recording,
+) -> Result<(PathBuf, u64)> {
+    let mut out: Option<(PathBuf, Output, Pipeline)> = None;
     let mut last = None;
     for (number, (file, bytes)) in parts.iter().enumerate() {
         let mut reader = Reader::new(Stretch { file: Arc::clone(file), at: 0, end: *bytes })?;
@@ -183,12 +188,13 @@ fn write_out(parts: &[(Arc<File>, u64)], names: &Names, recording: &Recording) -
                 (Found::File(meta), None) => {
                     let meta = FileMeta { recording: recording.clone(), ..*meta };
                     let pipeline = Pipeline::new(meta.run.clone(), meta.max_connections, meta.rows);
-                    out = Some((create(names, &meta)?.1, pipeline));
+                    let (path, file) = create(names, &meta)?;
+                    out = Some((path, file, pipeline));
                 }
                 (Found::Frame(Frame::Carried(Carried::Counts(_))), _) if passing_over => {
                     passing_over = false;
                 }
-                (Found::Frame(frame), Some((file, pipeline))) if !passing_over => {
+                (Found::Frame(frame), Some((_, file, pipeline))) if !passing_over => {
                     file.frame(&frame)?;
                     last = pipeline.apply(&frame)?.or(last);
                 }
@@ -197,8 +203,8 @@ fn write_out(parts: &[(Arc<File>, u64)], names: &Names, recording: &Recording) -
             }
         }
     }
-    let (mut file, _) = out.context("nothing was kept")?;
-    file.end(&End::new(last.as_ref(), false)?)
+    let (path, mut file, _) = out.context("nothing was kept")?;
+    Ok((path, file.end(&End::new(last.as_ref(), false)?)?))
 }
 
 /// The first bytes of a file that is still being written.

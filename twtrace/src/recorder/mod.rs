@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
@@ -72,9 +72,20 @@ pub struct Progress {
     /// Files that were written.
     pub files: AtomicU64,
     waiting: AtomicUsize,
+    /// Of flights, the file that was written last.
+    last_file: Mutex<Option<PathBuf>>,
 }
 
 impl Progress {
+    /// Takes the path of the flight that was written last, if there is a new one.
+    pub fn take_last_file(&self) -> Option<PathBuf> {
+        self.last_file.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn last_file(&self, path: PathBuf) {
+        *self.last_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+
     /// A count so far.
     pub fn of(count: &AtomicU64) -> u64 {
         count.load(Ordering::Relaxed)

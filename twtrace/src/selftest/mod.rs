@@ -5,7 +5,6 @@
 
 pub mod case;
 mod connection;
-mod netns;
 mod run;
 mod scene;
 mod scenes;

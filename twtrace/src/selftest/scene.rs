@@ -19,9 +19,11 @@ use rustix::{
 use super::{
     case::{Count, Done, Key},
     connection::{Family, Pair, Role, STEP, accepted, cut_off, expect_end},
-    netns::set_sysctl,
 };
-use crate::{cli::HOLD, host, host::Netns};
+use crate::{
+    cli::HOLD,
+    host::{self, PrivateNetns},
+};
 
 /// Between two looks at what the kernel counts.
 const LOOK: Duration = Duration::from_millis(10);
@@ -42,7 +44,7 @@ static FLOOR: Mutex<()> = Mutex::new(());
 pub(super) struct Scene {
     /// `None` while it only waits.
     floor: Option<MutexGuard<'static, ()>>,
-    pub(super) netns: Netns,
+    pub(super) netns: PrivateNetns,
     pub(super) family: Family,
     pub(super) done: Done,
     /// Mini-sockets that must be there.
@@ -52,7 +54,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    pub(super) fn new(netns: Netns, family: Family) -> Self {
+    pub(super) fn new(netns: PrivateNetns, family: Family) -> Self {
         let floor = Some(take_the_floor());
         Self { floor, netns, family, done: Done::default(), alive: 0, refuses: false }
     }
@@ -84,7 +86,7 @@ impl Scene {
 
     /// Sets a sysctl, such as `ipv4/tcp_fin_timeout`.
     pub(super) fn set(&self, key: &str, value: &str) -> Result<()> {
-        set_sysctl(key, value)
+        self.netns.set(key, value)
     }
 
     /// Leaves one port to connect from, and to be found by bind.
@@ -255,7 +257,7 @@ impl Scene {
     pub(super) fn settle_within(&self, limit: Duration) -> Result<()> {
         let start = Instant::now();
         loop {
-            let there = host::tcp_counters(&self.netns)?.tw_sockets;
+            let there = host::tcp_counters(self.netns.handle())?.tw_sockets;
             if there == Some(self.alive) {
                 return Ok(());
             }

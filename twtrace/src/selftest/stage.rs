@@ -10,11 +10,13 @@ use anyhow::{Context, Result, anyhow};
 
 use super::{
     case::Done,
-    netns,
     scene::Scene,
     scenes::{ROWS, Row},
 };
-use crate::host::{self, Netns, NetnsCounters};
+use crate::host::{self, Netns, NetnsCounters, PrivateNetns};
+
+/// What the namespaces of all scenes have: nothing is reused unless a scene asks for it.
+const SYSCTLS: [(&str, &str); 1] = [("ipv4/tcp_tw_reuse", "0")];
 
 /// Every scene, ready to be played.
 pub struct Stage {
@@ -114,25 +116,31 @@ fn life(
     }
 }
 
-fn enter(entered: &Sender<Result<Netns>>) -> Result<Netns, ()> {
-    let made = netns::enter_new();
-    let own = made.is_ok().then(host::own);
-    let is_heard = entered.send(made).is_ok();
-    match own {
-        Some(Ok(own)) if is_heard => Ok(own),
-        _ => Err(()),
-    }
+fn enter(entered: &Sender<Result<Netns>>) -> Result<PrivateNetns, ()> {
+    let (made, handle) = match make() {
+        Ok((made, handle)) => (Some(made), Ok(handle)),
+        Err(error) => (None, Err(error)),
+    };
+    let is_heard = entered.send(handle).is_ok();
+    made.filter(|_| is_heard).ok_or(())
 }
 
-fn play(row: Row, own: Netns) -> Result<Played> {
+/// A namespace, and another handle of it.
+fn make() -> Result<(PrivateNetns, Netns)> {
+    let made = PrivateNetns::enter()?;
+    SYSCTLS.iter().try_for_each(|(key, value)| made.set(key, value))?;
+    Ok((made, host::own()?))
+}
+
+fn play(row: Row, own: PrivateNetns) -> Result<Played> {
     let mut scene = Scene::new(own, row.family);
-    if row.family.needs_ipv6() && !netns::has_ipv6() {
+    if row.family.needs_ipv6() && !host::has_ipv6() {
         scene.done.impossible = Some("IPv6 is switched off".to_owned());
     } else {
         (row.play)(&mut scene)?;
     }
     let last_words = if row.leaves {
-        let mut counters = host::tcp_counters(&scene.netns)?;
+        let mut counters = host::tcp_counters(scene.netns.handle())?;
         // None is alive when the namespace is gone.
         counters.tw_sockets = Some(0);
         Some(counters)

@@ -44,7 +44,8 @@ pub struct Source {
     /// Its frames, until it has stopped.
     pub frames: mpsc::Receiver<Frame>,
     stop: Stop,
-    thread: JoinHandle<Result<()>>,
+    /// `None` when it has ended.
+    thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Source {
@@ -62,7 +63,7 @@ impl Source {
             .name(name.to_owned())
             .spawn(move || work(sender, raised))
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-        Ok(Self { meta, frames, stop, thread })
+        Ok(Self { meta, frames, stop, thread: Some(thread) })
     }
 
     /// What asks the source to deliver what it has, tick once more and end.
@@ -74,11 +75,21 @@ impl Source {
     ///
     /// # Errors
     /// What made the source give up.
-    pub fn join(self) -> Result<()> {
+    pub fn join(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// The same, of a source that has a successor.
+    ///
+    /// # Errors
+    /// What made the source give up.
+    pub fn end(&mut self) -> Result<()> {
         self.stop.raise();
         // A source that waits for room in the queue must learn that nobody reads it.
-        drop(self.frames);
-        self.thread.join().map_err(|_| io::Error::other("the source panicked"))?
+        self.frames.close();
+        while self.frames.try_recv().is_ok() {}
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().map_err(|_| io::Error::other("the source panicked"))?
     }
 }
 

@@ -82,7 +82,7 @@ impl Playback {
             // A change from here on is met by the wait.
             let _ = read(&*self.changed, &mut [0_u8; 8]);
             let state = self.state();
-            if time_ns <= state.pass_until_ns || self.has_passed(time_ns) {
+            if self.passes(time_ns) {
                 return stop.wait(Duration::ZERO);
             }
             let timeout = match (state.is_held, state.speed) {
@@ -106,13 +106,68 @@ impl Playback {
         }
     }
 
-    /// Whether the tick at `time_ns` is the one that was asked for: only once.
-    fn has_passed(&self, time_ns: u64) -> bool {
+    /// Whether the tick at `time_ns` is not waited for: it lies before the one that was asked
+    /// for, or is that.
+    fn passes(&self, time_ns: u64) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = state.pass_until_ns > 0 && time_ns > state.pass_until_ns;
-        if is_it {
+        let until_ns = state.pass_until_ns;
+        if time_ns >= until_ns {
             state.pass_until_ns = 0;
         }
-        is_it
+        until_ns > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn playback(speed: f64) -> (Playback, Stop) {
+        let playback = Playback::new(Speed::Times(speed)).expect("an eventfd");
+        (playback, Stop::new().expect("an eventfd"))
+    }
+
+    /// Whether the tick is due at once.
+    fn is_due(playback: &Playback, stop: &Stop, time_ns: u64) -> bool {
+        let begun = Instant::now();
+        assert!(!playback.wait(time_ns, SECOND, stop).expect("it can be waited for"));
+        begun.elapsed() < SECOND / 2
+    }
+
+    #[test]
+    fn what_lies_before_the_wanted_tick_is_passed_and_then_it_goes_on() {
+        let (playback, stop) = playback(1.0);
+        playback.hold(true);
+        playback.pass_until(20);
+        assert!([10, 15, 20].iter().all(|time_ns| is_due(&playback, &stop, *time_ns)));
+        assert_eq!(playback.state().pass_until_ns, 0);
+        // From there on it stands still, until somebody has it go on.
+        let changed = playback.clone();
+        let change = std::thread::spawn(move || {
+            std::thread::sleep(SECOND);
+            changed.set_speed(Speed::Unlimited);
+            changed.hold(false);
+        });
+        assert!(!is_due(&playback, &stop, 30));
+        change.join().expect("it does not panic");
+    }
+
+    #[test]
+    fn a_wanted_moment_between_two_ticks_is_the_second() {
+        let (playback, stop) = playback(1.0);
+        playback.hold(true);
+        playback.pass_until(25);
+        assert!([20, 30].iter().all(|time_ns| is_due(&playback, &stop, *time_ns)));
+        assert_eq!(playback.state().pass_until_ns, 0);
+    }
+
+    #[test]
+    fn who_stands_still_can_be_ended() {
+        let (playback, stop) = playback(1.0);
+        playback.hold(true);
+        stop.raise();
+        assert!(playback.wait(10, SECOND, &stop).expect("it can be waited for"));
     }
 }

@@ -41,8 +41,6 @@ pub(super) struct CloseWaits {
 #[derive(Clone, Copy, Debug)]
 struct Socket {
     told: CloseWaiting,
-    /// The look that showed it first.
-    first_ns: u64,
     /// The look that no longer did.
     gone_ns: Option<u64>,
 }
@@ -108,14 +106,14 @@ impl CloseWaits {
 
     fn appeared(&mut self, told: &CloseWaiting, time_ns: u64) {
         if let Some(known) = self.sockets.get_mut(&told.cookie) {
-            known.told = *told;
+            known.told = CloseWaiting { seen_ns: known.told.seen_ns, ..*told };
             self.departed -= usize::from(known.gone_ns.take().is_some());
             return;
         }
         // No source tells of more; a file may.
         if self.sockets.len() - self.departed < MAX_CLOSE_WAITS {
-            let socket = Socket { told: *told, first_ns: time_ns, gone_ns: None };
-            self.sockets.insert(told.cookie, socket);
+            let told = CloseWaiting { seen_ns: told.seen_ns.min(time_ns), ..*told };
+            self.sockets.insert(told.cookie, Socket { told, gone_ns: None });
         }
     }
 
@@ -169,9 +167,9 @@ impl CloseWaits {
     fn counted(&self) -> BTreeMap<RowKey, Counts> {
         let from_ns = self.looks.front().copied().unwrap_or(0);
         let mut rows: BTreeMap<RowKey, Counts> = BTreeMap::new();
-        for Socket { told, first_ns, gone_ns } in self.sockets.values() {
+        for Socket { told, gone_ns } in self.sockets.values() {
             let row = rows.entry((told.holder, told.netns)).or_default();
-            let was_there = *first_ns <= from_ns;
+            let was_there = told.seen_ns <= from_ns;
             if gone_ns.is_some() {
                 row.growth -= i64::from(was_there);
                 continue;
@@ -211,8 +209,8 @@ impl CloseWaits {
         }
         let mut sockets: Vec<&Socket> = self.sockets.values().collect();
         sockets.sort_unstable_by_key(|socket| socket.told.cookie);
-        for Socket { told, first_ns, gone_ns } in sockets {
-            if let Some(look) = looks.get_mut(first_ns.max(&from_ns)) {
+        for Socket { told, gone_ns } in sockets {
+            if let Some((_, look)) = looks.range_mut(told.seen_ns.max(from_ns)..).next() {
                 look.appeared.push(*told);
             }
             if let Some(look) = gone_ns.and_then(|gone_ns| looks.get_mut(&gone_ns)) {
@@ -228,15 +226,13 @@ impl CloseWaits {
 fn introduced(
     (holder, netns): &RowKey,
     processes: &Processes,
-    row: snapshot::CloseWait,
+    mut row: snapshot::CloseWait,
 ) -> snapshot::CloseWait {
-    let known = holder.as_ref().and_then(|holder| processes.get(holder));
-    snapshot::CloseWait {
-        pid: holder.map(|holder| holder.tgid),
-        comm: processes.comm(*holder),
-        cgroup: known.and_then(|known| known.cgroup.clone()),
-        container: known.and_then(|known| known.container.clone()),
-        netns: Some(*netns),
-        ..row
+    (row.pid, row.netns) = (holder.map(|holder| holder.tgid), Some(*netns));
+    row.comm = processes.comm(*holder);
+    if let Some(known) = holder.as_ref().and_then(|holder| processes.get(holder)) {
+        row.cgroup.clone_from(&known.cgroup);
+        row.container.clone_from(&known.container);
     }
+    row
 }

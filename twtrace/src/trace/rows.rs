@@ -66,7 +66,7 @@ pub(super) const DESTINATION: usize = size_of::<StoredDestination>();
 pub(super) const CLOSE_WAITING: usize = size_of::<StoredCloseWaiting>();
 pub(super) const COOKIE: usize = size_of::<U64>();
 const _: () = assert!(SEED_SOCKET == 42 && SEED_MINI == 45 && POLLED_MINI == 53);
-const _: () = assert!(CLOSE_WAITING == 69 && COOKIE == 8);
+const _: () = assert!(CLOSE_WAITING == 77 && COOKIE == 8);
 const _: () = assert!(SOCKET == 77 && OPENER == 20 && MINI == 86 && DESTINATION == 63);
 
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -203,6 +203,7 @@ pub(super) struct StoredCloseWaiting {
     cookie: U64,
     netns: U32,
     tuple: StoredTuple,
+    seen_ns: U64,
     since_ns: U64,
     accepted: u8,
     holder: StoredProcess,
@@ -216,6 +217,7 @@ impl Row for CloseWaiting {
             cookie: self.cookie.into(),
             netns: self.netns.into(),
             tuple: StoredTuple::new(&self.tuple),
+            seen_ns: self.seen_ns.into(),
             since_ns: self.since_ns.into(),
             accepted: self.accepted.into(),
             holder: StoredProcess::new(self.holder),
@@ -227,6 +229,7 @@ impl Row for CloseWaiting {
             cookie: stored.cookie.get(),
             netns: stored.netns.get(),
             tuple: stored.tuple.get(),
+            seen_ns: stored.seen_ns.get(),
             since_ns: stored.since_ns.get(),
             accepted: flag(stored.accepted)?,
             holder: stored.holder.get(),

@@ -38,6 +38,8 @@ const MOST: f64 = 0.5;
 const LEAK: u64 = 20;
 /// How long a process may take to close before it is said to leak.
 const PATIENCE_S: f64 = 30.0;
+/// Part of the ports from which on a destination is worth a look.
+const NEARLY_FULL: f64 = 0.8;
 /// Part of a core that port searches may take.
 const CHEAP_PCT: f64 = 5.0;
 /// The ports that a range can have: those below are for servers.
@@ -45,8 +47,17 @@ const CHEAP_PCT: f64 = 5.0;
 const ALL_PORTS: u64 = 65_535 - 1_023;
 
 /// The first of these that holds.
-const RULES: [fn(&Snapshot) -> Option<Verdict>; 8] =
-    [untraced, exhausted, exhausted_soon, refused, leak, past_the_knee, searching, closes_first];
+const RULES: [fn(&Snapshot) -> Option<Verdict>; 9] = [
+    untraced,
+    exhausted,
+    exhausted_soon,
+    refused,
+    leak,
+    past_the_knee,
+    nearly_full,
+    searching,
+    closes_first,
+];
 
 /// What matters now.
 pub fn verdict(snapshot: &Snapshot) -> Verdict {
@@ -88,10 +99,9 @@ fn exhausted(s: &Snapshot) -> Option<Verdict> {
     let used = count(row.ports_used);
     let waiting = count(row.ports_time_wait);
     alarm(format!(
-        "{} has no port left: {used}{of} taken, {waiting} by TIME_WAIT{failed}{} → {}; \
+        "{} has no port left: {used}{of} taken, {waiting} by TIME_WAIT{failed} → {}; \
          see Destinations",
         name(row)?,
-        who.as_ref().map_or(String::new(), |who| format!(", last by {who}")),
         step(row, who.as_deref()),
     ))
 }
@@ -103,13 +113,16 @@ fn exhausted_soon(s: &Snapshot) -> Option<Verdict> {
         left(one).total_cmp(&left(other))
     };
     let row = rows(s).filter(soon).min_by(earliest)?;
-    let knee = row.knee_in_s.filter(|left| *left > 0.0);
-    let knee = knee
-        .map_or("is past the knee".to_owned(), |left| format!("passes the knee in {}", span(left)));
-    let left = span(row.exhausted_in_s?);
+    let left_s = row.exhausted_in_s?;
+    let knee = match row.knee_in_s {
+        Some(knee_s) if knee_s <= 0.0 => "is past the knee, ".to_owned(),
+        Some(knee_s) if knee_s < left_s => format!("passes the knee in {}, ", span(knee_s)),
+        _ => "is ".to_owned(),
+    };
+    let left = span(left_s);
     let who = process(row.comm.as_deref(), row.pid);
     watch(format!(
-        "{}{} {knee}, exhausted in {left} → {}; see Destinations",
+        "{}{} {knee}exhausted in {left} → {}; see Destinations",
         closer(s).map_or(String::new(), |closer| format!("{closer}; ")),
         name(row)?,
         step(row, who.as_deref()),
@@ -149,6 +162,13 @@ fn leak(s: &Snapshot) -> Option<Verdict> {
     let growth = row.growth_per_min.filter(|growth| *growth >= 0.5);
     let growth = growth.map_or(String::new(), |it| format!(", {} more a minute", count(whole(it))));
     let oldest = row.oldest_s.map_or(String::new(), |it| format!(", the oldest for {}", span(it)));
+    if row.unaccepted * 2 > row.count {
+        return watch(format!(
+            "{who} has not accepted {} connections that their peer has closed{growth}{oldest} → \
+             it must accept() sooner; see Leaks",
+            count(row.unaccepted)
+        ));
+    }
     watch(format!(
         "{who} leaks {} sockets in CLOSE_WAIT{growth}{oldest} → it must close() what its peer \
          has closed: no setting does that; see Leaks",
@@ -164,6 +184,18 @@ fn past_the_knee(s: &Snapshot) -> Option<Verdict> {
         "{} is past the knee{full}: each connect searches the other half of the ports too → {}; \
          see Ports",
         name(row)?,
+        step(row, who.as_deref()),
+    ))
+}
+
+/// Where nobody can tell when it is full.
+fn nearly_full(s: &Snapshot) -> Option<Verdict> {
+    let row = rows(s).find(|row| row.used_ratio.is_some_and(|ratio| ratio >= NEARLY_FULL))?;
+    let who = process(row.comm.as_deref(), row.pid);
+    watch(format!(
+        "{} takes {:.0} % of its ports → {}; see Destinations",
+        name(row)?,
+        row.used_ratio? * 100.0,
         step(row, who.as_deref()),
     ))
 }

@@ -12,7 +12,7 @@ use super::netns::{self, Ports};
 const PORTS: Ports = Ports { low: 10_000, high: 65_535 };
 
 /// Addresses that the clients connect to in turn, so that the ports towards one never run out.
-const DESTINATIONS: u16 = 250;
+pub(super) const DESTINATIONS: u16 = 250;
 
 /// What to do: a byte each way, and the client closes first.
 pub(super) struct Churn {
@@ -20,6 +20,8 @@ pub(super) struct Churn {
     pub(super) connections: u64,
     /// How many pairs of one client and one server thread
     pub(super) threads: u64,
+    /// To how many addresses in turn
+    pub(super) destinations: u16,
 }
 
 /// What was done.
@@ -60,7 +62,8 @@ impl Churn {
     /// As twtrace-peer reads it: connections, who closes first, SO_LINGER 0, family, threads,
     /// destinations.
     fn traffic(&self) -> String {
-        format!("{} client false v4 {} {DESTINATIONS}", self.connections, self.threads)
+        let Self { connections, threads, destinations } = self;
+        format!("{connections} client false v4 {threads} {destinations}")
     }
 }
 
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_traffic_is_what_the_helper_reads() {
-        let churn = Churn { connections: 7, threads: 2 };
+        let churn = Churn { connections: 7, threads: 2, destinations: DESTINATIONS };
         assert_eq!(churn.traffic(), "7 client false v4 2 250");
     }
 }

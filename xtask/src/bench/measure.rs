@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::binaries::Binaries;
 use super::bpf_stats::BpfStats;
-use super::churn::{Churn, Done};
+use super::churn::{Churn, DESTINATIONS, Done};
 use super::knee::Knee;
 use super::number::grouped;
 use super::plan::{Pair, Plan};
@@ -15,6 +15,7 @@ use super::process;
 use super::programs::{self, Program};
 use super::recording::Recording;
 use super::sampling::Sampling;
+use super::screen::Screen;
 use super::snapshot::Seen;
 use super::tracer::Tracer;
 
@@ -47,6 +48,8 @@ pub(super) struct Samples {
     pub(super) sampling: Option<Sampling>,
     /// What recordings cost
     pub(super) recording: Option<Recording>,
+    /// What the screen costs
+    pub(super) screen: Option<Screen>,
 }
 
 /// The runs of one tracer.
@@ -118,6 +121,9 @@ impl Bench {
         if let Some(recording) = plan.recording {
             samples.recording = Some(self.stats.during(false, || recording.run(&self.binaries))?);
         }
+        if let Some(screen) = plan.screen {
+            samples.screen = Some(self.stats.during(false, || screen.run(&self.binaries))?);
+        }
         Ok(samples)
     }
 
@@ -187,7 +193,8 @@ impl Bench {
     /// is measured of their making.
     fn memory(&self, sockets: u64) -> Result<Memory> {
         let running = Tracer::Twtrace.start(&self.binaries.twtrace)?;
-        let held = Churn { connections: sockets, threads: 2 }.run(&self.binaries.peer)?;
+        let held = Churn { connections: sockets, threads: 2, destinations: DESTINATIONS }
+            .run(&self.binaries.peer)?;
         let time_wait = held.time_wait()?;
         let rss = process::rss(running.pid())?;
         let snapshots = running.stop()?.context("twtrace printed nothing")?;

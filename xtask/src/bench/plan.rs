@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 
-use super::churn::Churn;
+use super::churn::{Churn, DESTINATIONS};
 use super::tracer::Tracer;
-use super::{knee, reading, recording, sampling};
+use super::{knee, reading, recording, sampling, screen};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,6 +27,8 @@ pub(crate) enum Row {
     Sampling,
     /// twtrace record, host-wide, default settings, and what it costs to read its files
     Recording,
+    /// What the screen of `top` costs, and how soon it answers
+    Screen,
     /// What a run of each program costs on each tier, in an emulated machine
     Tiers,
 }
@@ -50,6 +52,8 @@ pub(super) struct Plan {
     pub(super) sampling: Option<sampling::Scale>,
     /// The recordings
     pub(super) recording: Option<recording::Scale>,
+    /// The screens
+    pub(super) screen: Option<screen::Scale>,
     /// Whether every tier is run where there is one that has them all
     pub(super) tiers: bool,
 }
@@ -70,10 +74,15 @@ impl Plan {
         let tracers: Vec<Tracer> =
             Tracer::ALL.into_iter().filter(|tracer| asked(tracer.row())).collect();
         let (rounds, connections) = if quick { (2, 20_000) } else { (5, 60_000) };
-        let (knee, sampling, recording) = if quick {
-            (knee::Scale::QUICK, sampling::Scale::QUICK, recording::Scale::QUICK)
+        let (knee, sampling) = if quick {
+            (knee::Scale::QUICK, sampling::Scale::QUICK)
         } else {
-            (knee::Scale::FULL, sampling::Scale::FULL, recording::Scale::FULL)
+            (knee::Scale::FULL, sampling::Scale::FULL)
+        };
+        let (recording, screen) = if quick {
+            (recording::Scale::QUICK, screen::Scale::QUICK)
+        } else {
+            (recording::Scale::FULL, screen::Scale::FULL)
         };
         Self {
             quick,
@@ -85,6 +94,7 @@ impl Plan {
             knee: asked(Row::Knee).then_some(knee),
             sampling: asked(Row::Sampling).then_some(sampling),
             recording: asked(Row::Recording).then_some(recording),
+            screen: asked(Row::Screen).then_some(screen),
             tiers: asked(Row::Tiers),
         }
     }
@@ -92,7 +102,9 @@ impl Plan {
     /// The commands that these runs need besides, and the Debian packages that have them.
     pub(super) fn commands(&self) -> Vec<(&'static str, &'static str)> {
         let readers = self.recording.map(|_| reading::COMMAND);
-        self.tracers.iter().filter_map(|tracer| tracer.package()).chain(readers).collect()
+        let terminals = self.screen.map(|_| screen::COMMAND);
+        let tracers = self.tracers.iter().filter_map(|tracer| tracer.package());
+        tracers.chain(readers).chain(terminals).collect()
     }
 
     /// The tracers in the order of that round: every second is reversed, so that none always
@@ -119,7 +131,7 @@ impl Plan {
     /// The connections of one run: one client thread, so that its rate is that of the path a
     /// connection takes and not of how two clients share the processors.
     pub(super) fn churn(&self) -> Churn {
-        Churn { connections: self.connections, threads: 1 }
+        Churn { connections: self.connections, threads: 1, destinations: DESTINATIONS }
     }
 }
 
@@ -154,5 +166,8 @@ mod tests {
         let recording = Plan::new(false, &[Row::Recording]);
         assert!(recording.recording.is_some() && recording.memory.is_none());
         assert_eq!(recording.commands(), [reading::COMMAND]);
+        let screen = Plan::new(false, &[Row::Screen]);
+        assert!(screen.screen.is_some() && screen.recording.is_none());
+        assert_eq!(screen.commands(), [screen::COMMAND]);
     }
 }

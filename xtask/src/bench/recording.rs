@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::binaries::Binaries;
-use super::churn::{Churn, Done};
+use super::churn::{Churn, DESTINATIONS, Done};
 use super::number::median;
 use super::process;
 use super::reading::{Reading, Report};
@@ -198,7 +198,8 @@ impl Recording {
 
 impl Churned {
     fn run(binaries: &Binaries, connections: u64) -> Result<Self> {
-        let held = Churn { connections, threads: 1 }.run(&binaries.peer)?;
+        let held =
+            Churn { connections, threads: 1, destinations: DESTINATIONS }.run(&binaries.peer)?;
         let pid = held.pid();
         let cpu_s = process::cpu_s(pid)?;
         Ok(Self { done: held.release()?, pid, cpu_s })

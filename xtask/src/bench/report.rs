@@ -2,6 +2,7 @@
 
 mod json;
 mod recordings;
+mod screens;
 mod searches;
 mod text;
 

@@ -6,6 +6,7 @@ use super::measure::{Memory, OfTracer, Run, Samples};
 use super::number::median;
 use super::recording::Recording;
 use super::sampling::Sampling;
+use super::screen::Screen;
 use super::snapshot::Seen;
 use super::tracer::Tracer;
 
@@ -30,6 +31,8 @@ pub(super) struct Summary {
     pub(super) sampling: Option<Sampling>,
     /// What recordings cost
     pub(super) recording: Option<Recording>,
+    /// What the screen costs
+    pub(super) screen: Option<Screen>,
 }
 
 /// One tracer.
@@ -80,6 +83,7 @@ impl Summary {
             knee: samples.knee.clone(),
             sampling: samples.sampling.clone(),
             recording: samples.recording.clone(),
+            screen: samples.screen.clone(),
         }
     }
 

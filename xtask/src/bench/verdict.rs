@@ -4,6 +4,7 @@
 mod knee;
 mod recording;
 mod sampling;
+mod screen;
 
 use super::measure::Memory;
 use super::number::{grouped, megabytes};
@@ -92,6 +93,7 @@ pub(super) fn all(summary: &Summary) -> Vec<Verdict> {
     verdicts.extend(summary.knee.iter().flat_map(knee::verdicts));
     verdicts.extend(summary.sampling.iter().flat_map(sampling::verdicts));
     verdicts.extend(summary.recording.iter().flat_map(recording::verdicts));
+    verdicts.extend(summary.screen.iter().flat_map(screen::verdicts));
     verdicts
 }
 

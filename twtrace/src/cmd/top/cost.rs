@@ -7,14 +7,17 @@ use crate::{bpf::run_time::Measuring, host, view::tui::Cost};
 /// Measuring programs makes them slower: it is done for one moment of so many.
 const MEASURED_EACH: u64 = 5;
 
+/// A shorter time tells nothing.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct CostMeter {
     at: Instant,
     cpu: Duration,
-    moments: u64,
+    reads: u64,
     measuring: Option<(Measuring, u64)>,
-    bpf_cpu_pct: Option<f64>,
+    last: Cost,
 }
 
 impl CostMeter {
@@ -22,27 +25,32 @@ impl CostMeter {
         Self {
             at: Instant::now(),
             cpu: host::own_cpu(),
-            moments: 0,
+            reads: 0,
             measuring: None,
-            bpf_cpu_pct: None,
+            last: Cost::default(),
         }
     }
 
-    /// Since this was asked last.
+    /// Since this was read last, if that is a while ago.
     pub(super) fn read(&mut self) -> Cost {
         let (now, cpu) = (Instant::now(), host::own_cpu());
-        let passed_s = now.duration_since(self.at).as_secs_f64();
-        let percent = |time: Duration| time.as_secs_f64() / passed_s.max(1e-6) * 100.0;
+        let passed = now.duration_since(self.at);
+        if passed < SHORTEST {
+            return self.last;
+        }
+        let percent = |time: Duration| time.as_secs_f64() / passed.as_secs_f64() * 100.0;
         let own = percent(cpu.saturating_sub(self.cpu));
         (self.at, self.cpu) = (now, cpu);
+        self.last.own_cpu_pct = Some(own);
+        self.last.rss_bytes = host::own_rss();
         if let Some((measuring, before_ns)) = self.measuring.take() {
             let ran_ns = host::own_programs_ns().map(|now_ns| now_ns.saturating_sub(before_ns));
             drop(measuring);
-            self.bpf_cpu_pct = ran_ns.map(|ran_ns| percent(Duration::from_nanos(ran_ns)));
-        } else if self.moments.is_multiple_of(MEASURED_EACH) {
+            self.last.bpf_cpu_pct = ran_ns.map(|ran_ns| percent(Duration::from_nanos(ran_ns)));
+        } else if self.reads.is_multiple_of(MEASURED_EACH) {
             self.measuring = Measuring::start().ok().zip(host::own_programs_ns());
         }
-        self.moments += 1;
-        Cost { own_cpu_pct: Some(own), rss_bytes: host::own_rss(), bpf_cpu_pct: self.bpf_cpu_pct }
+        self.reads += 1;
+        self.last
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     filter::Filter,
     frame::{Frame, Meta},
     pipeline::Pipeline,
-    recorder::{self, Limits, Names, Next, Progress, Recorder, Settings},
+    recorder::{self, Limits, Names, Next, Recorder, Settings},
     trace::End,
 };
 
@@ -28,8 +28,6 @@ pub(super) struct Flight {
     /// Records that found no room on their way, since that was last said.
     lost: u64,
     part_started_ns: u64,
-    /// Files that were told already.
-    told: u64,
     /// It is to be written out after the next tick.
     is_asked: bool,
 }
@@ -55,7 +53,6 @@ impl Flight {
             all,
             lost: 0,
             part_started_ns: run.started_ns,
-            told: 0,
             is_asked: false,
         })
     }
@@ -100,10 +97,9 @@ impl Flight {
         }
     }
 
-    /// Whether another file was written since this was asked last.
-    pub(super) fn has_written(&mut self) -> bool {
-        let files = Progress::of(&self.recorder.progress().files);
-        std::mem::replace(&mut self.told, files) < files
+    /// The file that was written since this was asked last.
+    pub(super) fn written(&mut self) -> Option<PathBuf> {
+        self.recorder.progress().take_last_file()
     }
 
     /// Comes when nothing more can be kept.

@@ -6,7 +6,7 @@ mod export;
 mod flight;
 mod screen;
 mod session;
-mod terminal;
+pub mod terminal;
 
 use std::process::ExitCode;
 
@@ -15,7 +15,8 @@ use log::warn;
 
 use super::run::{self, Ends};
 use crate::{
-    config::{Looks, Replay, Top},
+    config::{Looks, Top},
+    demo,
     source::{
         Interval, Playback, Source,
         replay::{self, Recording},
@@ -30,7 +31,9 @@ pub fn run(config: &Top) -> Result<ExitCode> {
     let runtime = run::runtime()?;
     // Before anything is attached: from now on a signal ends us cleanly.
     let ends = runtime.block_on(async { Ends::new() })?;
+    let stage = config.demo.then(demo::Stage::set).transpose()?;
     let shown = Shown::start(config)?;
+    let _demo = stage.map(demo::Stage::play).transpose()?;
     match config.looks {
         Looks::Lines(format) => runtime.block_on(batch::show(config, format, shown, ends))?,
         Looks::Screen { colors } => runtime.block_on(session::show(config, colors, shown, ends))?,
@@ -58,14 +61,13 @@ impl Shown {
             return Ok(Self { source, max_connections, interval, playback: None });
         };
         let playback = Playback::new(replay.speed)?;
-        let (source, max_connections) = play(replay, playback.clone())?;
+        let (source, max_connections) = play(Recording::open(&replay.files)?, playback.clone())?;
         Ok(Self { source, max_connections, interval, playback: Some(playback) })
     }
 }
 
 /// A recording from its beginning, and how many sockets it remembers.
-fn play(replay: &Replay, playback: Playback) -> Result<(Source, usize)> {
-    let recording = Recording::open(&replay.files)?;
+fn play(recording: Recording, playback: Playback) -> Result<(Source, usize)> {
     let max_connections = recording.meta().max_connections;
     let unsound = |what: &str| warn!("unsound, and left out: {what}");
     Ok((replay::start(recording, playback, unsound)?, max_connections))

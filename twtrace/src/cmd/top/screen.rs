@@ -3,18 +3,25 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::{
+    event::{self, Event},
+    style::force_color_output,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::terminal::Terminal;
 use crate::view::tui::{self, ClosersBy, Intent, Model, Moment, Notice, Theme};
 
+/// How long a key may be waited for before it is looked whether the screen has ended.
+const LOOK: Duration = Duration::from_millis(50);
 /// What may wait for a terminal that stalls.
 const WAITING: usize = 64;
 
@@ -55,16 +62,23 @@ impl Screen {
         sort: Option<ClosersBy>,
         intents: UnboundedSender<Intent>,
     ) -> Result<Self> {
+        // What was asked for holds: crossterm has an opinion on NO_COLOR, too.
+        force_color_output(theme.has_colors());
         let terminal = Terminal::take()?;
         let mut model = Model::new(theme, terminal.area()?);
         if let Some(by) = sort {
             model.sort_closers(by);
         }
         let (messages, queue) = mpsc::sync_channel(WAITING);
-        start_input(messages.clone())?;
+        let ended = Arc::new(AtomicBool::new(false));
+        start_input(messages.clone(), Arc::clone(&ended))?;
         let thread = thread::Builder::new()
             .name("screen".to_owned())
-            .spawn(move || run(terminal, model, &queue, &intents))
+            .spawn(move || {
+                let shown = run(terminal, model, &queue, &intents);
+                ended.store(true, Ordering::Relaxed);
+                shown
+            })
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
         Ok(Self { messages, thread })
     }
@@ -96,10 +110,19 @@ impl Screen {
     }
 }
 
-/// Reads keys for good: the thread ends with the process.
-fn start_input(messages: SyncSender<Message>) -> Result<()> {
+/// Reads keys until the screen has `ended`: what is typed afterwards is for the shell.
+fn start_input(messages: SyncSender<Message>, ended: Arc<AtomicBool>) -> Result<()> {
+    let is_over = move || ended.load(Ordering::Relaxed);
     let read_all = move || {
-        while let Ok(event) = event::read() {
+        // If the terminal is gone, so are the keys.
+        while let Ok(is_there) = event::poll(LOOK) {
+            if is_over() {
+                return;
+            }
+            if !is_there {
+                continue;
+            }
+            let Ok(event) = event::read() else { return };
             if messages.send(Message::Input(event)).is_err() {
                 return;
             }

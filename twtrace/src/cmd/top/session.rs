@@ -28,7 +28,10 @@ use crate::{
     filter::Filtered,
     frame::Frame,
     log_lines::Diverted,
-    source::{Playback, replay::Speed},
+    source::{
+        Playback,
+        replay::{Recording, Speed},
+    },
     stats::{
         contacts::{Detail, Focus},
         snapshot::Snapshot,
@@ -101,6 +104,8 @@ struct Session<'a> {
     ticked_ns: u64,
     /// Moments before this are passed over: the user wants to see a later one.
     shown_from_ns: u64,
+    /// The last one that was.
+    passed_over: Option<(u64, Snapshot)>,
     moments: u64,
     last: Option<Arc<Moment>>,
 }
@@ -122,6 +127,7 @@ impl<'a> Session<'a> {
             events: 0,
             ticked_ns: meta.started_ns,
             shown_from_ns: 0,
+            passed_over: None,
             moments: 0,
             last: None,
             shown,
@@ -178,12 +184,15 @@ impl<'a> Session<'a> {
         };
         if let Some(flight) = &mut self.flight {
             flight.tick(time_ns, self.pipeline.pipeline());
-            if flight.has_written() {
-                screen.tell(said("the last minutes are written to twtrace-….twt here".to_owned()));
+            if let Some(path) = flight.written() {
+                screen.tell(said(format!("the last minutes are written to {}", path.display())));
             }
         }
         if time_ns >= self.shown_from_ns {
+            self.passed_over = None;
             self.show(time_ns, snapshot, screen);
+        } else {
+            self.passed_over = Some((time_ns, snapshot));
         }
         Ok(self.config.snapshots.is_some_and(|wanted| self.moments >= wanted))
     }
@@ -237,7 +246,11 @@ impl<'a> Session<'a> {
     /// There is no more of a recording. A live source says at the end why it gave up.
     fn ended(&mut self, screen: &Screen) {
         self.ended = true;
-        self.show_again(screen);
+        match self.passed_over.take() {
+            // It ended before the moment that was wanted.
+            Some((time_ns, snapshot)) => self.show(time_ns, snapshot, screen),
+            None => self.show_again(screen),
+        }
     }
 
     fn follow(&mut self, intent: Intent, screen: &Screen) -> Result<()> {
@@ -295,17 +308,27 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let wanted_ns = self.ticked_ns.saturating_sub(distance_ns);
-        playback.pass_until(wanted_ns);
-        let (source, max_connections) = match play(replay, playback.clone()) {
-            Ok(begun) => begun,
+        match Recording::open(&replay.files) {
+            Ok(recording) => self.begin_anew(recording, wanted_ns, playback.clone(), screen),
             Err(error) => {
                 screen.tell(failure(format!("cannot go back: {error:#}")));
-                return Ok(());
+                Ok(())
             }
-        };
-        let before = std::mem::replace(&mut self.shown.source, source);
-        before.join()?;
-        self.shown.max_connections = max_connections;
+        }
+    }
+
+    /// Plays a recording from its beginning, and shows it from a moment on.
+    fn begin_anew(
+        &mut self,
+        recording: Recording,
+        wanted_ns: u64,
+        playback: Playback,
+        screen: &Screen,
+    ) -> Result<()> {
+        // Who plays it now must no longer listen to what the next one is told.
+        self.shown.source.end()?;
+        playback.pass_until(wanted_ns.max(1));
+        (self.shown.source, self.shown.max_connections) = play(recording, playback)?;
         self.pipeline = pipeline(self.config, &self.shown)?;
         (self.shown_from_ns, self.ended, self.events) = (wanted_ns, false, 0);
         self.ticked_ns = self.shown.source.meta.started_ns;

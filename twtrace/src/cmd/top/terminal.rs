@@ -4,11 +4,13 @@ use std::{
     io::{self, BufWriter, Stdout, Write},
     panic,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use ratatui::{
-    Frame, Terminal as Drawn,
+    Frame,
     backend::CrosstermBackend,
     crossterm::{
         cursor::Show,
@@ -16,21 +18,28 @@ use ratatui::{
             DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
         },
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+            enable_raw_mode,
+        },
     },
     layout::Rect,
 };
 use rustix::process::{Signal, getpid, kill_process};
 
+/// By then every thread is stopped, if the process is.
+const STOPPED_BY: Duration = Duration::from_millis(50);
 /// A screen is written at once.
 const SCREEN_BYTES: usize = 64 << 10;
 
 /// Whether the terminal is ours now: who panics must know.
 static IS_OURS: AtomicBool = AtomicBool::new(false);
 
+type Drawn = ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>;
+
 /// The terminal, as long as it is ours.
-pub(super) struct Terminal {
-    drawn: Drawn<CrosstermBackend<BufWriter<Stdout>>>,
+pub struct Terminal {
+    drawn: Drawn,
 }
 
 impl Terminal {
@@ -38,21 +47,9 @@ impl Terminal {
     ///
     /// # Errors
     /// It is none, or is gone.
-    pub(super) fn take() -> Result<Self> {
+    pub fn take() -> Result<Self> {
         give_back_on_panic();
-        let out = BufWriter::with_capacity(SCREEN_BYTES, io::stdout());
-        let drawn = Drawn::new(CrosstermBackend::new(out)).context("cannot use the terminal")?;
-        let mut terminal = Self { drawn };
-        terminal.take_again()?;
-        Ok(terminal)
-    }
-
-    fn take_again(&mut self) -> Result<()> {
-        IS_OURS.store(true, Ordering::Relaxed);
-        enable_raw_mode().context("cannot use the terminal")?;
-        execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)
-            .context("cannot use the terminal")?;
-        self.drawn.clear().context("cannot clear the terminal")
+        Ok(Self { drawn: take()? })
     }
 
     /// Its size.
@@ -73,13 +70,35 @@ impl Terminal {
     pub(super) fn suspend(&mut self) -> Result<()> {
         give_back();
         kill_process(getpid(), Signal::STOP).context("cannot stop ourselves")?;
-        self.take_again()
+        // Any thread may be the one that takes the signal and stops the others: this one is not
+        // to go on before.
+        thread::sleep(STOPPED_BY);
+        self.renew()
     }
 
     /// Draws everything again: somebody else has written on it.
     pub(super) fn renew(&mut self) -> Result<()> {
-        self.take_again()
+        self.drawn = take()?;
+        Ok(())
     }
+}
+
+/// Makes the terminal ours. What is on it is not asked for: the answer would come among the keys.
+fn take() -> Result<Drawn> {
+    IS_OURS.store(true, Ordering::Relaxed);
+    enable_raw_mode().context("cannot use the terminal")?;
+    execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        Clear(ClearType::All),
+        EnableMouseCapture,
+        EnableBracketedPaste
+    )
+    .context("cannot use the terminal")?;
+    let out = BufWriter::with_capacity(SCREEN_BYTES, io::stdout());
+    let mut drawn = Drawn::new(CrosstermBackend::new(out)).context("cannot use the terminal")?;
+    drawn.hide_cursor().context("cannot use the terminal")?;
+    Ok(drawn)
 }
 
 impl Drop for Terminal {

@@ -6,8 +6,9 @@ use super::super::{
     finding::{Finding, Futile, Severity, process},
     words::{count, number},
 };
-use crate::stats::snapshot::CloseWait;
+use crate::{census::report::Process, stats::snapshot::CloseWait};
 
+const CLOSE_WAIT: &str = "CLOSE_WAIT";
 /// Fewer are no leak yet.
 const LEAK: u64 = 20;
 /// How long a process may take to close.
@@ -24,14 +25,15 @@ fn finding(facts: &Facts, row: &CloseWait) -> Option<Finding> {
     if row.count < LEAK || !(grows || is_old) {
         return None;
     }
-    let who = process(row.comm.as_deref(), row.pid).unwrap_or("a process".to_owned());
+    let (pid, comm) = holder(facts, row);
+    let who = process(comm.as_deref(), pid).unwrap_or("a process".to_owned());
     let not_accepted = row.unaccepted * 2 > row.count;
     Some(Finding {
         id: "close_wait",
         severity: Severity::Warning,
         netns: row.netns,
-        pid: row.pid,
-        comm: row.comm.clone(),
+        pid,
+        comm: comm.clone(),
         what: what(row, &who),
         why:
             "CLOSE_WAIT ends when the process calls close(), and by nothing else: no timer and no \
@@ -58,6 +60,18 @@ fn finding(facts: &Facts, row: &CloseWait) -> Option<Finding> {
         ],
         check: format!("`{}`: CLOSE_WAIT of {who} goes down", again(&facts.entry(row.netns))),
     })
+}
+
+/// Who holds them. The pipeline learns that now and then; what was seen at the end tells it, too.
+fn holder(facts: &Facts, row: &CloseWait) -> (Option<u32>, Option<String>) {
+    if row.pid.is_some() {
+        return (row.pid, row.comm.clone());
+    }
+    let rows = facts.census.iter().flat_map(|census| &census.by_process);
+    let here = rows.filter(|it| it.pid.is_some() && it.netns == row.netns);
+    let most = here.max_by_key(|it| it.states[CLOSE_WAIT]);
+    let holds_most = |it: &&Process| it.states[CLOSE_WAIT] * 2 >= row.count;
+    most.filter(holds_most).map_or((None, row.comm.clone()), |it| (it.pid, it.comm.clone()))
 }
 
 fn what(row: &CloseWait, who: &str) -> String {

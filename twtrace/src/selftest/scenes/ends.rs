@@ -155,11 +155,11 @@ pub(super) fn aborted(scene: &mut Scene) -> Result<()> {
     scene.close(pair, Role::Client)?;
     let pair = scene.open(&listener)?;
     let server = scene.close_alone(pair, Role::Client)?;
-    for socket in host::tcp_sockets(&scene.netns, host::ALL_STATES)? {
+    for socket in host::tcp_sockets(scene.netns.handle(), host::ALL_STATES)? {
         if !socket.mini {
             continue;
         }
-        if host::destroy(&scene.netns, &socket)? {
+        if host::destroy(scene.netns.handle(), &socket)? {
             scene.ended("time_wait.ended.aborted");
         } else {
             let why = "it ends no mini-socket on demand (SOCK_DESTROY: EOPNOTSUPP)";

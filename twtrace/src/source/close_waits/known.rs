@@ -73,8 +73,9 @@ impl Known {
             Some(known) if known.seen.inode == seen.inode => None,
             // It was accepted since.
             Some(known) => {
-                let CloseWaiting { since_ns, holder, .. } = known.seen.told;
-                known.seen = Seen { told: CloseWaiting { since_ns, holder, ..seen.told }, ..*seen };
+                let CloseWaiting { seen_ns, since_ns, holder, .. } = known.seen.told;
+                let told = CloseWaiting { seen_ns, since_ns, holder, ..seen.told };
+                known.seen = Seen { told, ..*seen };
                 Some(known.seen.told)
             }
             None if has_room => {
@@ -109,7 +110,13 @@ impl Known {
         orphaned
     }
 
-    /// The inodes of those of which it is time to look who holds them.
+    /// The inodes of all of which it is not known who holds them, though somebody does.
+    pub(super) fn unheld(&self) -> HashSet<u32, FixedState> {
+        let unheld = self.sockets.values().filter(|socket| socket.is_unheld());
+        unheld.map(|socket| socket.seen.inode).collect()
+    }
+
+    /// The inodes of those for which it is time to ask everybody.
     pub(super) fn wanted(&self, now_ns: u64) -> HashSet<u32, FixedState> {
         let is_due = self.sockets.values().any(|it| it.is_unheld() && it.ask_ns <= now_ns);
         // One search is as good for all that have been there for long enough.
@@ -118,27 +125,22 @@ impl Known {
         old.map(|socket| socket.seen.inode).collect()
     }
 
-    /// Takes over who holds those that were wanted.
-    pub(super) fn held(
-        &mut self,
-        wanted: &HashSet<u32, FixedState>,
-        found: &HashMap<u32, Holder, FixedState>,
-        now_ns: u64,
-    ) -> Vec<CloseWaiting> {
+    /// Takes over who was found to hold any.
+    pub(super) fn held(&mut self, found: &HashMap<u32, Holder, FixedState>) -> Vec<CloseWaiting> {
         let mut news = Vec::new();
-        for socket in self.sockets.values_mut() {
-            if !socket.is_unheld() || !wanted.contains(&socket.seen.inode) {
-                continue;
-            }
-            match found.get(&socket.seen.inode) {
-                Some(holder) => {
-                    socket.seen.told.holder = Some(key(holder));
-                    news.push(socket.seen.told);
-                }
-                None => socket.retry(now_ns),
+        for socket in self.sockets.values_mut().filter(|socket| socket.is_unheld()) {
+            if let Some(holder) = found.get(&socket.seen.inode) {
+                socket.seen.told.holder = Some(key(holder));
+                news.push(socket.seen.told);
             }
         }
         news
+    }
+
+    /// Everybody was asked for those that were wanted: the rest is asked for later.
+    pub(super) fn asked(&mut self, wanted: &HashSet<u32, FixedState>, now_ns: u64) {
+        let unheld = self.sockets.values_mut().filter(|socket| socket.is_unheld());
+        unheld.filter(|it| wanted.contains(&it.seen.inode)).for_each(|it| it.retry(now_ns));
     }
 }
 
@@ -175,7 +177,15 @@ mod tests {
         let netns = (cookie / 100) as u32;
         let accepted = inode != 0;
         Seen {
-            told: CloseWaiting { cookie, netns, tuple, since_ns, accepted, holder: None },
+            told: CloseWaiting {
+                cookie,
+                netns,
+                tuple,
+                seen_ns: since_ns,
+                since_ns,
+                accepted,
+                holder: None,
+            },
             inode,
         }
     }
@@ -202,7 +212,7 @@ mod tests {
         let next = known.looked(&[seen(2, 22, 60), seen(3, 33, 60)], &nobody_failed());
         assert_eq!((told(&next.appeared), next.gone), (vec![(2, None), (3, None)], vec![1]));
         let accepted = next.appeared[0];
-        assert_eq!((accepted.accepted, accepted.since_ns), (true, 9), "it is as old as it was");
+        assert_eq!((accepted.accepted, accepted.since_ns, accepted.seen_ns), (true, 9, 9));
     }
 
     #[test]
@@ -227,18 +237,21 @@ mod tests {
         assert_eq!(wanted(&known, 4), Vec::<u32>::new());
         assert_eq!(wanted(&known, 5), [11], "the other is too young, the third is nobody's");
         let asked = known.wanted(5 * SECOND);
-        assert_eq!(known.held(&asked, &found([]), 5 * SECOND), []);
+        assert_eq!(known.held(&found([])), []);
+        known.asked(&asked, 5 * SECOND);
         assert_eq!(
             wanted(&known, 6),
             [11, 22],
             "it is asked for the other, and is as good for both"
         );
         let asked = known.wanted(6 * SECOND);
-        let news = known.held(&asked, &found([(22, 7), (33, 8)]), 6 * SECOND);
+        let news = known.held(&found([(22, 7), (33, 8)]));
         assert_eq!(told(&news), [(2, Some(7))]);
+        known.asked(&asked, 6 * SECOND);
+        assert_eq!(known.unheld(), [11].into_iter().collect());
         let times = (7..2_000).filter(|second| {
             let asked = known.wanted(second * SECOND);
-            known.held(&asked, &found([]), second * SECOND);
+            known.asked(&asked, second * SECOND);
             !asked.is_empty()
         });
         let times: Vec<u64> = times.collect();
@@ -249,8 +262,7 @@ mod tests {
     fn a_socket_outlives_the_one_who_was_named() {
         let mut known = Known::default();
         known.looked(&[seen(1, 11, 0), seen(2, 22, 0)], &nobody_failed());
-        let asked = known.wanted(9 * SECOND);
-        known.held(&asked, &found([(11, 7), (22, 8)]), 9 * SECOND);
+        known.held(&found([(11, 7), (22, 8)]));
         let [seven, _] = known.holders().into_iter().collect::<Vec<_>>()[..] else { panic!("two") };
         assert_eq!(told(&known.ended(&[seven].into())), [(1, None)]);
         assert_eq!(known.wanted(9 * SECOND), [11].into_iter().collect());

@@ -3,27 +3,28 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use log::warn;
+use log::debug;
 
-use super::{Places, known::Seen};
+use super::{Ask, Places, known::Seen};
 use crate::{
     frame::CloseWaiting,
     host::{self, CloseWaitSocket, Netns},
     source::seeding,
 };
 
-/// Looks. Says once what could not be looked at.
+/// Looks. That something could not be looked at was said when all sockets were listed.
 #[derive(Debug)]
 pub(super) struct Eyes {
     only: Option<u32>,
     /// Whether all namespaces were found, when they were listed last.
     listed_all: bool,
-    warned: bool,
 }
 
 /// What a look shows.
 #[derive(Debug, Default)]
 pub(super) struct Look {
+    /// The moment that it is of.
+    time_ns: u64,
     pub(super) sockets: Vec<Seen>,
     /// Namespaces that are there and could not be looked at.
     pub(super) failed: BTreeSet<u32>,
@@ -35,12 +36,12 @@ pub(super) struct Look {
 
 impl Eyes {
     pub(super) fn new(only: Option<u32>) -> Self {
-        Self { only, listed_all: true, warned: false }
+        Self { only, listed_all: true }
     }
 
-    pub(super) fn look(&mut self, places: &Places) -> Look {
-        let mut look = Look::default();
-        match places {
+    pub(super) fn look(&mut self, ask: &Ask) -> Look {
+        let mut look = Look { time_ns: ask.time_ns, ..Look::default() };
+        match &ask.places {
             Places::Netns(places) if places.is_empty() => {
                 look.answered = true;
             }
@@ -65,8 +66,8 @@ impl Eyes {
         });
         look.answered = answers > 0 || (looked.listed && look.failed.is_empty());
         self.listed_all = looked.listed && !looked.hidden;
-        if let Some(first) = looked.first.filter(|_| !std::mem::replace(&mut self.warned, true)) {
-            warn!("some sockets in CLOSE_WAIT are left out: {first}");
+        if let Some(first) = looked.first {
+            debug!("some sockets in CLOSE_WAIT are left out: {first}");
         }
     }
 }
@@ -81,8 +82,8 @@ impl Look {
     fn at(&mut self, netns: &Netns) -> Result<()> {
         match host::close_wait_sockets(netns) {
             Ok(found) => {
-                let now_ns = host::monotonic_ns();
-                self.sockets.extend(found.iter().map(|it| seen(netns.inode, it, now_ns)));
+                let (seen_ns, now_ns) = (self.time_ns, host::monotonic_ns());
+                self.sockets.extend(found.iter().map(|it| seen(netns.inode, it, seen_ns, now_ns)));
                 Ok(())
             }
             Err(error) => {
@@ -93,14 +94,15 @@ impl Look {
     }
 }
 
-fn seen(netns: u32, found: &CloseWaitSocket, now_ns: u64) -> Seen {
+fn seen(netns: u32, found: &CloseWaitSocket, seen_ns: u64, now_ns: u64) -> Seen {
     let socket = &found.socket;
     let silent_ns = u64::from(found.silent_ms.unwrap_or(0)) * 1_000_000;
     let told = CloseWaiting {
         cookie: socket.cookie,
         netns,
         tuple: seeding::tuple(socket),
-        since_ns: now_ns.saturating_sub(silent_ns),
+        seen_ns,
+        since_ns: now_ns.saturating_sub(silent_ns).min(seen_ns),
         accepted: socket.inode != 0,
         holder: None,
     };

@@ -7,6 +7,7 @@
 mod expected;
 mod known;
 mod look;
+mod restraint;
 mod worker;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 
 pub(super) use self::expected::Expected;
-use self::worker::Worker;
+use self::{restraint::Restraint, worker::Worker};
 use crate::frame::Frame;
 
 /// How often is looked: a socket that waits no longer does not leak.

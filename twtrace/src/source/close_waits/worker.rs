@@ -7,7 +7,7 @@ use twtrace_common::{COMM_LEN, ProcessKey, ProcessRecord, RecordKind};
 use zerocopy::IntoBytes;
 
 use super::{
-    Answer, Ask,
+    Answer, Ask, Restraint,
     known::{Change, Known},
     look::{Eyes, Look},
 };
@@ -16,10 +16,8 @@ use crate::{
     host,
 };
 
-/// Who holds sockets is looked for no more often than this, and so seldom that it takes no more
-/// than a twentieth of a processor.
-const SEARCH_EVERY_NS: u64 = 10_000_000_000;
-const REST: u64 = 20;
+/// Everybody is asked no more often than this.
+const EVERYBODY_EVERY_NS: u64 = 10_000_000_000;
 
 /// What the thread knows. See the module's documentation.
 #[derive(Debug)]
@@ -30,8 +28,9 @@ pub(super) struct Worker {
     failed: BTreeSet<u32>,
     /// The processes that were introduced, of those that hold any.
     introduced: BTreeSet<ProcessKey>,
-    /// When it may be looked for who holds any again.
-    search_ns: u64,
+    /// When those who hold some may be asked for more, and when everybody.
+    near: Restraint,
+    far: Restraint,
 }
 
 impl Worker {
@@ -42,13 +41,14 @@ impl Worker {
             known: Known::default(),
             failed: BTreeSet::new(),
             introduced: BTreeSet::new(),
-            search_ns: 0,
+            near: Restraint::new(0),
+            far: Restraint::new(EVERYBODY_EVERY_NS),
         }
     }
 
     /// Takes the look that is asked for, and tells of it at once; then who holds what.
     pub(super) fn work(&mut self, ask: &Ask, mut tell: impl FnMut(Answer)) {
-        let look = self.eyes.look(&ask.places);
+        let look = self.eyes.look(ask);
         if !look.answered {
             let frames = vec![Frame::CloseWaits(None)];
             return tell(Answer { frames, holding: None, is_last: true });
@@ -81,18 +81,8 @@ impl Worker {
 
     /// Looks for who holds those of which it is not known, if it is time for that.
     fn who_holds(&mut self, time_ns: u64, complete: bool) -> Vec<Frame> {
-        if time_ns < self.search_ns {
-            return Vec::new();
-        }
-        let wanted = self.known.wanted(time_ns);
-        if wanted.is_empty() {
-            return Vec::new();
-        }
-        let began_ns = host::monotonic_ns();
-        let found = host::socket_holders(&wanted);
-        let took_ns = host::monotonic_ns().saturating_sub(began_ns);
-        self.search_ns = time_ns + SEARCH_EVERY_NS.max(took_ns.saturating_mul(REST));
-        let appeared = self.known.held(&wanted, &found, time_ns);
+        let mut appeared = self.held_near(time_ns);
+        appeared.extend(self.held_far(time_ns));
         if appeared.is_empty() {
             return Vec::new();
         }
@@ -100,6 +90,28 @@ impl Worker {
         let told = CloseWaits { time_ns, complete, appeared, gone: Vec::new() };
         frames.push(Frame::CloseWaits(Some(told)));
         frames
+    }
+
+    /// Who does not close holds more of them, as a rule.
+    fn held_near(&mut self, time_ns: u64) -> Vec<CloseWaiting> {
+        let (unheld, holders) = (self.known.unheld(), self.known.holders());
+        if unheld.is_empty() || holders.is_empty() || !self.near.is_due(time_ns) {
+            return Vec::new();
+        }
+        let pids = holders.iter().map(|holder| holder.tgid);
+        let found = self.near.time(time_ns, || host::socket_holders_among(pids, &unheld));
+        self.known.held(&found)
+    }
+
+    fn held_far(&mut self, time_ns: u64) -> Vec<CloseWaiting> {
+        let wanted = self.known.wanted(time_ns);
+        if wanted.is_empty() || !self.far.is_due(time_ns) {
+            return Vec::new();
+        }
+        let found = self.far.time(time_ns, || host::socket_holders(&wanted));
+        let held = self.known.held(&found);
+        self.known.asked(&wanted, time_ns);
+        held
     }
 
     /// Who the holders are that nobody knows yet, as if they had done something.

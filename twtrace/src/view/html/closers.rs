@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::{
-    format::{UNKNOWN, count, plain, process, span, unavailable, valued, whole},
-    tables::{bar, table},
+    format::{UNKNOWN, count, process, span, unavailable, valued, whole},
+    tables::{bar, place, table},
 };
 use crate::stats::snapshot::{Closer, Snapshot};
 
@@ -40,7 +40,7 @@ fn cells(s: &Snapshot, row: &Closer) -> Markup {
     html! {
         th scope="row" {
             @if row.other { "all others" } @else { (process(row.comm.as_deref(), row.pid)) }
-            (place(row))
+            (place(row.container.as_deref(), row.cgroup.as_deref(), row.netns))
         }
         td { (row.role.unwrap_or(UNKNOWN)) }
         td.number { (valued(s, "closers", Some(count(row.active_closes)))) }
@@ -51,16 +51,4 @@ fn cells(s: &Snapshot, row: &Closer) -> Markup {
         (number("port_seconds", row.port_seconds.map(whole)))
         td.number { (valued(s, "closers.lifetime_s", lived.map(span))) }
     }
-}
-
-/// Where it runs.
-fn place(row: &Closer) -> Markup {
-    let container = row
-        .container
-        .as_ref()
-        .map(|id| format!("container {}", plain(id).chars().take(12).collect::<String>()));
-    let cgroup = row.cgroup.as_deref().filter(|_| container.is_none()).map(plain);
-    let words = [container, cgroup, row.netns.map(|netns| format!("netns {netns}"))];
-    let words: Vec<String> = words.into_iter().flatten().collect();
-    html! { @if !words.is_empty() { small { (words.join(" · ")) } } }
 }

@@ -4,6 +4,7 @@
 //! its script it lacks the hints at the pointer alone. Whatever a kernel or a file says is text:
 //! `maud` escapes it.
 
+mod close_wait;
 mod closers;
 mod data;
 mod destinations;
@@ -149,6 +150,7 @@ fn at_the_end(report: &Report<'_>, axis: &TimeAxis<'_>) -> Markup {
         section { h2 { "Destinations" } (destinations::section(s)) }
         section { h2 { "Who searches ports" } (searchers::section(s)) }
         (failures::section(s))
+        (close_wait::section(s))
         section { h2 { "What happened when" } (events::section(axis)) }
         section {
             h2 { "How exact this is" }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::format::{count, percent};
+use super::format::{count, percent, plain};
 
 /// Rows that a page shows: what matters is among the first.
 const MAX_ROWS: usize = 100;
@@ -38,4 +38,14 @@ pub(super) fn bar(part: Option<f64>) -> Markup {
         span.bar { i style=(format!("width:{width:.1}%")) {} }
         span.bar-value { (part.map_or(super::format::UNKNOWN.to_owned(), percent)) }
     }
+}
+
+/// Where a process runs, and where its sockets are.
+pub(super) fn place(container: Option<&str>, cgroup: Option<&str>, netns: Option<u32>) -> Markup {
+    let container =
+        container.map(|id| format!("container {}", plain(id).chars().take(12).collect::<String>()));
+    let cgroup = cgroup.filter(|_| container.is_none()).map(plain);
+    let words = [container, cgroup, netns.map(|netns| format!("netns {netns}"))];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    html! { @if !words.is_empty() { small { (words.join(" · ")) } } }
 }

@@ -2,6 +2,7 @@
 //!
 //! `~` marks what is inferred, `≤` what is an upper bound.
 
+mod close_wait;
 pub(super) mod format;
 mod histogram;
 mod ports;
@@ -10,17 +11,21 @@ mod tables;
 
 use std::fmt;
 
-pub(in crate::view) use self::format::{count, harmless_line, human_bytes};
 use self::format::{flow, line, maybe, rate, seconds, shortened, span, wrapped};
 pub use self::ports::{Whose, report as ports};
+pub(in crate::view) use self::{
+    close_wait::{signed, slow},
+    format::{count, harmless_line, human_bytes},
+};
 use crate::{
     probes::{Exactness, Tier},
     stats::snapshot::{Ended, PortSearchKind, Snapshot, Summary},
 };
 
-/// Rows in two tables of many things: who pays most is among the first, or nobody does.
+/// Rows in tables of many things: who pays most is among the first, or nobody does.
 const MAX_SEARCHERS: usize = 5;
 const MAX_DESTINATIONS: usize = 5;
+const MAX_LEAKS: usize = 5;
 
 /// `snapshot` as a block of lines, ended by an empty one.
 pub fn snapshot(snapshot: &Snapshot) -> String {
@@ -42,6 +47,7 @@ fn write_snapshot(out: &mut String, s: &Snapshot) -> fmt::Result {
     reconcile(out, s)?;
     states(out, s)?;
     tables::closers(out, s)?;
+    close_wait::leaks(out, s, MAX_LEAKS)?;
     tables::searchers(out, s, MAX_SEARCHERS)?;
     ranges::destinations(out, s, MAX_DESTINATIONS)?;
     out.push('\n');

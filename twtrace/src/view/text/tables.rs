@@ -75,7 +75,7 @@ pub(super) fn name(comm: Option<&str>, other: bool) -> &str {
 }
 
 /// As much of a container id as `docker ps` shows.
-fn shown_start(container: &str) -> String {
+pub(super) fn shown_start(container: &str) -> String {
     shortened(&container.chars().take(12).collect::<String>(), 12)
 }
 

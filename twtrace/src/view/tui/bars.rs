@@ -15,7 +15,8 @@ pub(super) struct Bars<'a> {
     pub(super) bars: &'a [(String, u64)],
 }
 
-/// Draws as many bars as fit; where there are more, neighbours are summed.
+/// Draws as many bars as fit; where there are more, empty ones are left out, and then neighbours
+/// are summed.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bars: &Bars<'_>, theme: Theme) {
     let [title, below] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     frame.render_widget(&bars.title, title);
@@ -41,6 +42,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bars: &Bars<'_>, theme: Th
 
 /// At most `most` bars: some neighbours are summed, under the name of the first.
 fn fitted(bars: &[(String, u64)], most: usize) -> Vec<(String, u64)> {
+    let is_full = |(_, count): &&(String, u64)| *count > 0;
+    let full: Vec<_> = bars.iter().filter(is_full).cloned().collect();
+    let bars = if bars.len() > most { &full } else { bars };
     let each = bars.len().div_ceil(most.max(1)).max(1);
     let sum = |part: &[(String, u64)]| {
         let (name, _) = part.first()?;
@@ -89,5 +93,10 @@ mod tests {
         let summed = [("0", 2), ("2", 2), ("4", 1)].map(|(name, n)| (name.to_owned(), n));
         assert_eq!(fitted(&bars, 3), summed);
         assert_eq!(fitted(&bars, 0).len(), 1);
+        let mut gaps = bars.clone();
+        (gaps[1].1, gaps[3].1) = (0, 0);
+        assert_eq!(fitted(&gaps, 5), gaps);
+        let full = [("0", 1), ("2", 1), ("4", 1)].map(|(name, n)| (name.to_owned(), n));
+        assert_eq!(fitted(&gaps, 3), full);
     }
 }

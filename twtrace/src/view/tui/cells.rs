@@ -84,3 +84,8 @@ pub(super) fn change(change: Option<f64>) -> String {
         Some(_) => "0".to_owned(),
     }
 }
+
+/// As much of a container id as `docker ps` shows.
+pub(super) fn container(id: Option<&str>) -> String {
+    text(id).chars().take(12).collect()
+}

@@ -29,13 +29,12 @@ const LABEL: u16 = 22;
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, population: Rect, model: &Model) {
     let Some(moment) = model.moment() else { return };
     let [first, second] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
-    frame.render_widget(where_it_is(model, moment, first.width), first);
-    let state = Line::from(state(model, moment)).right_aligned();
-    let wide = state.width() as u16;
-    let narrow =
-        Rect { x: second.right().saturating_sub(wide), width: wide.min(second.width), ..second };
+    let state = Line::from(state(model, moment, area.width));
+    let widths = [Constraint::Fill(1), Constraint::Length(state.width() as u16)];
+    let [left, right] = Layout::horizontal(widths).areas(first);
+    frame.render_widget(where_it_is(model, moment, left.width), left);
+    frame.render_widget(state, right);
     frame.render_widget(what_it_takes(moment, model.theme, second.width), second);
-    frame.render_widget(state, narrow);
     if population.height > 0 {
         sparklines(frame, population, model, moment);
     }
@@ -46,7 +45,7 @@ fn where_it_is(model: &Model, moment: &Moment, width: u16) -> Line<'static> {
     let theme = model.theme;
     let mut words =
         vec![Span::styled("twtrace ", theme.title()), Span::raw(shortened(&s.host.hostname, 20))];
-    if width >= NARROW {
+    if width >= NARROW / 2 {
         words.push(Span::styled(
             format!("  Linux {}", shortened(&s.host.kernel, 20)),
             theme.label(),
@@ -70,7 +69,7 @@ fn tiers(s: &Snapshot) -> String {
 }
 
 /// Whether it moves, how fast, and since when it counts.
-fn state(model: &Model, moment: &Moment) -> Vec<Span<'static>> {
+fn state(model: &Model, moment: &Moment, width: u16) -> Vec<Span<'static>> {
     let theme = model.theme;
     let s = &moment.snapshot;
     let time = s.time.get(11..19).unwrap_or(&s.time).to_owned();
@@ -87,7 +86,12 @@ fn state(model: &Model, moment: &Moment) -> Vec<Span<'static>> {
             Span::styled(format!("replay {speed} "), theme.label())
         }
     };
-    vec![Span::raw(" "), pace, Span::styled(format!("+{elapsed} "), theme.label()), Span::raw(time)]
+    let mut words = vec![Span::raw(" "), pace];
+    if width >= NARROW {
+        words.push(Span::styled(format!("for {elapsed} "), theme.label()));
+    }
+    words.push(Span::raw(time));
+    words
 }
 
 fn what_it_takes(moment: &Moment, theme: Theme, width: u16) -> Line<'static> {
@@ -103,7 +107,7 @@ fn what_it_takes(moment: &Moment, theme: Theme, width: u16) -> Line<'static> {
         Span::styled("  BPF ", theme.label()),
         Span::raw(cells::core_percent(bpf_cpu_pct)),
     ]);
-    if width >= NARROW + 20 {
+    if width >= NARROW {
         let rss = rss_bytes.map_or("-".to_owned(), human_bytes);
         words.extend([Span::styled("  memory ", theme.label()), Span::raw(rss)]);
     }

@@ -81,15 +81,14 @@ pub(super) struct Column<R: 'static> {
     pub(super) cell: fn(&R) -> String,
 }
 
-/// What the last column that is not given up keeps at the least.
-const NARROWEST_TEXT: u16 = 12;
-
 /// A table that people sort, filter, and select rows of.
 pub(super) trait Tabular {
     type Row: Clone + 'static;
     const COLUMNS: &'static [Column<Self::Row>];
     /// What it is sorted by until somebody asks.
     const SORTED_BY: usize;
+    /// What the column that takes what others leave keeps at the least.
+    const NARROWEST: u16;
 
     /// `None` where nobody can tell.
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [Self::Row]>>;
@@ -253,7 +252,7 @@ fn shown_columns<T: Tabular>(width: u16) -> Vec<(usize, &'static Column<T::Row>,
     let mut shown: Vec<_> = T::COLUMNS.iter().enumerate().collect();
     let needed = |shown: &[(usize, &Column<T::Row>)]| -> u16 {
         let each = |(_, column): &(usize, &Column<T::Row>)| match column.width {
-            0 => NARROWEST_TEXT + 1,
+            0 => T::NARROWEST + 1,
             width => width + 1,
         };
         shown.iter().map(each).sum::<u16>().saturating_sub(1)
@@ -264,7 +263,7 @@ fn shown_columns<T: Tabular>(width: u16) -> Vec<(usize, &'static Column<T::Row>,
         shown.retain(|(_, column)| column.rank != last);
     }
     let fixed = needed(&shown).saturating_sub(
-        NARROWEST_TEXT * shown.iter().filter(|(_, column)| column.width == 0).count() as u16,
+        T::NARROWEST * shown.iter().filter(|(_, column)| column.width == 0).count() as u16,
     );
     let open = shown.iter().filter(|(_, column)| column.width == 0).count().max(1) as u16;
     let left = width.saturating_sub(fixed) / open;

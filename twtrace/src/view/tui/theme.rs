@@ -24,6 +24,11 @@ impl Theme {
         Self { colors }
     }
 
+    /// Whether it has any.
+    pub const fn has_colors(self) -> bool {
+        self.colors
+    }
+
     fn color(self, color: Color) -> Style {
         if self.colors { Style::new().fg(color) } else { Style::new() }
     }

@@ -2,14 +2,14 @@
 
 use ratatui::text::{Line, Span};
 
-use super::{contacts, fact, title};
+use super::{LABEL, contacts, fact, title};
 use crate::{
     stats::{
         contacts::Contact,
         snapshot::{Destination, SearchRange},
     },
     view::{
-        text::format::{count, maybe},
+        text::format::{UNKNOWN, count, maybe},
         tui::{bars::bar, cells, history::Series, model::Model, moment::Moment},
     },
 };
@@ -49,42 +49,42 @@ fn clock(model: &Model, row: &Destination) -> Vec<Line<'static>> {
     };
     let filled = bar((full * 1e6) as u64, 1_000_000, BAR);
     let gauge = Line::from(vec![
-        Span::styled(format!("{:<16}", "ports"), theme.label()),
+        Span::styled(format!("{:<LABEL$}", "ports"), theme.label()),
         Span::styled(format!("{filled:·<BAR$}"), style),
         Span::raw(format!(" {}", cells::percent(row.used_ratio))),
     ]);
+    let mut lines = vec![
+        gauge,
+        Line::from(vec![Span::raw(" ".repeat(LABEL)), Span::styled(trend(model), theme.series(0))]),
+    ];
+    let found = row.found;
+    let last = format!("{} ({})", cells::text(row.comm.as_deref()), cells::pid(row.pid));
+    let facts = [
+        ("knee in", vec![cells::time_left(row.knee_in_s)]),
+        ("no port in", vec![cells::time_left(row.exhausted_in_s)]),
+        ("taken", taken(row)),
+        ("range", range(row)),
+        ("opens per second", vec![cells::rate(row.opens_per_s)]),
+        ("connects failed", errors(row)),
+        (
+            "ports found",
+            vec![
+                format!("first half {}", count(found.first_half)),
+                format!("second half {}", count(found.second_half)),
+            ],
+        ),
+        ("reused", vec![count(row.reused)]),
+        ("last taken by", vec![last]),
+    ];
+    let width = model.area.width;
+    lines.extend(facts.iter().flat_map(|(label, words)| fact(label, words, theme, width)));
+    lines
+}
+
+fn errors(row: &Destination) -> Vec<String> {
     let errors: Vec<String> =
         row.connect_errors.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
-    let errors = if errors.is_empty() { "none".to_owned() } else { errors.join("  ") };
-    let found = row.found;
-    vec![
-        gauge,
-        Line::from(vec![
-            Span::styled(format!("{:<16}", ""), theme.label()),
-            Span::styled(trend(model), theme.series(0)),
-        ]),
-        fact("knee in", cells::time_left(row.knee_in_s), theme),
-        fact("no port in", cells::time_left(row.exhausted_in_s), theme),
-        fact("taken", taken(row), theme),
-        fact("range", range(row), theme),
-        fact("opens per second", cells::rate(row.opens_per_s), theme),
-        fact("connects failed", errors, theme),
-        fact(
-            "ports found",
-            format!(
-                "first half {}  second half {}",
-                count(found.first_half),
-                count(found.second_half)
-            ),
-            theme,
-        ),
-        fact("reused", count(row.reused), theme),
-        fact(
-            "last taken by",
-            format!("{} ({})", cells::text(row.comm.as_deref()), cells::pid(row.pid)),
-            theme,
-        ),
-    ]
+    if errors.is_empty() { vec!["none".to_owned()] } else { errors }
 }
 
 /// How full it was since it is looked at.
@@ -96,29 +96,21 @@ fn trend(model: &Model) -> String {
     model.history().last(Series::UsedRatio, BAR).into_iter().filter_map(step).collect()
 }
 
-fn taken(row: &Destination) -> String {
-    format!(
-        "{} of {}  by TIME_WAIT {}  reusable now {}  bound {}",
-        count(row.ports_used),
-        maybe(row.ports_available),
-        count(row.ports_time_wait),
-        maybe(row.ports_reusable),
-        maybe(row.ports_bound),
-    )
+fn taken(row: &Destination) -> Vec<String> {
+    vec![
+        format!("{} of {}", count(row.ports_used), maybe(row.ports_available)),
+        format!("by TIME_WAIT {}", count(row.ports_time_wait)),
+        format!("reusable now {}", maybe(row.ports_reusable)),
+        format!("bound {}", maybe(row.ports_bound)),
+    ]
 }
 
-fn range(row: &Destination) -> String {
-    let from = row
-        .laddr
-        .as_deref()
-        .map_or(String::new(), |it| format!("  from {}", cells::text(Some(it))));
-    match row.range {
-        None => format!("-{from}"),
-        Some(SearchRange { low, high, own, .. }) => {
-            let whose = if own { "  (the socket's own)" } else { "" };
-            format!("{low} to {high}{whose}{from}")
-        }
-    }
+fn range(row: &Destination) -> Vec<String> {
+    let range = row.range.map_or(UNKNOWN.to_owned(), |SearchRange { low, high, own, .. }| {
+        format!("{low} to {high}{}", if own { " (the socket's own)" } else { "" })
+    });
+    let from = row.laddr.as_deref().map(|laddr| format!("from {}", cells::text(Some(laddr))));
+    [range].into_iter().chain(from).collect()
 }
 
 fn process(contact: &Contact) -> String {

@@ -39,10 +39,36 @@ fn title(text: &str, theme: Theme) -> Line<'static> {
     Line::styled(text.to_owned(), theme.columns())
 }
 
-/// A number with what it is about.
-fn fact(label: &str, value: String, theme: Theme) -> Line<'static> {
-    Line::from(vec![Span::styled(format!("{label:<16}"), theme.label()), Span::raw(value)])
+/// Columns of what a number is about.
+const LABEL: usize = 18;
+
+/// What is known of one thing: as many lines as it takes on a screen of `width` columns.
+fn fact(label: &str, words: &[String], theme: Theme, width: u16) -> Vec<Line<'static>> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if LABEL + columns(line) + 2 + columns(word) <= usize::from(width) => {
+                line.push_str("  ");
+                line.push_str(word);
+            }
+            _ => lines.push(word.clone()),
+        }
+    }
+    let labels = std::iter::once(label).chain(std::iter::repeat(""));
+    let line = |(label, text)| {
+        Line::from(vec![Span::styled(format!("{label:<LABEL$}"), theme.label()), Span::raw(text)])
+    };
+    labels.zip(lines).map(line).collect()
 }
+
+fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Columns of the numbers beside a name, and of the name.
+const NUMBERS: usize = 27;
+const NARROWEST: usize = 12;
+const WIDEST: usize = 48;
 
 /// Who closed towards whom.
 fn contacts(
@@ -54,14 +80,16 @@ fn contacts(
     let Some(detail) = detail(model) else {
         return vec![Line::styled("waiting for the next moment …", theme.label())];
     };
-    let head = format!("{name:<32} {:>8} {:>8} {:>8}", "ACTIVE", "PASSIVE", "RESETS");
-    let mut lines = vec![title(&head, theme)];
+    let wide = usize::from(model.area.width).saturating_sub(NUMBERS).clamp(NARROWEST, WIDEST);
+    let line = |name: &str, [active, passive, reset]: [&str; 3]| {
+        format!("{:<wide$} {active:>8} {passive:>8} {reset:>8}", shortened(name, wide))
+    };
+    let mut lines = vec![title(&line(name, ["ACTIVE", "PASSIVE", "RESETS"]), theme)];
     for contact in &detail.contacts {
         let closes = contact.closes;
-        let numbers = [closes.active, closes.passive, closes.reset].map(cells::count);
-        let [active, passive, reset] = &numbers;
-        let name = shortened(&named(contact), 32);
-        lines.push(Line::raw(format!("{name:<32} {active:>8} {passive:>8} {reset:>8}")));
+        let [active, passive, reset] =
+            [closes.active, closes.passive, closes.reset].map(cells::count);
+        lines.push(Line::raw(line(&named(contact), [&active, &passive, &reset])));
     }
     if detail.contacts.is_empty() {
         lines.push(Line::styled("none seen yet: it counts from the first look on", theme.label()));

@@ -9,7 +9,10 @@ use crate::{
         snapshot::{CloseWait, Closer, SearchingProcess, Snapshot},
     },
     view::{
-        text::format::{maybe, seconds, shortened, span},
+        text::{
+            format::{maybe, seconds, shortened, span},
+            mark,
+        },
         tui::{cells, model::Model, moment::Moment},
     },
 };
@@ -26,16 +29,18 @@ pub(super) fn lines(
     };
     let rows: Vec<&Closer> = s.closers.iter().flatten().filter(is_meant).collect();
     let mut lines = vec![title(&name(s, &rows, pid), theme)];
-    lines.extend(place(&rows).into_iter().map(|(label, value)| fact(label, value, theme)));
+    let width = model.area.width;
+    let mut add = |label: &str, words: &[String]| lines.extend(fact(label, words, theme, width));
+    place(&rows).into_iter().for_each(|(label, value)| add(label, &[value]));
     for row in &rows {
-        lines.push(fact(as_role(row), closes(row), theme));
-        lines.push(fact("  TIME_WAIT", minis(row), theme));
+        add(as_role(row), &closes(row));
+        add("  TIME_WAIT", &minis(row));
     }
     let searches = s.port_search.iter().flat_map(|search| &search.by_process);
     let searches = searches.filter(|row| row.pid == Some(pid));
-    lines.extend(searches.map(|row| fact("port searches", searched(row), theme)));
+    searches.for_each(|row| add("port searches", &searched(s, row)));
     let leaks = s.close_wait.iter().flatten().filter(|row| row.pid == Some(pid));
-    lines.extend(leaks.map(|row| fact("CLOSE_WAIT", leaked(row), theme)));
+    leaks.for_each(|row| add("CLOSE_WAIT", &leaked(row)));
     lines.push(Line::default());
     lines.extend(contacts(model, remote, "TOWARDS"));
     lines.push(Line::default());
@@ -76,51 +81,46 @@ fn as_role(row: &Closer) -> &'static str {
     }
 }
 
-fn closes(row: &Closer) -> String {
-    let netns = row.netns.map_or(String::new(), |netns| format!("  in netns {netns}"));
-    format!(
-        "active {} ({} of all)  passive {}  resets {}{netns}",
-        cells::count(row.active_closes),
-        cells::percent(row.share),
-        cells::count(row.peer_closes),
-        cells::maybe_count(row.resets),
-    )
+fn closes(row: &Closer) -> Vec<String> {
+    let mut words = vec![
+        format!("active {} ({})", cells::count(row.active_closes), cells::percent(row.share)),
+        format!("passive {}", cells::count(row.peer_closes)),
+        format!("resets {}", cells::maybe_count(row.resets)),
+    ];
+    words.extend(row.netns.map(|netns| format!("in netns {netns}")));
+    words
 }
 
-fn minis(row: &Closer) -> String {
+fn minis(row: &Closer) -> Vec<String> {
     let lived = row.lifetime_s.as_ref();
-    let quantile = |name: &str, value: Option<f64>| {
-        value.map(|value| format!("  {name} {}", span(value))).unwrap_or_default()
-    };
-    format!(
-        "now {}  port-seconds {}  ended {}{}{}{}",
-        maybe(row.time_wait_now),
-        cells::rate(row.port_seconds),
-        cells::maybe_count(lived.map(|lived| lived.count)),
-        quantile("lived p50", lived.and_then(|lived| lived.p50)),
-        quantile("p99", lived.and_then(|lived| lived.p99)),
-        quantile("max", lived.and_then(|lived| lived.max)),
-    )
+    let mut words = vec![
+        format!("now {}", maybe(row.time_wait_now)),
+        format!("port-seconds {}", cells::rate(row.port_seconds)),
+        format!("ended {}", cells::maybe_count(lived.map(|lived| lived.count))),
+    ];
+    let named = lived.map(|lived| [("p50", lived.p50), ("p99", lived.p99), ("max", lived.max)]);
+    let known = named.into_iter().flatten().filter_map(|(name, value)| Some((name, value?)));
+    words.extend(known.map(|(name, value)| format!("lived {name} {}", span(value))));
+    words
 }
 
-fn searched(row: &SearchingProcess) -> String {
+fn searched(s: &Snapshot, row: &SearchingProcess) -> Vec<String> {
     let failed = row.failed.as_ref().map(|failed| failed.values().sum());
-    format!(
-        "{}  failed {}  p99 {}  CPU {}",
+    let bound = mark(s, "port_search.connect.latency_ns");
+    vec![
         cells::count(row.count),
-        cells::maybe_count(failed),
-        cells::time(row.latency_ns.p99.map(seconds)),
-        cells::core_percent(row.cpu_core_pct),
-    )
+        format!("failed {}", cells::maybe_count(failed)),
+        format!("p99 {}", cells::marked(bound, cells::time(row.latency_ns.p99.map(seconds)))),
+        format!("CPU {}", cells::core_percent(row.cpu_core_pct)),
+    ]
 }
 
-fn leaked(row: &CloseWait) -> String {
-    format!(
-        "{} not closed  oldest {}  {} a minute",
-        cells::count(row.count),
-        cells::time(row.oldest_s),
-        cells::change(row.growth_per_min),
-    )
+fn leaked(row: &CloseWait) -> Vec<String> {
+    vec![
+        format!("{} not closed", cells::count(row.count)),
+        format!("oldest {}", cells::time(row.oldest_s)),
+        format!("{} a minute", cells::change(row.growth_per_min)),
+    ]
 }
 
 fn closed_line(closed: &Recent, now_ns: u64) -> String {

@@ -101,6 +101,7 @@ impl Tabular for Causes {
         },
     ];
     const SORTED_BY: usize = 1;
+    const NARROWEST: u16 = 12;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [Cause]>> {
         let minis = snapshot.time_wait.as_ref()?;

@@ -125,7 +125,7 @@ impl Tabular for Closers {
             rank: 12,
             exactness: "",
             key: |row| row.container.as_deref().into(),
-            cell: |row| cells::text(row.container.as_deref()),
+            cell: |row| cells::container(row.container.as_deref()),
         },
         Column {
             title: "CGROUP",
@@ -138,6 +138,7 @@ impl Tabular for Closers {
         },
     ];
     const SORTED_BY: usize = 3;
+    const NARROWEST: u16 = 15;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [Closer]>> {
         snapshot.closers.as_deref().map(Cow::Borrowed)

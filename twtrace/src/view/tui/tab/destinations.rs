@@ -80,7 +80,7 @@ impl Tabular for Destinations {
             title: "OPENS/S",
             width: 8,
             is_text: false,
-            rank: 4,
+            rank: 5,
             exactness: "",
             key: |row| row.opens_per_s.into(),
             cell: |row| cells::rate(row.opens_per_s),
@@ -89,7 +89,7 @@ impl Tabular for Destinations {
             title: "TW",
             width: 7,
             is_text: false,
-            rank: 5,
+            rank: 6,
             exactness: "",
             key: |row| row.ports_time_wait.into(),
             cell: |row| cells::count(row.ports_time_wait),
@@ -107,7 +107,7 @@ impl Tabular for Destinations {
             title: "ERRORS",
             width: 7,
             is_text: false,
-            rank: 6,
+            rank: 4,
             exactness: "",
             key: |row| row.connect_errors.values().sum::<u64>().into(),
             cell: |row| cells::count(row.connect_errors.values().sum()),
@@ -141,6 +141,7 @@ impl Tabular for Destinations {
         },
     ];
     const SORTED_BY: usize = 3;
+    const NARROWEST: u16 = 21;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [Destination]>> {
         snapshot.destinations.as_deref().map(Cow::Borrowed)

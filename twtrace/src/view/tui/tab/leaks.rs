@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ratatui::{
     Frame,
     layout::Rect,
-    text::{Line, Text},
+    text::{Line, Span, Text},
 };
 
 use crate::{
@@ -90,7 +90,7 @@ impl Tabular for Leaks {
             rank: 6,
             exactness: "",
             key: |row| row.container.as_deref().into(),
-            cell: |row| cells::text(row.container.as_deref()),
+            cell: |row| cells::container(row.container.as_deref()),
         },
         Column {
             title: "CGROUP",
@@ -103,6 +103,7 @@ impl Tabular for Leaks {
         },
     ];
     const SORTED_BY: usize = 2;
+    const NARROWEST: u16 = 15;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [CloseWait]>> {
         snapshot.close_wait.as_deref().map(Cow::Borrowed)
@@ -136,28 +137,30 @@ impl Tabular for Leaks {
 }
 
 /// Lines that [`draw_above`] would like to have.
-pub(in crate::view::tui) const LINES_ABOVE: u16 = 2;
+pub(in crate::view::tui) const LINES_ABOVE: u16 = 3;
 
-/// What else is left behind: states in which sockets wait for somebody.
+/// What else waits to be closed, and for whom.
 pub(in crate::view::tui) fn draw_above(
     frame: &mut Frame<'_>,
     area: Rect,
     snapshot: &Snapshot,
     theme: Theme,
 ) {
-    const WAITING: [(&str, &str); 4] = [
-        ("CLOSE_WAIT", "its process"),
-        ("FIN_WAIT2", "the peer"),
-        ("LAST_ACK", "an ACK"),
-        ("SYN_SENT", "an answer"),
+    let state = |name: &str| maybe(snapshot.states.get(name).copied().flatten());
+    let orphans = snapshot.fin_wait2.as_ref().and_then(|kept| kept.now);
+    let waiting = [
+        ("for their process", format!("CLOSE_WAIT {}", state("CLOSE_WAIT"))),
+        (
+            "for the peer",
+            format!("FIN_WAIT2 {} and {} without a process", state("FIN_WAIT2"), maybe(orphans)),
+        ),
+        (
+            "for an answer",
+            format!("SYN_SENT {}  LAST_ACK {}", state("SYN_SENT"), state("LAST_ACK")),
+        ),
     ];
-    let state = |(name, who): (&str, &str)| {
-        let count = snapshot.states.get(name).copied().flatten();
-        format!("{name} {} (waits for {who})", maybe(count))
+    let line = |(whom, what): (&str, String)| {
+        Line::from(vec![Span::styled(format!("wait {whom:<18}"), theme.label()), Span::raw(what)])
     };
-    let words = WAITING.map(state).join("  ");
-    let fin_wait2 = snapshot.fin_wait2.as_ref().and_then(|kept| kept.now);
-    let minis = format!("FIN_WAIT2 mini-sockets {}", maybe(fin_wait2));
-    let lines = [Line::styled(words, theme.label()), Line::styled(minis, theme.label())];
-    frame.render_widget(Text::from_iter(lines), area);
+    frame.render_widget(Text::from_iter(waiting.map(line)), area);
 }

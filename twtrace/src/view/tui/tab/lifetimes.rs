@@ -113,6 +113,7 @@ impl Tabular for Lifetimes {
         },
     ];
     const SORTED_BY: usize = 4;
+    const NARROWEST: u16 = 16;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [Closer]>> {
         snapshot.time_wait.as_ref()?.lifetime_s.as_ref()?;

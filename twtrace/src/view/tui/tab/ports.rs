@@ -122,6 +122,7 @@ impl Tabular for Searchers {
         },
     ];
     const SORTED_BY: usize = 6;
+    const NARROWEST: u16 = 15;
 
     fn rows(snapshot: &Snapshot) -> Option<Cow<'_, [SearchingProcess]>> {
         Some(Cow::Borrowed(&snapshot.port_search.as_ref()?.by_process))
@@ -179,17 +180,22 @@ pub(in crate::view::tui) fn draw_above(
         _ => hdr.and_then(|hdr| hdr.port_search_bind.as_ref()),
     };
     let kinds = [("connect", &search.connect), ("bind", &search.bind)];
-    for ((op, kind), part) in kinds.into_iter().zip(bars::halves(area)) {
+    let some = kinds.into_iter().filter(|(_, kind)| kind.count > 0);
+    let parts = if search.bind.count > 0 { bars::halves(area) } else { vec![area] };
+    for ((op, kind), part) in some.zip(parts) {
         let powers = histogram(op).map(|it| powers_of_two(&it.0)).unwrap_or_default();
         let title = Line::styled(summary(snapshot, op, kind), theme.title());
         bars::draw(frame, part, &Bars { title, bars: &powers }, theme);
     }
 }
 
+/// A title, and a bar for each power of two from a microsecond to a tenth of a second.
+const MOST_LINES: u16 = 18;
+
 /// Lines that [`draw_above`] would like to have.
 pub(in crate::view::tui) fn lines_above(search: Option<&PortSearch>) -> u16 {
     let is_quiet = |search: &PortSearch| search.connect.count + search.bind.count == 0;
-    if search.is_none_or(is_quiet) { 0 } else { 8 }
+    if search.is_none_or(is_quiet) { 0 } else { MOST_LINES }
 }
 
 fn summary(snapshot: &Snapshot, op: &str, kind: &PortSearchKind) -> String {

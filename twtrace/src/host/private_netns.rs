@@ -1,6 +1,6 @@
 //! A network namespace of one's own.
 
-use std::{fs, io};
+use std::{fs, io, marker::PhantomData};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::{
@@ -12,32 +12,62 @@ use rustix::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::host::{self, Netns};
+use super::netns::{Netns, own};
 
-/// What the namespaces of all scenes have: nothing is reused unless a scene asks for it.
-const SYSCTLS: [(&str, &str); 1] = [("ipv4/tcp_tw_reuse", "0")];
-
-/// Takes the calling thread into a new namespace with `lo` up. It goes with the
-/// last thread, socket and handle in it.
+/// The network namespace that the calling thread has made and is in. The namespace goes with
+/// the last thread, socket and handle in it.
 ///
-/// # Errors
-/// Without the rights for it.
-pub(super) fn enter_new() -> Result<Netns> {
-    unshare().map_err(|errno| match errno {
-        Errno::PERM => anyhow!(
-            "cannot make a network namespace (EPERM): run as root, or give CAP_SYS_ADMIN and \
-             CAP_NET_ADMIN"
-        ),
-        Errno::NOSPC | Errno::USERS => {
-            anyhow!("cannot make a network namespace ({errno}): raise user.max_net_namespaces")
-        }
-        _ => anyhow!("cannot make a network namespace: {errno}"),
-    })?;
-    loopback_up().context("cannot set lo up: run as root, or give CAP_NET_ADMIN")?;
-    for (key, value) in SYSCTLS {
-        set_sysctl(key, value)?;
+/// Settings are written through it alone, and it does not leave its thread: those of the host
+/// stay as they are.
+#[derive(Debug)]
+pub struct PrivateNetns {
+    netns: Netns,
+    /// Whoever is in another thread is in another namespace.
+    stays: PhantomData<*const ()>,
+}
+
+impl PrivateNetns {
+    /// Takes the calling thread into a new namespace with `lo` up.
+    ///
+    /// # Errors
+    /// Without the rights for it.
+    pub fn enter() -> Result<Self> {
+        unshare().map_err(|errno| match errno {
+            Errno::PERM => anyhow!(
+                "cannot make a network namespace (EPERM): run as root, or give CAP_SYS_ADMIN and \
+                 CAP_NET_ADMIN"
+            ),
+            Errno::NOSPC | Errno::USERS => {
+                anyhow!("cannot make a network namespace ({errno}): raise user.max_net_namespaces")
+            }
+            _ => anyhow!("cannot make a network namespace: {errno}"),
+        })?;
+        loopback_up().context("cannot set lo up: run as root, or give CAP_NET_ADMIN")?;
+        Ok(Self { netns: own()?, stays: PhantomData })
     }
-    host::own()
+
+    /// The namespace.
+    pub fn handle(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// The namespace alone, to be entered from anywhere.
+    pub fn into_handle(self) -> Netns {
+        self.netns
+    }
+
+    /// Sets a sysctl, such as `ipv4/tcp_fin_timeout`. /proc/sys/net is that of the calling
+    /// thread's namespace
+    /// ([`net_ctl_header_lookup`](https://github.com/torvalds/linux/blob/v6.12/net/sysctl_net.c)).
+    ///
+    /// # Errors
+    /// /proc/sys cannot be written.
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/net/{key}");
+        fs::write(&path, value).with_context(|| {
+            format!("cannot write {value} to {path}: run as root, with /proc/sys writable")
+        })
+    }
 }
 
 #[expect(
@@ -49,18 +79,10 @@ fn unshare() -> Result<(), Errno> {
 }
 
 /// Whether `::1` can be used in the calling thread's namespace.
-pub(super) fn has_ipv6() -> bool {
+pub fn has_ipv6() -> bool {
     const LOOPBACK: &str = "00000000000000000000000000000001";
     let addresses = fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
     addresses.lines().any(|line| line.starts_with(LOOPBACK))
-}
-
-/// Sets a sysctl of the calling thread's namespace, such as `ipv4/tcp_fin_timeout`.
-pub(super) fn set_sysctl(key: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/{key}");
-    fs::write(&path, value).with_context(|| {
-        format!("cannot write {value} to {path}: run as root, with /proc/sys writable")
-    })
 }
 
 /// `struct nlmsghdr` and `struct ifinfomsg`:
