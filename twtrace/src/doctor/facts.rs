@@ -68,8 +68,8 @@ pub struct Conntrack {
 /// What belongs to the whole machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Slab caches by name, with the size of an object.
-    pub slabs: Known<BTreeMap<String, Slab>>,
+    /// Bytes of an object of slab caches, by their names.
+    pub slabs: Known<BTreeMap<String, u64>>,
     /// Open files, and how many there may be.
     pub files: Known<Used>,
     /// Pages that TCP holds, and from how many on sockets are refused memory (tcp_mem).
@@ -80,15 +80,6 @@ pub struct Machine {
     pub configured: Known<Vec<Configured>>,
     /// What network interrupts did since the beginning.
     pub softirq: Known<Softirq>,
-}
-
-/// A slab cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slab {
-    /// Objects in use; those of TIME_WAIT that were freed a moment ago may be among them.
-    pub active: u64,
-    /// Bytes of one object.
-    pub object_bytes: u64,
 }
 
 /// So many of so many.
@@ -208,7 +199,7 @@ impl Facts {
 
     /// Bytes of an object of a slab cache.
     pub(super) fn slab_bytes(&self, name: &str) -> Option<u64> {
-        Some(self.machine.slabs.as_ref().ok()?.get(name)?.object_bytes)
+        self.machine.slabs.as_ref().ok()?.get(name).copied()
     }
 }
 

@@ -54,7 +54,7 @@ const ROWS: [Row; 11] = [
     (
         "tcp_tw_reuse=1 would help here",
         reuse_here,
-        "as far as the setting is what keeps connects from ports, and these run out",
+        "only where the setting is what keeps connects from ports, and these run out",
     ),
     (
         "tcp_tw_recycle helps",
@@ -138,7 +138,19 @@ fn incident(facts: &Facts) -> Option<String> {
 
 fn memory(facts: &Facts) -> Option<String> {
     let (minis, size) = (facts.snapshot.time_wait.as_ref()?.now?, facts.mini_bytes()?);
-    Some(format!("{} TIME_WAITs × {size} bytes = {}", count(minis), bytes(minis * size)))
+    let buckets = ["tcp_bind_bucket", "tcp_bind2_bucket"];
+    let buckets: u64 = buckets.iter().filter_map(|name| facts.slab_bytes(name)).sum();
+    // An outgoing one may share its port's buckets with others.
+    let outbound = (buckets > 0).then(|| format!("; {buckets} more at most for a port of its own"));
+    let socket = facts.slab_bytes("TCP");
+    let socket = socket.map(|socket| format!("; a whole socket takes {socket}"));
+    Some(format!(
+        "{} TIME_WAITs × {size} bytes = {}{}{}",
+        count(minis),
+        bytes(minis * size),
+        outbound.unwrap_or_default(),
+        socket.unwrap_or_default(),
+    ))
 }
 
 /// Mini-sockets of what was connected, and of what was accepted.
@@ -177,15 +189,14 @@ fn reuse_here(facts: &Facts) -> Option<String> {
 }
 
 fn recycle(facts: &Facts) -> Option<String> {
-    let configured = facts.machine.configured.as_ref().ok()?;
-    let in_files = configured.iter().find(|it| it.name == "net.ipv4.tcp_tw_recycle");
-    Some(match in_files {
-        Some(it) if it.running.is_none() => {
-            format!("this kernel has no such setting, and {} sets it", it.place)
-        }
-        Some(it) => format!("{} sets it, on a kernel that still has it", it.place),
-        None => "no file sets it".to_owned(),
-    })
+    let release = &facts.snapshot.host.kernel;
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let has = if version < (4, 12) { "still has it" } else { "has no such setting" };
+    let configured = facts.machine.configured.iter().flatten();
+    let mut in_files = configured.filter(|it| it.name == "net.ipv4.tcp_tw_recycle");
+    let set = in_files.next().map(|it| format!(", and {} sets it", it.place));
+    Some(format!("Linux {release} {has}{}", set.unwrap_or_default()))
 }
 
 fn buckets(facts: &Facts) -> Option<String> {

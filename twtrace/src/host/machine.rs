@@ -4,15 +4,6 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result};
 
-/// Size and number of the objects of a slab cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slab {
-    /// Objects in use.
-    pub active: u64,
-    /// Bytes of one.
-    pub object_bytes: u64,
-}
-
 /// So many of so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InUse {
@@ -31,13 +22,25 @@ pub struct Softirq {
     pub squeezed: u64,
 }
 
-/// The caches of sockets and of what is kept for them, by name.
+/// Bytes of an object of the caches of sockets and of what is kept for them, by name.
 ///
 /// # Errors
 /// /proc/slabinfo may not be read: it is for root.
-pub fn slabs() -> Result<BTreeMap<String, Slab>> {
-    read("/proc/slabinfo").map(|text| parse_slabs(&text)).context("run as root")
+pub fn slab_sizes() -> Result<BTreeMap<String, u64>> {
+    let text = read("/proc/slabinfo").context("run as root")?;
+    let mut sizes = parse_slabs(&text);
+    // Caches of the same size are merged, and have no line under their own name.
+    sizes.extend(BUCKETS.iter().filter_map(|name| {
+        let size = read(&format!("/sys/kernel/slab/{name}/slab_size")).ok()?;
+        Some(((*name).to_owned(), size.trim().parse().ok()?))
+    }));
+    Ok(sizes)
 }
+
+/// A local port that is taken has one of each
+/// ([`inet_hash_connect`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_hashtables.c));
+/// the second since 6.1.
+const BUCKETS: [&str; 2] = ["tcp_bind_bucket", "tcp_bind2_bucket"];
 
 /// Open files.
 ///
@@ -89,16 +92,14 @@ fn read(path: &str) -> Result<String> {
 
 /// Lines of name, objects in use, objects, bytes of one, …
 /// ([slabinfo(5)](https://man7.org/linux/man-pages/man5/slabinfo.5.html)).
-fn parse_slabs(text: &str) -> BTreeMap<String, Slab> {
-    let slab = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        let name = words.next()?;
-        let of_sockets = name.contains("TCP") || name == "nf_conntrack";
-        let (active, _all) = (words.next()?.parse().ok()?, words.next()?);
-        let object_bytes = words.next()?.parse().ok()?;
-        of_sockets.then(|| (name.to_owned(), Slab { active, object_bytes }))
+fn parse_slabs(text: &str) -> BTreeMap<String, u64> {
+    let size = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (name, size) = (words.first()?, words.get(3)?);
+        let of_sockets = name.contains("TCP") || *name == "nf_conntrack";
+        of_sockets.then_some(((*name).to_owned(), size.parse().ok()?))
     };
-    text.lines().filter_map(slab).collect()
+    text.lines().filter_map(size).collect()
 }
 
 fn numbers(text: &str) -> Vec<u64> {
@@ -144,7 +145,7 @@ tw_sock_TCPv6        160    240    256   16    1 : tunables    0    0    0 : sla
 TCP                  114    143   2368   13    8 : tunables
 ";
         let slabs = parse_slabs(text);
-        assert_eq!(slabs["tw_sock_TCPv6"], Slab { active: 160, object_bytes: 256 });
+        assert_eq!(slabs["tw_sock_TCPv6"], 256);
         assert_eq!(slabs.keys().collect::<Vec<_>>(), ["TCP", "tw_sock_TCPv6"]);
     }
 

@@ -36,7 +36,7 @@ pub use facts::{
     monotonic_ns, read,
 };
 pub use limits::{limit_files, raise_file_limit};
-pub use machine::{InUse, Slab, Softirq, open_files, orphans, slabs, softirq, tcp_memory};
+pub use machine::{InUse, Softirq, open_files, orphans, slab_sizes, softirq, tcp_memory};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
 pub use netns_entries::{NetnsEntry, netns_entries};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};

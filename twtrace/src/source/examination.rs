@@ -7,7 +7,7 @@ use crate::{
     census::report::Report,
     doctor::{
         command::Entry,
-        facts::{Configured, Conntrack, Facts, Known, Machine, Namespace, Slab, Softirq, Used},
+        facts::{Configured, Conntrack, Facts, Known, Machine, Namespace, Softirq, Used},
         gathering::Gathering,
     },
     frame::Frame,
@@ -79,11 +79,8 @@ impl Examination {
     }
 
     fn machine(&self) -> Machine {
-        let slab = |(name, slab): (String, host::Slab)| {
-            (name, Slab { active: slab.active, object_bytes: slab.object_bytes })
-        };
         Machine {
-            slabs: known(host::slabs()).map(|all| all.into_iter().map(slab).collect()),
+            slabs: known(host::slab_sizes()),
             files: known(host::open_files()).map(used),
             memory: known(host::tcp_memory()).map(used),
             orphans: known(host::orphans()).map(used),

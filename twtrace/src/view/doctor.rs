@@ -10,7 +10,7 @@ use crate::doctor::{Diagnosis, finding::Finding, myths::Myth};
 /// Wide enough for what matters, narrow enough for any terminal.
 const WIDTH: usize = 80;
 /// Where what a label is about begins.
-const INDENT: usize = 10;
+const INDENT: usize = 11;
 
 /// As one line of JSON.
 ///

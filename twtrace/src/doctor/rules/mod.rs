@@ -7,11 +7,16 @@ mod client_closes_first;
 mod close_wait;
 mod config_files;
 mod conntrack;
+mod cut_by_peers;
+mod established_grows;
 mod fin_wait2;
 mod limits;
 mod listen_queues;
+mod not_inherited;
 mod pools;
+mod port_search;
 mod ports;
+mod proxies;
 mod resets;
 mod sysctls;
 #[cfg(test)]
@@ -22,17 +27,22 @@ use std::cmp::Reverse;
 use super::{facts::Facts, finding::Finding};
 
 /// Every rule.
-const RULES: [fn(&Facts) -> Vec<Finding>; 12] = [
+const RULES: [fn(&Facts) -> Vec<Finding>; 17] = [
     ports::find,
     buckets::find,
     client_closes_first::find,
     pools::find,
+    port_search::find,
     resets::find,
+    cut_by_peers::find,
     close_wait::find,
     fin_wait2::find,
+    established_grows::find,
+    proxies::find,
     listen_queues::find,
     conntrack::find,
     limits::find,
+    not_inherited::find,
     sysctls::find,
     config_files::find,
 ];

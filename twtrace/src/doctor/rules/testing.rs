@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use crate::{
     doctor::{
         command::Entry,
-        facts::{Conntrack, Facts, Machine, Namespace, Slab, Softirq, Used, Window},
+        facts::{Conntrack, Facts, Machine, Namespace, Softirq, Used, Window},
     },
     frame::{Frame, KernelCounters, Meta},
     pipeline::Pipeline,
     probes::Hooks,
     stats::snapshot::{
-        Closer, Destination, Ended, Failures, ReuseRefusals, SearchRange, Snapshot, TimeWait,
+        BindExplicit, Closer, Destination, Ended, Failures, Halves, PortSearch, PortSearchKind,
+        ReuseRefusals, SearchOp, SearchRange, SearchingProcess, Snapshot, Summary, TimeWait,
         TwReuse,
     },
 };
@@ -50,13 +51,12 @@ pub(crate) fn healthy() -> Facts {
             insert_failed: 0,
         }),
     };
-    let slab = Slab { active: 10, object_bytes: 256 };
     Facts {
         snapshot: snapshot(),
         namespaces: BTreeMap::from([(NETNS, namespace)]),
         census: Err("not looked at".to_owned()),
         machine: Machine {
-            slabs: Ok([("tw_sock_TCP".to_owned(), slab)].into()),
+            slabs: Ok([("tw_sock_TCP".to_owned(), 256)].into()),
             files: Ok(Used { now: 1_000, max: 1_000_000 }),
             memory: Ok(Used { now: 100, max: 100_000 }),
             orphans: Ok(Used { now: 0, max: 16_384 }),
@@ -158,6 +158,43 @@ pub(crate) fn tw_reuse(forbidden: u64) -> TwReuse {
         delay_ms: Some(1_000),
         reusable: Some(0),
         refused: ReuseRefusals { setting: Some(forbidden), ..ReuseRefusals::default() },
+    }
+}
+
+/// The searches of a process that spends so much of a core on them.
+pub(crate) fn port_search(cpu_core_pct: f64) -> PortSearch {
+    let latency_ns =
+        Summary { count: 0, min: None, mean: None, p50: None, p90: None, p99: None, max: None };
+    let kind = PortSearchKind {
+        count: 700,
+        failed: None,
+        latency_ns: latency_ns.clone(),
+        total_ns: 0,
+        cpu_core_pct: Some(cpu_core_pct),
+        found: Halves::default(),
+        tried: None,
+    };
+    PortSearch {
+        only_cgroup: None,
+        bind: kind.clone(),
+        bind_explicit: BindExplicit { count: 0, failed: None },
+        connect: kind,
+        by_process: vec![SearchingProcess {
+            other: false,
+            pid: Some(90),
+            comm: Some("client".to_owned()),
+            op: Some(SearchOp::Connect),
+            count: 700,
+            failed: None,
+            latency_ns,
+            total_ns: 0,
+            cpu_core_pct: Some(cpu_core_pct),
+        }],
+        by_destination: Vec::new(),
+        by_netns: Vec::new(),
+        failures: Vec::new(),
+        bind_before_connect: Vec::new(),
+        samples: None,
     }
 }
 
