@@ -137,7 +137,7 @@ fn a_burst_runs_out_of_ports_until_the_range_is_wider() {
     assert_process(finding, &netns, std::process::id());
     let what = finding["what"].as_str().expect("it says what");
     assert!(what.contains("200 of them by TIME_WAIT"), "{what}");
-    assert!(what.contains("1 connects failed with EADDRNOTAVAIL"), "{what}");
+    assert!(what.contains("1 connect failed with EADDRNOTAVAIL"), "{what}");
     let myth = finding["futile"].as_array().expect("a list").iter();
     assert!(myth.clone().any(|it| it["advice"] == "net.ipv4.tcp_fin_timeout"), "{finding:#}");
 

@@ -100,7 +100,7 @@ fn sum(states: &ByState, of: &[&str]) -> u64 {
 fn processes(out: &mut String, rows: &[Process]) -> fmt::Result {
     let titles = ["TOTAL", "LISTEN", "OPENING", "ESTAB", "CLOSE-W", "CLOSING"];
     writeln!(out)?;
-    process_line(out, ["PROCESS", "PID", "NETNS"], titles.map(str::to_owned))?;
+    process_line(out, ["PROCESS", "PID", "NETNS"], &titles.map(str::to_owned))?;
     for row in rows {
         let comm = row.comm.as_deref().unwrap_or(match row.held_by {
             Held::Process => UNKNOWN,
@@ -119,7 +119,7 @@ fn processes(out: &mut String, rows: &[Process]) -> fmt::Result {
             row.states["CLOSE_WAIT"],
             sum(&row.states, &closing),
         ];
-        process_line(out, [comm, &pid, &netns], counts.map(|count| compact(count, 7)))?;
+        process_line(out, [comm, &pid, &netns], &counts.map(|count| compact(count, 7)))?;
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ fn processes(out: &mut String, rows: &[Process]) -> fmt::Result {
 fn process_line(
     out: &mut String,
     [comm, pid, netns]: [&str; 3],
-    cells: [String; 6],
+    cells: &[String; 6],
 ) -> fmt::Result {
     let mut text = format!("{:<13} {pid:>7} {netns:>10}", shortened(comm, 13));
     cells.iter().for_each(|cell| text.push_str(&format!(" {cell:>7}")));

@@ -10,6 +10,8 @@ use crate::stats::snapshot::{Closer, Destination};
 
 /// Connections per second from which on a pool should have kept some.
 const BUSY_PER_S: f64 = 10.0;
+/// A single one may be at work.
+const POOL: u64 = 2;
 /// A connection that lives no longer has served about one request.
 const ONE_REQUEST_S: f64 = 1.0;
 /// Part of what it opens that it closes first itself.
@@ -22,8 +24,8 @@ pub(super) fn find(facts: &Facts) -> Vec<Finding> {
 fn finding(facts: &Facts, row: &Destination) -> Option<Finding> {
     let per_s = row.opens_per_s.filter(|per_s| *per_s >= BUSY_PER_S)?;
     let kept = row.ports_used.saturating_sub(row.ports_time_wait);
-    // Without any there is no pool; who closes first is told by another rule.
-    let lifetime_s = (kept > 0).then_some(kept as f64 / per_s)?;
+    // Without a pool it is told by another rule who closes first.
+    let lifetime_s = (kept >= POOL).then_some(kept as f64 / per_s)?;
     let who = process(row.comm.as_deref(), row.pid)?;
     if lifetime_s > ONE_REQUEST_S || !closes_them_first(facts, row, per_s) {
         return None;
@@ -85,7 +87,7 @@ mod tests {
     fn few_that_stay_and_many_that_come_are_a_pool_too_small() {
         let finding = found(3, 300).unwrap();
         assert!(finding.what.contains("lives 0.1 s"), "{}", finding.what);
-        assert_eq!(found(0, 300), None, "there is no pool");
+        assert_eq!(found(1, 300), None, "there is no pool");
         assert_eq!(found(100, 300), None, "they live for seconds");
         assert_eq!(found(3, 20), None, "the other end closes first");
     }

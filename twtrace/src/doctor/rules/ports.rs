@@ -4,7 +4,7 @@ use super::super::{
     command::{again, sysctl},
     facts::{Facts, PORT_RANGE as RANGE},
     finding::{Finding, Futile, Remedy, Severity, process},
-    words::{count, endpoint, percent},
+    words::{count, endpoint, of, percent},
 };
 use crate::stats::snapshot::Destination;
 
@@ -82,7 +82,8 @@ fn what(row: &Destination, remote: &str, who: Option<&str>) -> String {
     }
     what.push_str(&format!(", {} of them by TIME_WAIT", count(row.ports_time_wait)));
     if failed(row) > 0 {
-        what.push_str(&format!("; {} connects failed with EADDRNOTAVAIL", count(failed(row))));
+        let failed = of(failed(row), "connect", "connects");
+        what.push_str(&format!("; {failed} failed with EADDRNOTAVAIL"));
     }
     if let Some(left) = row.exhausted_in_s.filter(|left| *left > 0.0) {
         what.push_str(&format!("; none is left in {left:.0} s if it goes on so"));
@@ -134,8 +135,8 @@ fn reuse(facts: &Facts, row: &Destination) -> Option<Remedy> {
     setting_forbids(facts, row).then(|| Remedy {
         command: sysctl(&facts.entry(row.netns), REUSE, "1"),
         side_effects: format!(
-            "connects take any of the {} ports in TIME_WAIT after 1 s instead of 60 s, told from \
-             old segments by timestamps alone; connections without timestamps stay as they are",
+            "connects take any of the {} ports in TIME_WAIT after 1 s instead of 60 s, where the peer \
+             sends timestamps, which alone tell old segments then",
             count(row.ports_time_wait)
         ),
     })
