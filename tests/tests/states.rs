@@ -230,7 +230,7 @@ fn ss_quadruplets(netns: &PrivateNetns) -> Vec<u64> {
 
 /// An end as IPv4 where it is mapped.
 fn plain(end: &str) -> String {
-    end.replace("[::ffff:", "").replace("::ffff:", "").replace(']', "").replace('[', "")
+    end.replace("[::ffff:", "").replace("::ffff:", "").replace(['[', ']'], "")
 }
 
 #[test]
