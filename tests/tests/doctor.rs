@@ -296,6 +296,74 @@ fn where_nothing_is_wrong_nothing_is_found() {
 }
 
 #[test]
+fn a_pool_that_keeps_too_few_is_named() {
+    let netns = PrivateNetns::new();
+    let said = netns.run(|| {
+        let listener = Family::V4.listen();
+        let kept: Vec<Pair> = (0..3).map(|_| Pair::open(&listener, Family::V4)).collect();
+        let doctor = Doctor::watching(&netns, "3");
+        for _ in 0..100 {
+            Pair::open(&listener, Family::V4).close_client_first();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let said = doctor.says();
+        drop(kept);
+        said
+    });
+    let finding = said.finding("pool_churn");
+    assert_process(finding, &netns, std::process::id());
+    assert!(finding["what"].as_str().is_some_and(|it| it.contains("has 3 open")), "{finding:#}");
+}
+
+#[test]
+fn a_process_that_cuts_is_named_with_what_the_kernel_counted() {
+    let netns = PrivateNetns::new();
+    let doctor = Doctor::watching(&netns, "2");
+    netns.run(|| {
+        let listener = Family::V4.listen();
+        (0..30).for_each(|_| Pair::open(&listener, Family::V4).abort());
+    });
+    let said = doctor.says();
+    let finding = said.finding("resets");
+    assert_process(finding, &netns, std::process::id());
+    let what = finding["what"].as_str().expect("it says what");
+    assert!(what.ends_with("30 with SO_LINGER 0 (TCPAbortOnData)"), "{what}");
+    assert_eq!(said.found("cut_by_peers"), None, "the peers are ours: {:#}", said.diagnosis);
+}
+
+#[test]
+fn refused_time_waits_are_told_until_there_is_room() {
+    let netns = PrivateNetns::new();
+    netns.sysctl_set("net.ipv4.tcp_max_tw_buckets", "10");
+    let closes = || {
+        let doctor = Doctor::watching(&netns, "2");
+        netns.run(|| Traffic::closed_by(End::Client, 30).run());
+        doctor.says()
+    };
+    let said = closes();
+    let finding = said.finding("tw_buckets");
+    let what = finding["what"].as_str().expect("it says what");
+    assert_eq!(what, "10 TIME_WAITs of 10 that may be (100 %); 20 were refused meanwhile");
+    apply(finding, "tcp_max_tw_buckets");
+    closes().healthy();
+}
+
+#[test]
+fn without_bpf_ports_that_run_out_are_seen_all_the_same() {
+    let netns = narrow(100);
+    netns.run(burst);
+    let args = ["doctor", "--json", "--probes", "none", "--duration", "0.1", "--netns"];
+    let run = Run::of(Command::new(program()).args(args).arg(netns.selector()));
+    assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""));
+    let diagnosis = serde_json::from_str(&run.stdout).expect("it prints JSON");
+    let said = Said { code: run.code, diagnosis };
+    let finding = said.finding("ports");
+    assert_eq!((&finding["severity"], &finding["pid"]), (&"critical".into(), &Value::Null));
+    let unknown = said.diagnosis["unknown"].as_array().expect("a list");
+    assert!(unknown.iter().any(|it| it["what"] == "who closes first"), "{unknown:#?}");
+}
+
+#[test]
 fn a_recording_is_examined_as_the_host_was() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("trace.twt").display().to_string();

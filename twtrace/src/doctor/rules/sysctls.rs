@@ -24,8 +24,16 @@ struct Harm {
 /// Looks at the settings of one namespace.
 type Look = fn(&Settings<'_>) -> Option<Harm>;
 
-const LOOKS: [Look; 7] =
-    [no_time_wait, no_timestamps, parity, narrow, abort_on_overflow, no_cookies, long_fin_wait];
+const LOOKS: [Look; 8] = [
+    no_time_wait,
+    no_timestamps,
+    parity,
+    narrow,
+    reserved,
+    abort_on_overflow,
+    no_cookies,
+    long_fin_wait,
+];
 
 /// The settings of one namespace.
 struct Settings<'a> {
@@ -132,6 +140,35 @@ fn narrow(settings: &Settings<'_>) -> Option<Harm> {
     })
 }
 
+fn reserved(settings: &Settings<'_>) -> Option<Harm> {
+    let name = "net.ipv4.ip_local_reserved_ports";
+    let (low, high) = settings.range()?;
+    let written = settings.facts.sysctl(Some(settings.netns), name)?;
+    let reserved: u64 = written.split(',').filter_map(|it| overlap(it, low, high)).sum();
+    let ports = u64::from(high - low) + 1;
+    (reserved * 2 > ports).then(|| Harm {
+        name,
+        what: format!(
+            "net.ipv4.ip_local_reserved_ports keeps {} of the {} ports of the range from connects",
+            count(reserved),
+            count(ports)
+        ),
+        why: "connects pass over reserved ports: each search walks them, and there are that many \
+              fewer towards each remote end",
+        do_first: "reserve the ports that servers here listen on, and no more",
+        value: "\"\"",
+        side_effects: "connects may take the ports of servers that start later",
+    })
+}
+
+/// How many ports of `8080` or `9148-9150` are within the range.
+fn overlap(written: &str, low: u16, high: u16) -> Option<u64> {
+    let (first, last) = written.trim().split_once('-').unwrap_or((written, written));
+    let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let (first, last) = (first.max(low), last.min(high));
+    (first <= last).then(|| u64::from(last - first) + 1)
+}
+
 fn abort_on_overflow(settings: &Settings<'_>) -> Option<Harm> {
     let name = "net.ipv4.tcp_abort_on_overflow";
     (settings.number(name)? == 1).then(|| Harm {
@@ -187,6 +224,7 @@ mod tests {
             ("net.ipv4.tcp_max_tw_buckets", "0", "=65536"),
             ("net.ipv4.tcp_timestamps", "0", "=1"),
             (RANGE, "32768\t61000", "=\"32768 60999\""),
+            ("net.ipv4.ip_local_reserved_ports", "1,32768-50000", "=\"\""),
             ("net.ipv4.tcp_abort_on_overflow", "1", "=0"),
             ("net.ipv4.tcp_syncookies", "0", "=1"),
             ("net.ipv4.tcp_fin_timeout", "61", "=60"),
@@ -198,6 +236,13 @@ mod tests {
             assert!(finding.what.starts_with(name), "{}", finding.what);
             assert!(finding.then[0].command.ends_with(&format!("{name}{undone}")), "{finding:#?}");
         }
+    }
+
+    #[test]
+    fn reserved_ports_count_where_they_are_in_the_range() {
+        let counts = ["8080", "40000", "39990-40009", "1-65535", "50-40", "x", ""]
+            .map(|written| overlap(written, 40_000, 40_099));
+        assert_eq!(counts, [None, Some(1), Some(10), Some(100), None, None, None]);
     }
 
     #[test]
