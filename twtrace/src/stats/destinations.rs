@@ -56,32 +56,58 @@ struct Reusable {
     bound: u64,
 }
 
+/// A destination that may have a row.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    key: DestinationKey,
+    taken: &'a Taken,
+    /// By which it is ranked.
+    fullness: (f64, u64),
+    reuse: Reuse,
+    reusable: Reusable,
+    pace: Pace,
+}
+
+impl Row<'_> {
+    /// Whether there is anything to see of a destination now, or connects have failed.
+    fn is_alive(&self) -> bool {
+        self.taken.live().sum() + self.taken.waiting().sum() > 0
+            || self.taken.errors() != ConnectErrors::default()
+            || self.pace.opens > 0.0
+    }
+}
+
 impl Moment<'_> {
-    /// The `top` destinations by how full they are, and the sum of the rest.
-    pub(super) fn destinations(&self) -> Vec<snapshot::Destination> {
+    /// The `top` destinations by how full they are, and the sum of the rest; and what the `top`
+    /// namespaces with most mini-sockets let connects take: both from one walk through all.
+    pub(super) fn destinations(&self) -> (Vec<snapshot::Destination>, Vec<snapshot::TwReuse>) {
         let mut rows = Vec::new();
         let mut rest = Rest::default();
+        let mut sums: BTreeMap<u32, Reusable> = BTreeMap::new();
         for (key, taken) in self.ports.destinations() {
-            match key {
-                Some(key) if self.is_alive(taken) => rows.push((fullness(taken), key, taken)),
-                _ => rest.add(taken),
-            }
+            let Some(key) = key else {
+                rest.add(taken);
+                continue;
+            };
+            let row = self.row(key, taken);
+            sums.entry(key.netns).or_default().add(row.reusable);
+            if row.is_alive() { rows.push(row) } else { rest.add(taken) }
         }
-        rows.sort_unstable_by(|(a, a_key, _), (b, b_key, _)| {
-            b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then_with(|| a_key.cmp(b_key))
+        rows.sort_unstable_by(|a, b| {
+            let ((a_ratio, a_used), (b_ratio, b_used)) = (a.fullness, b.fullness);
+            b_ratio.total_cmp(&a_ratio).then(b_used.cmp(&a_used)).then_with(|| a.key.cmp(&b.key))
         });
-        rows.iter().skip(self.top).for_each(|(_, _, taken)| rest.add(taken));
+        rows.iter().skip(self.top).for_each(|row| rest.add(row.taken));
         let bound = self.bound_ports();
-        let shown = rows.iter().take(self.top);
-        let shown = shown.map(|(_, key, taken)| self.destination(key, taken, &bound));
-        shown.chain(rest.row()).collect()
+        let shown = rows.iter().take(self.top).map(|row| self.destination(row, &bound));
+        (shown.chain(rest.row()).collect(), self.tw_reuse(sums))
     }
 
-    /// Whether there is anything to see of a destination now, or connects have failed.
-    fn is_alive(&self, taken: &Taken) -> bool {
-        taken.live().sum() + taken.waiting().sum() > 0
-            || taken.errors() != ConnectErrors::default()
-            || self.pace(taken).opens > 0.0
+    fn row<'a>(&self, key: DestinationKey, taken: &'a Taken) -> Row<'a> {
+        let reuse = self.reuse(&key);
+        let reusable = self.reusable(taken, reuse);
+        let pace = taken.pace(self.now_s).unwrap_or_default();
+        Row { key, taken, fullness: fullness(taken), reuse, reusable, pace }
     }
 
     /// How many ports processes have bound, by namespace.
@@ -93,20 +119,14 @@ impl Moment<'_> {
         self.ports.namespaces().filter_map(bound).collect()
     }
 
-    fn destination(
-        &self,
-        key: &DestinationKey,
-        taken: &Taken,
-        bound: &BTreeMap<u32, u64>,
-    ) -> snapshot::Destination {
+    fn destination(&self, row: &Row<'_>, bound: &BTreeMap<u32, u64>) -> snapshot::Destination {
+        let Row { key, taken, reuse, reusable, pace, .. } = *row;
         let offer = taken.offer();
-        let reuse = self.reuse(key);
-        let reusable = self.reusable(taken, reuse);
         let elsewhere = bound.get(&key.netns).map(|bound| bound.saturating_sub(taken.bound()));
         // How soon they and others run out together cannot be told.
         let alone = offer.zip(elsewhere).filter(|_| !self.shared);
         let limits = alone.map(|(offer, elsewhere)| Limits { offer, elsewhere });
-        let outlook = self.outlook(taken, reuse, reusable);
+        let outlook = self.outlook(row);
         let exhausted_in_s = limits.and_then(|limits| outlook.reaches(limits.ports()));
         let has_run_out = taken.has_just_run_out(self.now_s);
         let ratio = |offer: Offer| taken.in_range() as f64 / offer.ports() as f64;
@@ -123,7 +143,7 @@ impl Moment<'_> {
             ports_reusable: (reuse != Reuse::Unknown).then_some(reusable.now),
             used_ratio: offer.filter(|offer| offer.ports() > 0).map(ratio),
             range: offer.map(search_range),
-            opens_per_s: self.followed.then(|| self.pace(taken).opens),
+            opens_per_s: self.followed.then_some(pace.opens),
             knee_in_s: limits.and_then(|limits| limits.knee_in_s(taken, &outlook)),
             exhausted_in_s: if has_run_out { Some(0.0) } else { exhausted_in_s },
             connect_errors: failures(taken.errors()),
@@ -132,10 +152,6 @@ impl Moment<'_> {
             pid: taken.last_owner().map(|owner| owner.tgid),
             comm: taken.last_owner().and_then(|owner| self.processes.comm(Some(owner))),
         }
-    }
-
-    fn pace(&self, taken: &Taken) -> Pace {
-        taken.pace(self.now_s).unwrap_or_default()
     }
 
     fn reuse(&self, key: &DestinationKey) -> Reuse {
@@ -154,7 +170,8 @@ impl Moment<'_> {
         sums
     }
 
-    fn outlook(&self, taken: &Taken, reuse: Reuse, reusable: Reusable) -> Outlook {
+    fn outlook(&self, row: &Row<'_>) -> Outlook {
+        let Row { taken, reuse, reusable, pace, .. } = *row;
         let delay_s = match reuse {
             Reuse::After(delay_s) => delay_s,
             Reuse::Forbidden | Reuse::Unknown => TIME_WAIT_S,
@@ -175,7 +192,7 @@ impl Moment<'_> {
         let part = if all > 0.0 { all_ready / all } else { 1.0 };
         Outlook {
             blocked: taken.in_range().saturating_sub(reusable.now) as f64,
-            pace: self.pace(taken),
+            pace,
             due,
             lives: vec![(delay_s, part), (TIME_WAIT_S, 1.0 - part)],
         }
@@ -199,14 +216,7 @@ impl Moment<'_> {
         shown.chain(other).collect()
     }
 
-    /// What the `top` namespaces with most mini-sockets let connects take.
-    pub(super) fn tw_reuse(&self) -> Vec<snapshot::TwReuse> {
-        let mut sums: BTreeMap<u32, Reusable> = BTreeMap::new();
-        for (key, taken) in self.ports.destinations() {
-            let Some(key) = key else { continue };
-            let reusable = self.reusable(taken, self.reuse(&key));
-            sums.entry(key.netns).or_default().add(reusable);
-        }
+    fn tw_reuse(&self, sums: BTreeMap<u32, Reusable>) -> Vec<snapshot::TwReuse> {
         let mut rows: Vec<_> = sums.into_iter().filter(|(_, sums)| sums.all() > 0).collect();
         rows.sort_by_key(|(netns, sums)| (Reverse(sums.all()), *netns));
         let row = |(netns, sums): (u32, Reusable)| {

@@ -374,6 +374,7 @@ impl Stats {
         let port_search = self.port_search(time_ns);
         self.searches.end_interval(time_ns);
         let ports = self.ports(time_ns, tracker);
+        let (destinations, tw_reuse) = ports.as_ref().map(Moment::destinations).unzip();
         let snapshot = Snapshot {
             schema: snapshot::SCHEMA,
             time: snapshot::rfc3339(wall_ns),
@@ -399,10 +400,10 @@ impl Stats {
             fin_wait2: self.fin_wait2(tracker),
             closers: totals.map(|_| self.closers(time_ns)),
             port_search,
-            destinations: ports.as_ref().map(Moment::destinations),
+            destinations,
             clients: ports.as_ref().map(Moment::clients),
             proxies: self.follows_minis().then(|| self.closers.proxies(self.top, &self.processes)),
-            tw_reuse: ports.as_ref().map(Moment::tw_reuse),
+            tw_reuse,
             close_wait: self.close_waits.rows(self.top, &self.processes),
             states: self.states(traced, tracker),
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),

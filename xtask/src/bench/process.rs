@@ -1,6 +1,7 @@
 //! What a process has used so far.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -9,17 +10,28 @@ use anyhow::{Context, Result};
 /// From the scheduler and not from /proc/PID/stat, which counts in ticks of 10 ms: that is as much
 /// as a good tracer takes for a whole run.
 pub(super) fn cpu_ns(pid: u32) -> Result<u64> {
+    threads(pid)?.iter().map(|thread| cpu_ns_of(thread)).sum()
+}
+
+/// The same of the threads that are called `name` alone.
+pub(super) fn thread_cpu_ns(pid: u32, name: &str) -> Result<u64> {
+    let is_called = |thread: &&PathBuf| {
+        fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    threads(pid)?.iter().filter(is_called).map(|thread| cpu_ns_of(thread)).sum()
+}
+
+fn threads(pid: u32) -> Result<Vec<PathBuf>> {
     let dir = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))?;
-    threads
-        .map(|thread| {
-            let file = thread.with_context(|| format!("cannot read {dir}"))?.path();
-            let file = file.join("schedstat");
-            let text = fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            parse_schedstat(&text).with_context(|| format!("{} is no number", file.display()))
-        })
-        .sum()
+    threads.map(|thread| Ok(thread.with_context(|| format!("cannot read {dir}"))?.path())).collect()
+}
+
+fn cpu_ns_of(thread: &Path) -> Result<u64> {
+    let file = thread.join("schedstat");
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    parse_schedstat(&text).with_context(|| format!("{} is no number", file.display()))
 }
 
 /// Seconds of CPU of all threads, those that have ended included, to 10 ms.
@@ -73,7 +85,11 @@ mod tests {
     fn this_process_is_found() {
         let own = std::process::id();
         assert!(rss(own).expect("this process has memory") > 0);
-        cpu_ns(own).expect("this process has threads");
+        let all = cpu_ns(own).expect("this process has threads");
+        assert!(thread_cpu_ns(own, "no thread is called so").expect("it has threads") == 0);
+        let name = fs::read_to_string("/proc/thread-self/comm").expect("this thread has a name");
+        let this = thread_cpu_ns(own, name.trim_end()).expect("it has threads");
+        assert!(this > 0 && all > 0);
         cpu_s(own).expect("this process has times");
     }
 }

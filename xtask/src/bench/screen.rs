@@ -20,6 +20,8 @@ use super::process;
 
 /// Makes a terminal, and the Debian package that has it.
 pub(super) const COMMAND: (&str, &str) = ("script", "bsdutils");
+/// What twtrace calls the thread that draws.
+const SCREEN_THREAD: &str = "screen";
 /// What the last load left behind has come to rest by then.
 const SETTLE: Duration = Duration::from_secs(3);
 /// A screen that shows nothing for so long shows nothing at all.
@@ -60,8 +62,11 @@ pub(super) struct Refresh {
     pub(super) what: Load,
     /// TIME_WAIT sockets, as the kernel counts them
     pub(super) time_wait: u64,
-    /// CPU of a refresh, a second's reading of the ring included, in milliseconds
+    /// CPU of a refresh in milliseconds, of all threads: with a second's reading of the ring, and
+    /// what it takes to know all that is shown
     pub(super) cpu_ms: f64,
+    /// Of that, what putting it in order and drawing it take
+    pub(super) screen_ms: f64,
 }
 
 /// What there is to be shown.
@@ -94,7 +99,7 @@ impl Scale {
         eprintln!("screen: idle");
         let idle = Terminal::start(&binaries.twtrace, &[])?;
         thread::sleep(SETTLE);
-        let idle_ms = idle.cpu_ms_each(self.seconds)?;
+        let (idle_ms, _) = idle.cpu_ms_each(self.seconds)?;
         drop(idle);
         let refreshes = [self.rows(binaries)?, self.many(binaries)?];
         let answers_ms = self.answers(binaries)?;
@@ -119,10 +124,10 @@ impl Scale {
         let held = churn.run(&binaries.peer)?;
         thread::sleep(SETTLE);
         let time_wait = held.time_wait()?;
-        let cpu_ms = terminal.cpu_ms_each(self.seconds)?;
+        let (cpu_ms, screen_ms) = terminal.cpu_ms_each(self.seconds)?;
         drop(terminal);
         held.release()?;
-        Ok(Refresh { what, time_wait, cpu_ms })
+        Ok(Refresh { what, time_wait, cpu_ms, screen_ms })
     }
 
     /// Refreshes are a minute apart, so that what is seen to change is what a key changed.
@@ -130,12 +135,13 @@ impl Scale {
         eprintln!("screen: {KEYS} keys beside {} connections", grouped(self.connections));
         let mut terminal = Terminal::start(&binaries.twtrace, &["-d", "60"])?;
         let churn = Churn { connections: self.connections, threads: 1, destinations: DESTINATIONS };
-        let (held, answers) = thread::scope(|scope| {
-            let churning = scope.spawn(|| churn.run(&binaries.peer));
+        let (churned, answers) = thread::scope(|scope| {
+            // The churn ends with the thread that started it.
+            let churning = scope.spawn(|| churn.run(&binaries.peer)?.release());
             let answers = terminal.answers_ms();
             (churning.join(), answers)
         });
-        held.map_err(|_| anyhow!("the churn panicked"))??.release()?;
+        churned.map_err(|_| anyhow!("the churn panicked"))??;
         answers
     }
 }
@@ -200,12 +206,20 @@ impl Terminal {
         self.keys.flush().context("cannot press a key")
     }
 
-    /// CPU of a refresh, of so many that are a second apart.
-    fn cpu_ms_each(&self, seconds: u32) -> Result<f64> {
-        let before = process::cpu_ns(self.pid)?;
+    /// CPU of a refresh, of so many that are a second apart: of all threads, and of the one that
+    /// draws.
+    fn cpu_ms_each(&self, seconds: u32) -> Result<(f64, f64)> {
+        let read = || -> Result<[u64; 2]> {
+            let drawing = process::thread_cpu_ns(self.pid, SCREEN_THREAD)?;
+            Ok([process::cpu_ns(self.pid)?, drawing])
+        };
+        let before = read()?;
         thread::sleep(Duration::from_secs(u64::from(seconds)));
-        let after = process::cpu_ns(self.pid)?;
-        Ok(after.saturating_sub(before) as f64 / 1e6 / f64::from(seconds))
+        let after = read()?;
+        let each = |which: usize| {
+            after[which].saturating_sub(before[which]) as f64 / 1e6 / f64::from(seconds)
+        };
+        Ok((each(0), each(1)))
     }
 
     /// From a key to what it changes.
@@ -259,12 +273,13 @@ pub(super) mod tests {
 
     /// Good figures.
     pub(in super::super) fn screen() -> Screen {
-        let refresh = |what, time_wait, cpu_ms| Refresh { what, time_wait, cpu_ms };
+        let refresh =
+            |what, time_wait, cpu_ms, screen_ms| Refresh { what, time_wait, cpu_ms, screen_ms };
         Screen {
             idle_pct: 0.9,
             refreshes: vec![
-                refresh(Load::Rows, 20_000, 4.5),
-                refresh(Load::Sockets, 490_000, 30.0),
+                refresh(Load::Rows, 20_000, 12.0, 4.5),
+                refresh(Load::Sockets, 490_000, 30.0, 1.0),
             ],
             answers_ms: vec![2.0, 40.0, 3.0],
         }

@@ -11,8 +11,7 @@ use ratatui::{
 use super::{
     detail, footer, header, help,
     layout::{NARROW, Screen},
-    model::{Model, with_table},
-    moment::Moment,
+    model::{Model, Shown, with_table},
     tab::{
         Tab, causes::Causes, closers::Closers, destinations::Destinations, leaks, leaks::Leaks,
         lifetimes, lifetimes::Lifetimes, overview, ports, ports::Searchers,
@@ -35,24 +34,24 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) {
         help::draw(frame, screen.body, model.theme);
         return;
     }
-    let Some(moment) = model.moment() else {
+    let Some(shown) = model.shown() else {
         let text = Text::styled("waiting for the first moment …", model.theme.label());
         frame.render_widget(text, screen.body);
         return;
     };
     if model.focus.is_some() {
-        detail::draw(frame, screen.body, model, moment);
+        detail::draw(frame, screen.body, model, &shown.moment);
         return;
     }
-    body(frame, screen.body, model, moment);
+    body(frame, screen.body, model, shown);
 }
 
-fn body(frame: &mut Frame<'_>, area: Rect, model: &Model, moment: &Moment) {
-    let (snapshot, theme) = (&moment.snapshot, model.theme);
-    let [above, rows, below] = parts(model.tab, area, moment);
+fn body(frame: &mut Frame<'_>, area: Rect, model: &Model, shown: &Shown) {
+    let (snapshot, theme) = (&shown.moment.snapshot, model.theme);
+    let [above, rows, below] = parts(model.tab, area, shown);
     match model.tab {
         Tab::Overview => {
-            overview::draw_above(frame, above, snapshot, theme);
+            overview::draw_above(frame, above, &shown.verdict, theme);
             overview::draw_below(frame, below, snapshot, theme);
         }
         Tab::Lifetimes => lifetimes::draw_above(frame, above, snapshot, theme),
@@ -64,16 +63,16 @@ fn body(frame: &mut Frame<'_>, area: Rect, model: &Model, moment: &Moment) {
 }
 
 /// Where the rows of a tab are.
-pub(super) fn table_area(tab: Tab, body: Rect, moment: &Moment) -> Rect {
-    let [_, rows, _] = parts(tab, body, moment);
+pub(super) fn table_area(tab: Tab, body: Rect, shown: &Shown) -> Rect {
+    let [_, rows, _] = parts(tab, body, shown);
     rows
 }
 
 /// What is above the rows, the rows, and what is below.
-fn parts(tab: Tab, body: Rect, moment: &Moment) -> [Rect; 3] {
-    let snapshot = &moment.snapshot;
+fn parts(tab: Tab, body: Rect, shown: &Shown) -> [Rect; 3] {
+    let snapshot = &shown.moment.snapshot;
     let above = match tab {
-        Tab::Overview => overview::lines_above(snapshot, body.width),
+        Tab::Overview => overview::lines_above(&shown.verdict, body.width),
         Tab::Lifetimes => lifetimes::lines_above(snapshot),
         Tab::Ports => ports::lines_above(snapshot.port_search.as_ref()),
         Tab::Leaks => leaks::LINES_ABOVE,

@@ -28,9 +28,12 @@ use super::{
     table::{TITLE_LINES, TableState, Tabular},
     theme::Theme,
 };
-use crate::stats::{
-    contacts::Focus,
-    snapshot::{Destination, Snapshot},
+use crate::{
+    stats::{
+        contacts::Focus,
+        snapshot::{Destination, Snapshot},
+    },
+    view::verdict::{Verdict, verdict},
 };
 
 /// What the user wants, and the screen cannot do itself.
@@ -90,7 +93,7 @@ pub struct Model {
     pub(super) focus: Option<Focus>,
     /// The first line of a detail that is on the screen.
     pub(super) detail_offset: usize,
-    latest: Option<Arc<Moment>>,
+    latest: Option<Shown>,
     history: History,
     /// What is shown instead while the screen stands still.
     held: Option<Held>,
@@ -98,8 +101,15 @@ pub struct Model {
 
 #[derive(Clone, Debug)]
 struct Held {
-    moment: Arc<Moment>,
+    shown: Shown,
     history: History,
+}
+
+/// A moment, and the one thing in it that matters.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) moment: Arc<Moment>,
+    pub(super) verdict: Verdict,
 }
 
 /// Runs `$body` for the type of the table of a tab.
@@ -163,14 +173,18 @@ impl Model {
     }
 
     /// What is shown; `None` before the first moment.
+    pub(super) fn shown(&self) -> Option<&Shown> {
+        self.held.as_ref().map_or(self.latest.as_ref(), |held| Some(&held.shown))
+    }
+
     pub(super) fn moment(&self) -> Option<&Moment> {
-        self.held.as_ref().map_or(self.latest.as_deref(), |held| Some(&*held.moment))
+        self.shown().map(|shown| &*shown.moment)
     }
 
     /// What is known of the one thing that is looked at: the newest, even if the rest of the
     /// screen stands still.
     pub(super) fn latest(&self) -> Option<&Moment> {
-        self.latest.as_deref()
+        self.latest.as_ref().map(|shown| &*shown.moment)
     }
 
     pub(super) fn history(&self) -> &History {
@@ -195,7 +209,8 @@ impl Model {
 
     /// Takes in what is known now of the same moment.
     pub fn show_again(&mut self, moment: Arc<Moment>) {
-        self.latest = Some(moment);
+        let verdict = verdict(&moment.snapshot);
+        self.latest = Some(Shown { moment, verdict });
         if self.held.is_none() {
             self.arrange();
         }
@@ -303,7 +318,7 @@ impl Model {
     }
 
     fn moment_shown(&self) -> Option<Arc<Moment>> {
-        self.held.as_ref().map_or(self.latest.clone(), |held| Some(Arc::clone(&held.moment)))
+        self.shown().map(|shown| Arc::clone(&shown.moment))
     }
 
     fn go_to(&mut self, tab: Tab) -> Option<Intent> {
@@ -351,20 +366,20 @@ impl Model {
 
     /// A replay stands still itself; of a live host only the screen does.
     fn pause(&mut self) -> Option<Intent> {
-        let moment = self.latest.clone()?;
-        if let Some(playback) = moment.playback {
+        let shown = self.latest.clone()?;
+        if let Some(playback) = shown.moment.playback {
             return Some(Intent::Hold(!playback.paused));
         }
         self.held = match self.held.take() {
             Some(_) => None,
-            None => Some(Held { moment, history: self.history.clone() }),
+            None => Some(Held { shown, history: self.history.clone() }),
         };
         self.arrange();
         None
     }
 
     fn pace(&mut self, more: bool) -> Option<Intent> {
-        let moment = self.latest.as_ref()?;
+        let moment = self.latest()?;
         if moment.playback.is_some() {
             return Some(Intent::Faster(if more { FASTER } else { 1.0 / FASTER }));
         }
@@ -415,7 +430,7 @@ impl Model {
         if self.focus.is_some() {
             return i32::from(body.height).max(1);
         }
-        let table = self.moment().map_or(body, |moment| draw::table_area(self.tab, body, moment));
+        let table = self.shown().map_or(body, |shown| draw::table_area(self.tab, body, shown));
         i32::from(table.height.saturating_sub(TITLE_LINES)).max(1)
     }
 
@@ -440,7 +455,7 @@ impl Model {
         if self.focus.is_some() {
             return None;
         }
-        let table = draw::table_area(self.tab, screen.body, self.moment()?);
+        let table = draw::table_area(self.tab, screen.body, self.shown()?);
         let line = at.y.checked_sub(table.y + TITLE_LINES)?;
         let place = self.table().offset + usize::from(line);
         if !table.contains(at) || place >= self.table().len() {

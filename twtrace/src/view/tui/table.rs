@@ -209,12 +209,13 @@ pub(super) fn draw<T: Tabular>(
     let visible = state.order.iter().enumerate().skip(state.offset).take(height);
     let lines = visible.map(|(place, row)| {
         let row = &rows[*row as usize];
-        let cells = shown.iter().map(|(_, column, width)| cell(column, (column.cell)(row), *width));
+        let cells =
+            shown.iter().map(|(_, column, width)| cell(column, &(column.cell)(row), *width));
         let line = Row::new(cells);
         if is_active && place == state.selected { line.style(theme.selected()) } else { line }
     });
     let titles = shown.iter().map(|(place, column, width)| {
-        cell(column, title::<T>(*place, column, state, snapshot), *width)
+        cell(column, &title::<T>(*place, column, state, snapshot), *width)
     });
     let widths = shown.iter().map(|(_, _, width)| Constraint::Length(*width));
     let table = Table::new(lines, widths).header(Row::new(titles).style(theme.columns()));
@@ -227,9 +228,9 @@ pub(super) fn draw<T: Tabular>(
     }
 }
 
-fn cell(column: &Column<impl Sized>, text: String, width: u16) -> Cell<'static> {
+fn cell(column: &Column<impl Sized>, text: &str, width: u16) -> Cell<'static> {
     let alignment = if column.is_text { Alignment::Left } else { Alignment::Right };
-    Cell::from(Line::from(shortened(&text, usize::from(width))).alignment(alignment))
+    Cell::from(Line::from(shortened(text, usize::from(width))).alignment(alignment))
 }
 
 /// With a mark where it is sorted by this column, and one where it is not exact.

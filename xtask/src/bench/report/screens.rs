@@ -6,7 +6,7 @@ use super::super::number::{grouped, median};
 use super::super::screen::{Refresh, Screen};
 use super::super::table;
 
-const REFRESHES: [&str; 3] = ["a refresh of the screen with", "TIME_WAIT", "CPU ms"];
+const REFRESHES: [&str; 4] = ["a refresh of the screen with", "TIME_WAIT", "CPU ms", "to draw it"];
 
 /// A table, and two figures.
 pub(super) fn text(screen: &Screen) -> String {
@@ -25,8 +25,9 @@ pub(super) fn text(screen: &Screen) -> String {
 }
 
 fn row(refresh: &Refresh) -> Vec<String> {
-    let Refresh { what, time_wait, cpu_ms } = refresh;
-    vec![what.name().into(), grouped(*time_wait), format!("{cpu_ms:.1}")]
+    let Refresh { what, time_wait, cpu_ms, screen_ms } = refresh;
+    let ms = [cpu_ms, screen_ms].map(|ms| format!("{ms:.1}"));
+    [what.name().into(), grouped(*time_wait)].into_iter().chain(ms).collect()
 }
 
 /// Unrounded.
@@ -36,6 +37,7 @@ pub(super) fn json(screen: &Screen) -> Value {
             "with": refresh.what.name(),
             "time_wait": refresh.time_wait,
             "cpu_ms": refresh.cpu_ms,
+            "screen_cpu_ms": refresh.screen_ms,
         })
     };
     json!({
@@ -53,7 +55,9 @@ mod tests {
     #[test]
     fn every_figure_is_told() {
         let text = text(&screen());
-        for figure in ["490,000", "30.0", "0.90 %", "3 keys", "median 3.0 ms", "slowest 40.0 ms"] {
+        for figure in
+            ["490,000", "30.0", "4.5", "0.90 %", "3 keys", "median 3.0 ms", "slowest 40.0 ms"]
+        {
             assert!(text.contains(figure), "{figure} is not in {text}");
         }
         assert_eq!(json(&screen())["refreshes"][1]["time_wait"], 490_000);

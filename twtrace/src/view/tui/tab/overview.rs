@@ -15,7 +15,7 @@ use crate::{
             table::{self, TableState},
             theme::Theme,
         },
-        verdict::{Severity, Verdict, verdict},
+        verdict::{Severity, Verdict},
     },
 };
 
@@ -23,8 +23,8 @@ use crate::{
 const MOST_LINES: usize = 5;
 
 /// Lines that [`draw_above`] would like to have.
-pub(in crate::view::tui) fn lines_above(snapshot: &Snapshot, width: u16) -> u16 {
-    let letters = said(&verdict(snapshot)).chars().count();
+pub(in crate::view::tui) fn lines_above(verdict: &Verdict, width: u16) -> u16 {
+    let letters = said(verdict).chars().count();
     // Words are broken where a line is full, which leaves some of it empty.
     let lines = (letters + letters / 10).div_ceil(usize::from(width.max(1)));
     (lines.clamp(1, MOST_LINES) + 1) as u16
@@ -33,16 +33,15 @@ pub(in crate::view::tui) fn lines_above(snapshot: &Snapshot, width: u16) -> u16 
 pub(in crate::view::tui) fn draw_above(
     frame: &mut Frame<'_>,
     area: Rect,
-    snapshot: &Snapshot,
+    verdict: &Verdict,
     theme: Theme,
 ) {
-    let verdict = verdict(snapshot);
     let style = match verdict.severity {
         Severity::Fine => theme.fine(),
         Severity::Watch => theme.watch(),
         Severity::Alarm => theme.alarm(),
     };
-    paragraph(frame, area, Line::from(Span::styled(said(&verdict), style)));
+    paragraph(frame, area, Line::from(Span::styled(said(verdict), style)));
 }
 
 fn said(verdict: &Verdict) -> String {
