@@ -25,7 +25,7 @@ pub(super) fn inside(entry: &Entry, command: &str) -> String {
     match entry {
         Entry::Own | Entry::Unknown(None) => command.to_owned(),
         Entry::Process(pid) => format!("nsenter --target {pid} --net {command}"),
-        Entry::File(path) => format!("nsenter --net={path} {command}"),
+        Entry::File(path) => format!("nsenter --net={} {command}", quoted(path)),
         Entry::Unknown(Some(netns)) => format!("{command}  # in network namespace {netns}"),
     }
 }
@@ -35,9 +35,18 @@ pub(super) fn again(entry: &Entry) -> String {
     match entry {
         Entry::Process(pid) => format!("twtrace doctor --netns pid:{pid}"),
         Entry::Own => "twtrace doctor --netns self".to_owned(),
-        Entry::File(path) => format!("nsenter --net={path} twtrace doctor --netns self"),
+        Entry::File(_) => inside(entry, "twtrace doctor --netns self"),
         Entry::Unknown(_) => "twtrace doctor".to_owned(),
     }
+}
+
+/// A path as a shell takes it, whatever is in it: others may have named the file.
+pub(super) fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_.:-".contains(c);
+    if path.chars().all(is_plain) {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -61,5 +70,13 @@ mod tests {
             "sysctl -w net.ipv4.tcp_tw_reuse=1  # in network namespace 9"
         );
         assert_eq!(sysctl(&Entry::Own, "a", "1 2"), "sysctl -w a=\"1 2\"");
+    }
+
+    #[test]
+    fn a_name_cannot_speak_to_the_shell() {
+        assert_eq!(quoted("/run/netns/a-1.b"), "/run/netns/a-1.b");
+        assert_eq!(quoted("/run/netns/$(rm x)'"), r"'/run/netns/$(rm x)'\'''");
+        let entry = Entry::File("/run/netns/a b".to_owned());
+        assert_eq!(again(&entry), "nsenter --net='/run/netns/a b' twtrace doctor --netns self");
     }
 }

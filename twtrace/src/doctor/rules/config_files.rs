@@ -1,6 +1,7 @@
 //! Settings in files that say another thing than what runs, or nothing at all.
 
 use super::super::{
+    command::quoted,
     facts::{Configured, Facts},
     finding::{Finding, Remedy, Severity},
 };
@@ -30,10 +31,7 @@ fn finding(setting: &Configured) -> Option<Finding> {
              next boot will",
             format!("decide for one of them: change {place}, or the setting"),
             Some(Remedy {
-                command: format!(
-                    "sysctl -p {}",
-                    place.rsplit_once(':').map_or(place.as_str(), |it| it.0)
-                ),
+                command: format!("sysctl -p {}", quoted(file(place))),
                 side_effects:
                     "applies every line of that file now, in this network namespace alone"
                         .to_owned(),
@@ -54,6 +52,11 @@ fn finding(setting: &Configured) -> Option<Finding> {
         futile: Vec::new(),
         check: format!("`sysctl {name}` says what the file says"),
     })
+}
+
+/// Without the number of the line.
+fn file(place: &str) -> &str {
+    place.rsplit_once(':').map_or(place, |(file, _)| file)
 }
 
 /// Several numbers are written with spaces or tabs between them.
