@@ -128,6 +128,7 @@ impl Facts {
         let machine = &self.machine;
         let named = [
             ("who closes first", self.closers_known()),
+            ("a part of what happened", self.lost()),
             ("listen queues and who holds sockets", self.census.as_ref().err().cloned()),
             ("sizes of TIME_WAIT sockets", machine.slabs.as_ref().err().cloned()),
             ("open files", machine.files.as_ref().err().cloned()),
@@ -146,6 +147,17 @@ impl Facts {
     fn closers_known(&self) -> Option<String> {
         self.snapshot.closers.is_none().then(|| {
             "nothing is traced: run as root; `twtrace check` says what is missing".to_owned()
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        let loss = self.snapshot.loss.as_ref()?;
+        let (unread, missed) = (loss.ring_full, loss.missed.unwrap_or(0));
+        (unread + missed > 0).then(|| {
+            format!(
+                "{unread} records found no room (a larger --ring-size has more), and {missed} events \
+                 were missed"
+            )
         })
     }
 

@@ -1,6 +1,6 @@
 //! What frames tell besides the Snapshot: the same for live runs and recordings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::facts::{Known, Window};
 use crate::frame::{Frame, KernelCounters, Sysctls};
@@ -9,7 +9,8 @@ use crate::frame::{Frame, KernelCounters, Sysctls};
 #[derive(Clone, Debug, Default)]
 pub struct Gathering {
     sysctls: BTreeMap<u32, Sysctls>,
-    counters: BTreeMap<u32, Window<KernelCounters>>,
+    /// `None` where they were read once, and nobody knows by how much they have grown.
+    counters: BTreeMap<u32, (KernelCounters, Option<KernelCounters>)>,
     /// Whether all namespaces that there were have been read.
     has_read: bool,
 }
@@ -30,9 +31,15 @@ impl Gathering {
     }
 
     fn read(&mut self, read: &KernelCounters) {
-        let made_since = self.has_read;
-        let first = || Window { before: first(read, made_since), after: read.clone() };
-        self.counters.entry(read.netns).or_insert_with(first).after = read.clone();
+        match self.counters.entry(read.netns) {
+            Entry::Occupied(mut known) => known.get_mut().1 = Some(read.clone()),
+            Entry::Vacant(vacant) if self.has_read => {
+                vacant.insert((from_zero(read), Some(read.clone())));
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert((read.clone(), None));
+            }
+        }
     }
 
     /// The namespaces that anything was told of.
@@ -50,17 +57,17 @@ impl Gathering {
 
     /// The kernel's counters of a namespace.
     pub fn counters(&self, netns: u32) -> Known<Window<KernelCounters>> {
-        let why = || "they could not be read: it takes CAP_SYS_ADMIN to enter it".to_owned();
-        self.counters.get(&netns).cloned().ok_or_else(why)
+        let unread = "they could not be read: it takes CAP_SYS_ADMIN to enter it";
+        let (before, after) = self.counters.get(&netns).ok_or(unread)?;
+        let after = after.as_ref().ok_or("they were read at the beginning only")?;
+        Ok(Window { before: before.clone(), after: after.clone() })
     }
 }
 
-/// What is counted from: a namespace that was made since has begun at 0.
-fn first(read: &KernelCounters, made_since: bool) -> KernelCounters {
+/// A namespace that was made since has begun at 0.
+fn from_zero(read: &KernelCounters) -> KernelCounters {
     let mut first = read.clone();
-    if made_since {
-        first.counters.values_mut().for_each(|counter| *counter = 0);
-    }
+    first.counters.values_mut().for_each(|counter| *counter = 0);
     first
 }
 
@@ -85,7 +92,7 @@ mod tests {
         gathering.take(&Frame::Sysctls(vec![sysctls("1")]));
         gathering.take(&Frame::Sysctls(vec![sysctls("2")]));
         assert_eq!(gathering.counters(1), Ok(Window { before: read(1, 5), after: read(1, 9) }));
-        assert_eq!(gathering.counters(2), Ok(Window { before: read(2, 6), after: read(2, 6) }));
+        assert!(gathering.counters(2).is_err(), "nobody knows what it has counted since");
         assert!(gathering.counters(3).is_err());
         let made_since = gathering.counters(4).expect("it was read");
         assert_eq!((made_since.before.counters["TW"], made_since.after.counters["TW"]), (0, 8));
