@@ -2,7 +2,7 @@
 //! [`PrivateNetns`]; everything is bounded in time.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -237,25 +237,44 @@ fn sent(stream: &TcpStream) -> u32 {
 /// Sends a segment that is nothing but RST.
 fn send_reset(from: SocketAddr, to: SocketAddr, sequence: u32) {
     const RST: u16 = 0x04;
-    const TCP: u16 = 6;
-    let (IpAddr::V4(source), IpAddr::V4(target)) = (from.ip(), to.ip()) else {
+    let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else {
         panic!("only IPv4 segments are made by hand");
     };
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).expect("a raw socket");
+    raw.bind(&SocketAddr::new((*from.ip()).into(), 0).into())
+        .expect("choosing the sender's address");
+    let to_address = SocketAddr::new((*to.ip()).into(), 0).into();
+    raw.send_to(&segment(from, to, sequence, RST), &to_address).expect("sending RST");
+}
+
+/// Sends a SYN from an address that need not be ours, as floods do.
+pub fn send_syn(from: SocketAddrV4, to: SocketAddrV4) {
+    const SYN: u16 = 0x02;
+    /// Version 4, five words; 64 hops; TCP. The kernel fills in the checksum
+    /// ([raw(7)](https://man7.org/linux/man-pages/man7/raw.7.html)).
+    const HEADER: [u8; 12] = [0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0];
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).expect("a raw socket");
+    raw.set_header_included_v4(true).expect("IP_HDRINCL");
+    let header = [&HEADER[..], &from.ip().octets(), &to.ip().octets()].concat();
+    let packet = [header, segment(from, to, 1, SYN)].concat();
+    raw.send_to(&packet, &SocketAddr::new((*to.ip()).into(), 0).into()).expect("sending SYN");
+}
+
+/// A segment of these flags without data.
+fn segment(from: SocketAddrV4, to: SocketAddrV4, sequence: u32, flags: u16) -> Vec<u8> {
+    const TCP: u16 = 6;
     let words = |n: u32| [(n >> 16) as u16, n as u16];
     let mut segment = [0_u16; 10];
     segment[..2].copy_from_slice(&[from.port(), to.port()]);
     segment[2..4].copy_from_slice(&words(sequence));
-    // Five words of header, and the flags.
-    segment[6] = (5 << 12) | RST;
-    let pseudo = [words(source.to_bits()), words(target.to_bits()), [TCP, 20]];
+    // Five words of header, the flags, a window.
+    (segment[6], segment[7]) = ((5 << 12) | flags, u16::MAX);
+    let pseudo = [words(from.ip().to_bits()), words(to.ip().to_bits()), [TCP, 20]];
     let sum = pseudo.as_flattened().iter().chain(&segment).map(|word| u32::from(*word)).sum();
     let [carry, sum] = words(sum);
     let [carry, sum] = words(u32::from(carry) + u32::from(sum));
     segment[8] = !(carry + sum);
-    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).expect("a raw socket");
-    raw.bind(&SocketAddr::new(from.ip(), 0).into()).expect("choosing the sender's address");
-    let bytes = segment.map(u16::to_be_bytes);
-    raw.send_to(bytes.as_flattened(), &SocketAddr::new(to.ip(), 0).into()).expect("sending RST");
+    segment.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
 /// A listener that no SYN reaches: connects to it get no answer at all.
@@ -292,10 +311,16 @@ impl DeafListener {
 
     /// Connects, and closes the socket while it waits for an answer.
     pub fn connect_and_give_up(&self) {
+        drop(self.connect_in_vain());
+    }
+
+    /// Begins to connect; the socket waits for an answer.
+    pub fn connect_in_vain(&self) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_nonblocking(true).expect("O_NONBLOCK");
         let error = socket.connect(&self.address().into()).expect_err("nobody answers");
         assert_eq!(error.raw_os_error(), Some(libc::EINPROGRESS), "{error}");
+        socket
     }
 }
 

@@ -100,6 +100,34 @@ fn without_rights_check_names_what_is_missing_and_how_to_get_it() {
     }
 }
 
+#[test]
+fn without_rights_doctor_and_states_say_what_they_cannot_see() {
+    let netns = PrivateNetns::new();
+    let listener = netns.run(|| Family::V4.listen());
+    let _pair = netns.run(|| Pair::open(&listener, Family::V4));
+    let tool = Unprivileged::new();
+    let run = tool.run(&netns, &["states", "--json", "--netns", "self"]);
+    assert_no_panic(&run);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let report: Value = serde_json::from_str(&run.stdout).expect("states --json prints JSON");
+    assert_eq!(report["states"]["ESTABLISHED"], 2, "{report:#}");
+    let rows = report["by_process"].as_array().expect("a list");
+    let held_by: Vec<&str> = rows.iter().filter_map(|row| row["held_by"].as_str()).collect();
+    assert_eq!(held_by, ["unknown"], "our descriptors are not nobody's to read: {report:#}");
+
+    let run = tool.run(&netns, &["doctor", "--json", "--duration", "0.2", "--netns", "self"]);
+    assert_no_panic(&run);
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "one line must say what is missing: {}", run.stderr);
+    let diagnosis: Value = serde_json::from_str(&run.stdout).expect("doctor --json prints JSON");
+    let unknown = diagnosis["unknown"].as_array().expect("a list");
+    for what in ["who closes first", "sizes of TIME_WAIT sockets"] {
+        let row = unknown.iter().find(|row| row["what"] == what);
+        let why = row.and_then(|row| row["why"].as_str());
+        assert!(why.is_some_and(|why| why.contains("root")), "{what}: {unknown:#?}");
+    }
+}
+
 /// A root of its own user namespace has every capability, and none that counts.
 #[test]
 fn rights_of_a_user_namespace_are_not_enough() {

@@ -39,6 +39,10 @@ pub enum Command {
     Repair(RepairArgs),
     /// Measure what the searches for a local port cost, and report once at the end
     Ports(PortsArgs),
+    /// Say what is wrong, why, what would help, and what would change nothing
+    Doctor(DoctorArgs),
+    /// Count sockets by state, network namespace, process, listener and other end
+    States(StatesArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
     Check(CheckArgs),
     /// Close, reset, expire and fail in private network namespaces, and compare what is seen
@@ -297,6 +301,49 @@ pub struct CommandArgs {
     /// The command; only enters the cgroup if there is none.
     #[arg(last = true)]
     pub command: Vec<OsString>,
+}
+
+/// Arguments of `twtrace doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It traces for a while and then looks at settings, counters, queues and who holds what. \
+With a recording it says what that tells. Without rights it says what /proc and sock_diag give. \
+It changes nothing: commands are for you to run.
+
+Exit code 0: nothing was found; 1: something was; 2: it could not look."
+)]
+pub struct DoctorArgs {
+    /// A recording, or all files of one, instead of this host; - for standard input
+    #[arg(value_name = "FILE", conflicts_with_all = ["duration", "probes", "netns", "bpf_object"])]
+    pub files: Vec<PathBuf>,
+    /// Watch this long, such as 10 (seconds), 90s or 2m
+    #[arg(long, value_name = "T", default_value = "10")]
+    pub duration: String,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace states`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It asks sock_diag once, as ss does, and traces nothing: TIME_WAIT and FIN_WAIT2 \
+mini-sockets and half-open requests are among the sockets. Who holds a socket is read from \
+/proc/*/fd, which shows other users' processes to root or with CAP_SYS_PTRACE."
+)]
+pub struct StatesArgs {
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Only this network namespace: an inode number, a name of `ip netns`, pid:N or self
+    #[arg(long, value_name = "NETNS")]
+    pub netns: Option<String>,
+    /// Rows in each table; the rest is summed in one more
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
 }
 
 /// Arguments of a process of `top --demo`.

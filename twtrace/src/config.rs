@@ -14,8 +14,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
-        CheckArgs, ColorArg, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg, RecordArgs,
-        ReportArgs, SelftestArgs, TopArgs, TraceArgs,
+        CheckArgs, ColorArg, DoctorArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg,
+        RecordArgs, ReportArgs, SelftestArgs, StatesArgs, TopArgs, TraceArgs,
     },
     export,
     filter::{Family, Filter, Pid, WrittenError},
@@ -32,6 +32,8 @@ const DEFAULT_ROWS: usize = 50;
 const DEFAULT_TEXT_ROWS: usize = 10;
 /// Rows in each table of a screen, which scrolls.
 const DEFAULT_SCREEN_ROWS: usize = 10_000;
+/// Rows that the doctor looks at: what is wrong is among the fullest.
+const DOCTOR_ROWS: usize = 1_000;
 /// Shorter intervals would measure twtrace itself.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// A day; longer ones are typing errors.
@@ -199,6 +201,32 @@ pub struct Command {
     pub words: Vec<OsString>,
     /// The limit on open files that it is to have; `None` for ours.
     pub open_files: Option<u64>,
+}
+
+/// `twtrace doctor`.
+#[derive(Debug)]
+pub struct Doctor {
+    /// The files of a recording; none for this host.
+    pub files: Vec<PathBuf>,
+    /// How long to watch.
+    pub duration: Duration,
+    /// JSON instead of text.
+    pub json: bool,
+    /// Rows of the Snapshot, all of which rules look at.
+    pub rows: usize,
+    /// What and how to trace.
+    pub trace: Trace,
+}
+
+/// `twtrace states`.
+#[derive(Debug)]
+pub struct States {
+    /// JSON instead of text.
+    pub json: bool,
+    /// Only this network namespace.
+    pub netns: Option<u32>,
+    /// Rows in each array.
+    pub rows: usize,
 }
 
 /// `twtrace check`.
@@ -426,6 +454,37 @@ impl Command {
     pub fn shown(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
+    }
+}
+
+impl Doctor {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// As [`Top::new`].
+    pub fn new(args: &DoctorArgs) -> Result<Self> {
+        Ok(Self {
+            files: args.files.clone(),
+            duration: duration(&args.duration)?,
+            json: args.json,
+            rows: DOCTOR_ROWS,
+            trace: Trace::new(&args.trace)?,
+        })
+    }
+}
+
+impl States {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// A namespace that does not exist.
+    pub fn new(args: &StatesArgs) -> Result<Self> {
+        let rows = if args.json { DEFAULT_ROWS } else { DEFAULT_TEXT_ROWS };
+        Ok(Self {
+            json: args.json,
+            netns: args.netns.as_deref().map(host::resolve).transpose()?,
+            rows: args.top.unwrap_or(rows),
+        })
     }
 }
 

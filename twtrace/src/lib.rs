@@ -6,15 +6,17 @@
 //! ```
 //!
 //! [`event`], [`decode`], [`frame`], [`filter`], [`probes`], [`pipeline`], [`trace`], [`tracker`],
-//! [`stats`] and [`export`] are pure: they read no clock, no file and no kernel, and a test
+//! [`stats`], [`census`], [`doctor`] and [`export`] are pure: they read no clock, no file and no kernel, and a test
 //! keeps it so. [`bpf`] is the only place that knows aya.
 
 pub mod bpf;
+pub mod census;
 pub mod cli;
 pub mod cmd;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod doctor;
 pub mod event;
 pub mod export;
 pub mod filter;

@@ -63,6 +63,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             log_to_stderr(args.trace.verbose);
             cmd::ports::run(&config::Ports::new(args, open_files)?)
         }
+        Command::Doctor(args) => {
+            log_to_stderr(args.trace.verbose);
+            cmd::doctor::run(&config::Doctor::new(args)?)
+        }
+        Command::States(args) => {
+            log_to_stderr(0);
+            cmd::states::run(&config::States::new(args)?)
+        }
         Command::Check(args) => {
             log_to_stderr(args.trace.verbose);
             cmd::check::run(&config::Check::new(args)?)

@@ -16,6 +16,8 @@ const PURE: &[&str] = &[
     "probes.rs",
     "tracker/",
     "stats/",
+    "census/",
+    "doctor/",
     "export/",
     "trace/",
     "selftest/case.rs",

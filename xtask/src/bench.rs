@@ -6,10 +6,10 @@
 //! There are two kinds of runs. Speed and CPU are measured with `kernel.bpf_stats_enabled` off,
 //! since the statistics slow each run of a program themselves; BPF time is measured with it on.
 //!
-//! The rows `knee`, `sampling`, `recording` and `screen` compare no tracers: the first asks whether
-//! what twtrace says of port searches is true, the second what it costs to know their CPU time, the
-//! third what it costs to write everything down and to read it again, the fourth what it costs to
-//! look at it.
+//! The rows `knee`, `sampling`, `recording`, `screen` and `states` compare no tracers: the first asks
+//! whether what twtrace says of port searches is true, the second what it costs to know their CPU
+//! time, the third what it costs to write everything down and to read it again, the fourth what it
+//! costs to look at it, and the fifth what it costs to list all sockets, beside ss.
 
 mod binaries;
 mod bpf_stats;
@@ -31,6 +31,7 @@ mod screen;
 mod searched;
 mod searcher;
 mod snapshot;
+mod states;
 mod summary;
 mod table;
 mod tracer;

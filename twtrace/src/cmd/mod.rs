@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod command;
+pub mod doctor;
 pub mod export;
 pub mod ports;
 pub mod record;
@@ -9,6 +10,7 @@ pub mod repair;
 pub mod report;
 mod run;
 pub mod selftest;
+pub mod states;
 pub mod top;
 pub mod verify;
 

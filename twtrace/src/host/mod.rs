@@ -10,10 +10,13 @@
 mod cgroup_root;
 mod cgroups;
 mod command_cgroup;
+mod conntrack;
 mod counters;
 mod facts;
 mod limits;
+mod machine;
 mod netns;
+mod netns_entries;
 mod own_use;
 mod private_netns;
 mod processes;
@@ -21,24 +24,29 @@ mod settings;
 mod sock_diag;
 mod socket_holders;
 mod symbols;
+mod sysctl_files;
 
 pub use cgroup_root::cgroup_v2_root;
 pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
 pub use command_cgroup::CommandCgroup;
+pub use conntrack::{Conntrack, conntrack};
 pub use counters::{NetnsCounters, TCP_COUNTERS, tcp_counters};
 pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
 };
 pub use limits::{limit_files, raise_file_limit};
+pub use machine::{InUse, Softirq, open_files, orphans, slab_sizes, softirq, tcp_memory};
 pub use netns::{Netns, NetnsList, list, own, resolve, within};
+pub use netns_entries::{NetnsEntry, netns_entries};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use private_netns::{PrivateNetns, has_ipv6};
 pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use settings::{Settings, settings};
 pub use sock_diag::{
-    ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, Socket, close_wait_sockets, destroy,
-    tcp_sockets, visit_tcp_sockets,
+    ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, LISTENERS, Socket, close_wait_sockets,
+    destroy, tcp_sockets, visit_tcp_sockets,
 };
 pub use socket_holders::{Holder, socket_holders, socket_holders_among};
 pub use symbols::{CodeRange, Symbols, SymbolsError};
+pub use sysctl_files::{SysctlLine, sysctl_files};

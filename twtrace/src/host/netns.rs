@@ -309,7 +309,7 @@ fn own_inode() -> Result<u32> {
 }
 
 /// Reads a /proc/PID/ns/net link without allocating: this runs once per thread of the host.
-fn link_inode(dir: impl AsFd, path: &str) -> rustix::io::Result<u32> {
+pub(super) fn link_inode(dir: impl AsFd, path: &str) -> rustix::io::Result<u32> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 32];
     let (target, _) = rustix::fs::readlinkat_raw(dir, path, &mut buffer)?;
     std::str::from_utf8(target).ok().and_then(label_inode).ok_or(Errno::INVAL)
@@ -324,7 +324,7 @@ fn label_inode(label: &str) -> Option<u32> {
 /// Inode and mount point of each network namespace in a mountinfo table
 /// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)):
 /// the root of such a mount is the namespace's label.
-fn mounted_namespaces(mountinfo: &str) -> Vec<(u32, PathBuf)> {
+pub(super) fn mounted_namespaces(mountinfo: &str) -> Vec<(u32, PathBuf)> {
     let mut seen = HashSet::new();
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(3);

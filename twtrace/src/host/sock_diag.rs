@@ -44,6 +44,11 @@ pub struct Socket {
     /// Milliseconds until its timer fires (for a mini-socket: until it ends,
     /// unless re-armed or early killed); 0 if no timer runs.
     pub expires_ms: u32,
+    /// Bytes that wait to be read; of a listener, connections that wait to be accepted
+    /// ([`tcp_diag_get_info`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_diag.c)).
+    pub receive_queue: u32,
+    /// Bytes that the peer has not acknowledged; of a listener, how many may wait: its backlog.
+    pub send_queue: u32,
     /// The socket cookie: the same for as long as the socket lives, and from
     /// FIN_WAIT2 to TIME_WAIT.
     pub cookie: u64,
@@ -207,6 +212,9 @@ const AF_INET6: u8 = AddressFamily::INET6.as_raw() as u8;
 /// another hash table for sockets that have no peer:
 /// [`inet_diag_dump_icsk`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
 pub const ALL_STATES: u32 = (1 << 12) - 2;
+
+/// Listening sockets alone, for which the kernel does not walk its large table.
+pub const LISTENERS: u32 = 1 << TcpState::Listen as u32;
 
 /// [`ALL_STATES`] without those that only mini-sockets and half-open requests
 /// are in; FIN_WAIT2 mini-sockets come all the same.
@@ -495,6 +503,8 @@ impl Socket {
             raddr: address(id.raddr),
             inode: message.inode.get(),
             expires_ms: if message.timer == 0 { 0 } else { message.expires_ms.get() },
+            receive_queue: message.receive_queue.get(),
+            send_queue: message.send_queue.get(),
             cookie: high << 32 | low,
         })
     }
@@ -571,6 +581,7 @@ mod tests {
         message.id.raddr[..4].copy_from_slice(&[10, 0, 0, 2]);
         message.id.cookie = [7.into(), 1.into()];
         message.expires_ms = 59_000.into();
+        (message.receive_queue, message.send_queue) = (3.into(), 4.into());
         message
     }
 
@@ -603,6 +614,8 @@ mod tests {
             raddr: std::net::Ipv4Addr::new(10, 0, 0, 2).to_ipv6_mapped().octets(),
             inode: 0,
             expires_ms: 59_000,
+            receive_queue: 3,
+            send_queue: 4,
             cookie: 1 << 32 | 7,
         };
         assert_eq!(sockets, [expected]);

@@ -4,7 +4,9 @@
 //! channel: when the pipeline is behind, the source waits, and what then finds
 //! no room in the ring is counted there.
 
+pub mod census;
 mod close_waits;
+pub mod examination;
 mod kernel_counters;
 pub mod live;
 pub mod netlink;

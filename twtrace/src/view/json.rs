@@ -10,7 +10,12 @@ use crate::stats::snapshot::Snapshot;
 /// # Errors
 /// None that a Snapshot can cause.
 pub fn line(snapshot: &Snapshot) -> Result<String> {
-    let mut line = serde_json::to_string(snapshot).context("cannot write JSON")?;
+    object(snapshot)
+}
+
+/// One object on one line, with its newline.
+pub(super) fn object(report: &impl Serialize) -> Result<String> {
+    let mut line = serde_json::to_string(report).context("cannot write JSON")?;
     line.push('\n');
     Ok(line)
 }

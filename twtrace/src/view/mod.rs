@@ -2,10 +2,12 @@
 
 pub mod check;
 pub mod csv;
+pub mod doctor;
 pub mod html;
 pub mod json;
 pub mod record;
 pub mod selftest;
+pub mod states;
 pub mod text;
 pub mod tui;
 pub mod verdict;

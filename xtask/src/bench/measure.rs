@@ -17,6 +17,7 @@ use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
 use super::snapshot::Seen;
+use super::states::States;
 use super::tracer::Tracer;
 
 /// Quiet time before the connections and after them. Before, a kernel worker may still take apart
@@ -50,6 +51,8 @@ pub(super) struct Samples {
     pub(super) recording: Option<Recording>,
     /// What the screen costs
     pub(super) screen: Option<Screen>,
+    /// What listing sockets costs
+    pub(super) states: Option<States>,
 }
 
 /// The runs of one tracer.
@@ -123,6 +126,9 @@ impl Bench {
         }
         if let Some(screen) = plan.screen {
             samples.screen = Some(self.stats.during(false, || screen.run(&self.binaries))?);
+        }
+        if let Some(states) = plan.states {
+            samples.states = Some(self.stats.during(false, || states.run(&self.binaries))?);
         }
         Ok(samples)
     }

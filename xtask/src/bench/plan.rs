@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::churn::{Churn, DESTINATIONS};
 use super::tracer::Tracer;
-use super::{knee, reading, recording, sampling, screen};
+use super::{knee, reading, recording, sampling, screen, states};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,6 +29,8 @@ pub(crate) enum Row {
     Recording,
     /// What the screen of `top` costs, and how soon it answers
     Screen,
+    /// What it takes to list half a million sockets, beside ss
+    States,
     /// What a run of each program costs on each tier, in an emulated machine
     Tiers,
 }
@@ -54,6 +56,8 @@ pub(super) struct Plan {
     pub(super) recording: Option<recording::Scale>,
     /// The screens
     pub(super) screen: Option<screen::Scale>,
+    /// The listings
+    pub(super) states: Option<states::Scale>,
     /// Whether every tier is run where there is one that has them all
     pub(super) tiers: bool,
 }
@@ -84,6 +88,7 @@ impl Plan {
         } else {
             (recording::Scale::FULL, screen::Scale::FULL)
         };
+        let states = if quick { states::Scale::QUICK } else { states::Scale::FULL };
         Self {
             quick,
             rounds,
@@ -95,13 +100,15 @@ impl Plan {
             sampling: asked(Row::Sampling).then_some(sampling),
             recording: asked(Row::Recording).then_some(recording),
             screen: asked(Row::Screen).then_some(screen),
+            states: asked(Row::States).then_some(states),
             tiers: asked(Row::Tiers),
         }
     }
 
     /// The commands that these runs need besides, and the Debian packages that have them.
     pub(super) fn commands(&self) -> Vec<(&'static str, &'static str)> {
-        let readers = self.recording.map(|_| reading::COMMAND);
+        let timed = self.recording.is_some() || self.states.is_some();
+        let readers = timed.then_some(reading::COMMAND);
         let terminals = self.screen.map(|_| screen::COMMAND);
         let tracers = self.tracers.iter().filter_map(|tracer| tracer.package());
         tracers.chain(readers).chain(terminals).collect()

@@ -1,6 +1,7 @@
 //! What is printed: text to paste, or JSON.
 
 mod json;
+mod listings;
 mod recordings;
 mod screens;
 mod searches;

@@ -8,6 +8,7 @@ use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
 use super::snapshot::Seen;
+use super::states::States;
 use super::tracer::Tracer;
 
 /// How far the runs of the program for transitions may be from the transitions counted: those of
@@ -33,6 +34,8 @@ pub(super) struct Summary {
     pub(super) recording: Option<Recording>,
     /// What the screen costs
     pub(super) screen: Option<Screen>,
+    /// What listing sockets costs
+    pub(super) states: Option<States>,
 }
 
 /// One tracer.
@@ -84,6 +87,7 @@ impl Summary {
             sampling: samples.sampling.clone(),
             recording: samples.recording.clone(),
             screen: samples.screen.clone(),
+            states: samples.states.clone(),
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) fn flow(out: &mut String, start: String, words: &[String]) -> fmt::Re
     line(out, &current)
 }
 
-pub(super) fn line(out: &mut String, text: &str) -> fmt::Result {
+pub(in crate::view) fn line(out: &mut String, text: &str) -> fmt::Result {
     writeln!(out, "{}", text.trim_end())
 }
 
