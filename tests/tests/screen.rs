@@ -50,8 +50,10 @@ fn top(args: &str) -> String {
 /// Waits until rows of the demo are there.
 #[track_caller]
 fn wait_for_rows(terminal: &Terminal) -> String {
+    const COMPANY: [&str; 6] = ["shop", "legacy", "worker", "catalog", "poller", "database"];
     terminal.wait_for("the demo", |text| {
-        text.contains("demo-shop") && text.contains("demo-worker") && text.contains("5432")
+        let is_there = |name: &&str| text.contains(&format!("demo-{name}"));
+        COMPANY.iter().all(|name| is_there(name)) && text.contains("5432")
     })
 }
 
@@ -84,12 +86,12 @@ fn behind(text: &str, label: &str) -> u64 {
     number.replace(',', "").parse().unwrap_or_else(|_| panic!("{number} is no number"))
 }
 
-/// For how long the screen counts, as its first line says; 0 if that has not so much room.
-fn elapsed_s(text: &str) -> f64 {
+/// For how long the screen counts, as its first line says.
+fn elapsed_s(text: &str) -> Option<f64> {
     let line = text.lines().next().unwrap_or_default();
     let mut words = line.split_whitespace().skip_while(|word| *word != "for").skip(1);
-    let number = words.next().and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
-    if words.next() == Some("ms") { number / 1e3 } else { number }
+    let number = words.next()?.parse::<f64>().ok()?;
+    Some(if words.next() == Some("ms") { number / 1e3 } else { number })
 }
 
 #[test]
@@ -117,8 +119,7 @@ fn every_key_on_a_terminal() {
     for key in ["?", "h"] {
         terminal.press(key);
         terminal.wait_for("help", |text| text.contains("write the last minutes to a file"));
-        terminal.press("Escape");
-        terminal.wait_for("no help", |text| text.contains("CLOSES FIRST"));
+        escape(&terminal, "write the last minutes to a file");
     }
     terminal.press("+");
     terminal.wait_for("a longer interval", |text| text.contains("every 2.0 s"));
@@ -130,7 +131,7 @@ fn every_key_on_a_terminal() {
     terminal.wait_for("why nothing is sought", |text| text.contains("only a replay goes back"));
 
     // Long enough to go on in it by ten seconds.
-    terminal.wait_for("a quarter of a minute to be over", |text| elapsed_s(text) >= 15.0);
+    terminal.wait_for("a quarter of a minute to be over", |text| elapsed_s(text) >= Some(15.0));
     terminal.press("w");
     terminal.wait_for("the flight trace", |text| text.contains("the last minutes are written"));
     let flight = file(folder.path(), "twt");
@@ -139,7 +140,9 @@ fn every_key_on_a_terminal() {
     assert!(verified.status.success(), "{verified:?}");
 
     terminal.press("c");
-    terminal.wait_for("everything to count anew", |text| elapsed_s(text) <= 2.0);
+    terminal.wait_for("everything to count anew", |text| {
+        elapsed_s(text).is_some_and(|elapsed| elapsed <= 2.0)
+    });
 
     terminal.press("C-z");
     terminal.wait_for("the shell", |text| text.contains("Stopped"));
@@ -170,7 +173,7 @@ fn rows_are_moved_sorted_and_filtered(terminal: &Terminal) {
     // while they stand still.
     terminal.press("Space");
     let all = rows(&terminal.wait_for("the screen to stand still", |it| it.contains("PAUSED")));
-    assert!(all.len() >= 7, "{all:?}");
+    assert!(all.len() >= 6, "{all:?}");
     terminal.press("Home");
     for (key, place) in [("j", 1), ("Down", 2), ("k", 1), ("Up", 0), ("End", all.len() - 1)] {
         terminal.press(key);
@@ -195,8 +198,7 @@ fn rows_are_moved_sorted_and_filtered(terminal: &Terminal) {
         terminal.press("Enter");
         let text = terminal.wait_for("the filter", |text| text.contains("only \"WORKER\""));
         assert_eq!(rows(&text), ["demo-worker"], "{text}");
-        terminal.press("Escape");
-        terminal.wait_for("all rows", |text| text.contains("demo-shop"));
+        escape(terminal, "only \"");
     }
 }
 
@@ -210,9 +212,10 @@ fn a_process_and_a_destination_are_looked_at(terminal: &Terminal) {
         text.contains("CLOSED LAST") && text.contains(" ago  active") && text.contains("[::1]:8080")
     });
     assert!(text.contains("demo-shop (pid ") && text.contains("as client"), "{text}");
-    terminal.press("Escape");
-    terminal.press("Escape");
+    escape(terminal, "CLOSED LAST");
+    escape(terminal, "only \"");
     terminal.press("5");
+    terminal.wait_for("the destinations", |text| text.contains("OPENS/S"));
     terminal.press("/");
     terminal.type_in("5432");
     terminal.press("Enter");
@@ -221,21 +224,31 @@ fn a_process_and_a_destination_are_looked_at(terminal: &Terminal) {
         text.contains("CLOSED BY") && text.contains("demo-worker (")
     });
     assert!(text.contains("127.0.0.1:5432  in netns ") && text.contains("no port in"), "{text}");
-    terminal.press("Escape");
-    terminal.press("Escape");
+    escape(terminal, "CLOSED BY");
+    escape(terminal, "only \"");
     terminal.press("2");
     terminal.wait_for("all rows", |text| text.contains("demo-shop"));
+}
+
+/// Goes back, and waits until what was there is gone: two Escapes at once are one.
+#[track_caller]
+fn escape(terminal: &Terminal, what: &str) {
+    terminal.press("Escape");
+    terminal.wait_for(&format!("{what} to be gone"), |text| !text.contains(what));
 }
 
 #[track_caller]
 fn the_mouse_selects(terminal: &Terminal) {
     terminal.press("Home");
-    let text = terminal.text();
+    terminal.press("Space");
+    let text = terminal.wait_for("the screen to stand still", |it| it.contains("PAUSED"));
     let line = text.lines().position(|line| line.contains("demo-legacy")).expect("it is a row");
     terminal.click(20, line);
     wait_for("the row that was clicked", ENOUGH, || {
-        (!terminal.selected(TAB_LINE + 1).contains("demo-shop")).then_some(())
+        terminal.selected(TAB_LINE + 1).contains("demo-legacy").then_some(())
     });
+    terminal.press("Space");
+    terminal.wait_for("the screen to go on", |text| !text.contains("PAUSED"));
     let tabs = text.lines().nth(TAB_LINE).expect("there are tabs").to_owned();
     terminal.click(tabs.find("Causes").expect("it is a tab"), TAB_LINE);
     terminal.wait_for("the tab that was clicked", |text| text.contains("ENDED BY"));
@@ -245,14 +258,18 @@ fn the_mouse_selects(terminal: &Terminal) {
 
 #[track_caller]
 fn a_replay_is_steered(terminal: &Terminal, recording: &Path) {
-    terminal.run(&top(&format!("--replay {}", recording.display())));
-    terminal.wait_for("the replay", |text| text.contains("replay 1×"));
+    // So slowly that its end is far, however long a test takes.
+    terminal.run(&top(&format!("--speed 0.25 --replay {}", recording.display())));
+    terminal.wait_for("the replay", |text| text.contains("replay 0.25×"));
     terminal.press("+");
-    terminal.wait_for("a faster replay", |text| text.contains("replay 2×"));
+    terminal.wait_for("a faster replay", |text| text.contains("replay 0.5×"));
     terminal.press("-");
-    terminal.wait_for("a slower replay", |text| text.contains("replay 1×"));
+    terminal.wait_for("a slower replay", |text| text.contains("replay 0.25×"));
     terminal.press("Space");
-    let text = terminal.wait_for("the replay to stand still", |text| text.contains("PAUSED"));
+    terminal.wait_for("the replay to stand still", |text| text.contains("PAUSED"));
+    // A moment that was under way may still come.
+    std::thread::sleep(Duration::from_millis(500));
+    let text = terminal.text();
     let clock = |text: &str| {
         text.lines().next().and_then(|it| it.split_whitespace().last().map(str::to_owned))
     };
@@ -264,7 +281,7 @@ fn a_replay_is_steered(terminal: &Terminal, recording: &Path) {
     terminal.press("Left");
     terminal.wait_for("an earlier moment", |now| clock(now) != clock(&on));
     terminal.press("Space");
-    for _ in 0..6 {
+    for _ in 0..8 {
         terminal.press("+");
     }
     terminal.wait_for("the end of the recording", |text| text.contains("END OF RECORDING"));
@@ -286,11 +303,9 @@ fn the_screen_says_what_json_says() {
     let after = number(&batch.next_snapshot(), "time_wait.now");
     batch.finish();
     // In the demo's first minute hardly any ends; a screen is up to a second old.
-    let second = (after - before).max(100);
-    assert!(
-        (before.saturating_sub(2 * second)..=after).contains(&shown),
-        "{before} {shown} {after}"
-    );
+    let second = after.abs_diff(before).max(100);
+    let bounds = before.min(after).saturating_sub(2 * second)..=before.max(after) + second;
+    assert!(bounds.contains(&shown), "{before} {shown} {after}");
 
     terminal.press("Space");
     terminal.wait_for("the screen to stand still", |text| text.contains("PAUSED"));
@@ -307,7 +322,8 @@ fn the_screen_says_what_json_says() {
     let closers = terminal.wait_for("the closers", |text| text.contains("PASSIVE"));
     assert_eq!(behind(&closers, "TIME_WAIT"), number(&json, "time_wait.now"));
     let rows = json["closers"].as_array().expect("they are known");
-    let with_pid = rows.iter().filter(|row| row["pid"].is_number());
+    let is_ours = |row: &&Value| row["comm"].as_str().is_some_and(|it| it.starts_with("demo-"));
+    let with_pid = rows.iter().filter(is_ours).filter(|row| row["pid"].is_number());
     let seen = with_pid.filter(|row| {
         let (pid, comm) = (row["pid"].to_string(), row["comm"].as_str().expect("a name"));
         let line = closers.lines().find(|line| line.split_whitespace().next() == Some(&pid));
@@ -320,25 +336,27 @@ fn the_screen_says_what_json_says() {
         });
         true
     });
-    assert!(seen.count() >= 7, "{closers}");
+    assert!(seen.count() >= 6, "{closers}");
 
     terminal.press("5");
     let text = terminal.wait_for("the destinations", |text| text.contains("OPENS/S"));
     let rows = json["destinations"].as_array().expect("they are known");
-    let seen = rows.iter().filter(|row| row["other"] != true).filter(|row| {
+    let seen = rows.iter().filter(is_ours).filter(|row| {
         let (raddr, rport) = (row["raddr"].as_str().expect("an address"), &row["rport"]);
         let name = if raddr.contains(':') {
             format!("[{raddr}]:{rport}")
         } else {
             format!("{raddr}:{rport}")
         };
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        let line = line.unwrap_or_else(|| panic!("{name} is not on the screen:\n{text}"));
         let used = grouped(number(row, "ports_used"));
         let percent = format!("{:.1}%", row["used_ratio"].as_f64().expect("a ratio") * 100.0);
-        [used, percent].iter().for_each(|word| {
-            assert!(line.split_whitespace().any(|it| it == word), "{word} is not in {line}");
-        });
+        let has = |line: &str, word: &str| line.split_whitespace().any(|it| it == word);
+        // Another namespace may have the same name.
+        let mut lines = text.lines().filter(|line| line.starts_with(&format!("{name} ")));
+        assert!(
+            lines.any(|line| has(line, &used) && has(line, &percent)),
+            "{name} with {used} and {percent} is not in\n{text}"
+        );
         true
     });
     assert!(seen.count() >= 5, "{text}");
@@ -390,14 +408,10 @@ fn colours_are_as_asked_for() {
     let (_folder, terminal, _) = terminal();
     let has_color = |line: &str| {
         terminal.run(line);
-        terminal.wait_for("the screen", |text| {
-            text.contains("nothing is wrong") || text.contains("TIME_WAIT ")
-        });
+        terminal.wait_for("the screen", |text| text.contains("1 Overview"));
         let styled = terminal.styled();
         terminal.press("q");
-        terminal.wait_for_prompt();
-        terminal.run("clear");
-        terminal.wait_for_prompt();
+        terminal.output_of("true");
         styled.contains("\u{1b}[38;5;") || styled.contains(";38;5;")
     };
     assert!(has_color(&top("")));

@@ -86,16 +86,26 @@ fn a_destination_is_told_by_whom_it_was_closed() {
     let (pipeline, snapshot, _) = run(&fixture);
     let row = snapshot.destinations.iter().flatten().next().expect("there is one");
     let raddr = row.raddr.clone().expect("an address");
-    let focus = Focus::Destination { netns: row.netns, raddr: raddr.clone(), rport: 80 };
+    let focus = Focus::Destination {
+        netns: row.netns,
+        laddr: row.laddr.clone(),
+        raddr: raddr.clone(),
+        rport: 80,
+    };
     let detail = pipeline.detail(&focus).expect("contacts are kept");
     let [contact] = &detail.contacts[..] else { panic!("{detail:#?}") };
     assert_eq!((contact.pid, contact.comm.as_deref()), (Some(100), Some("curl")));
     assert_eq!(contact.raddr.as_deref(), Some(&*raddr));
     assert_eq!(contact.closes, Closes { active: 100, passive: 0, reset: 0 });
     for other in [
-        Focus::Destination { netns: row.netns, raddr: raddr.clone(), rport: 81 },
-        Focus::Destination { netns: None, raddr, rport: 80 },
-        Focus::Destination { netns: row.netns, raddr: "no address".to_owned(), rport: 80 },
+        Focus::Destination { netns: row.netns, laddr: None, raddr: raddr.clone(), rport: 81 },
+        Focus::Destination { netns: None, laddr: None, raddr, rport: 80 },
+        Focus::Destination {
+            netns: row.netns,
+            laddr: None,
+            raddr: "no address".to_owned(),
+            rport: 80,
+        },
         Focus::Process { pid: 101, start_time: None },
         Focus::Process { pid: 100, start_time: Some("another time".to_owned()) },
     ] {

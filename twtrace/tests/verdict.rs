@@ -108,7 +108,7 @@ fn where_the_range_cannot_grow_nobody_is_told_to_widen_it() {
     });
     let whole = with(|row| {
         full(row);
-        row.ports_available = Some(64_000);
+        row.range = Some(SearchRange { low: 1_024, high: 65_535, own: false, step: Some(2) });
     });
     for s in [own, whole] {
         assert!(!verdict(&s).text.contains("ip_local_port_range"), "{}", verdict(&s).text);

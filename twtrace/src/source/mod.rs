@@ -71,6 +71,11 @@ impl Source {
         self.stop.clone()
     }
 
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

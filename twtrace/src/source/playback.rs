@@ -97,11 +97,13 @@ impl Playback {
             if woken.is_raised {
                 return Ok(true);
             }
-            if !woken.by_other {
+            let waited = began.elapsed();
+            if timeout.is_some_and(|timeout| waited >= timeout) {
                 return Ok(false);
             }
+            // Something has changed, or a signal came.
             if let (false, Speed::Times(times)) = (state.is_held, state.speed) {
-                left = left.saturating_sub(began.elapsed().mul_f64(times));
+                left = left.saturating_sub(waited.mul_f64(times));
             }
         }
     }

@@ -51,10 +51,7 @@ impl Stop {
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {
                 let is_ready = |fd: &PollFd<'_>| fd.revents().contains(PollFlags::IN);
-                Ok(Woken {
-                    is_raised: fds.first().is_some_and(is_ready),
-                    by_other: fds.get(1).is_some_and(is_ready),
-                })
+                Ok(Woken { is_raised: fds.first().is_some_and(is_ready) })
             }
             Err(errno) => Err(errno).context("cannot wait for records"),
         }
@@ -64,8 +61,6 @@ impl Stop {
 /// Why a sleep was over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Woken {
-    /// The end is asked for.
+    /// The end is asked for; otherwise it is time, something else is there, or a signal came.
     pub(super) is_raised: bool,
-    /// What was waited for besides is there.
-    pub(super) by_other: bool,
 }

@@ -35,6 +35,8 @@ pub enum Focus {
     Destination {
         /// Inode of the network namespace.
         netns: Option<u32>,
+        /// The local address, of which who closed is told for all.
+        laddr: Option<String>,
         /// The remote address, as the Snapshot shows it.
         raddr: String,
         /// The remote port.
@@ -185,7 +187,7 @@ impl Contacts {
             Focus::Destination { .. } => false,
         };
         let remote = match focus {
-            Focus::Destination { netns, raddr, rport } => Some((*netns, octets(raddr), *rport)),
+            Focus::Destination { netns, raddr, rport, .. } => Some((*netns, octets(raddr), *rport)),
             Focus::Process { .. } => None,
         };
         let is_wanted = |pair: &Pair| match remote {

@@ -48,13 +48,13 @@ const ALL_PORTS: u64 = 65_535 - 1_023;
 
 /// The first of these that holds.
 const RULES: [fn(&Snapshot) -> Option<Verdict>; 9] = [
-    untraced,
     exhausted,
     exhausted_soon,
-    refused,
     leak,
     past_the_knee,
     nearly_full,
+    refused,
+    untraced,
     searching,
     closes_first,
 ];
@@ -75,8 +75,7 @@ fn alarm(text: String) -> Option<Verdict> {
 /// Who closes first cannot be told at all.
 fn untraced(s: &Snapshot) -> Option<Verdict> {
     let is_polled = s.probes.transitions.is_none_or(|tier| tier == Tier::None);
-    let has_failed = s.destinations.iter().flatten().any(|row| row.exhausted_in_s == Some(0.0));
-    if !is_polled || has_failed {
+    if !is_polled {
         return None;
     }
     let now = s.time_wait.as_ref().and_then(|minis| minis.now);
@@ -132,8 +131,9 @@ fn exhausted_soon(s: &Snapshot) -> Option<Verdict> {
 /// What frees ports towards a destination.
 fn step(row: &Destination, who: Option<&str>) -> String {
     let who = who.map_or(String::new(), |who| format!(" in {who}"));
-    let range_can_grow = row.range.is_some_and(|range| !range.own)
-        && row.ports_available.is_some_and(|ports| ports < ALL_PORTS / 2);
+    let is_narrow = |low: u16, high: u16| u64::from(high.saturating_sub(low)) + 1 < ALL_PORTS / 2;
+    let range_can_grow =
+        row.range.is_some_and(|range| !range.own && is_narrow(range.low, range.high));
     let range = if range_can_grow { ", or a wider ip_local_port_range" } else { "" };
     if row.ports_time_wait * 2 >= row.ports_used {
         format!("keep connections open (keep-alive, a larger pool){who}{range}")
@@ -145,7 +145,7 @@ fn step(row: &Destination, who: Option<&str>) -> String {
 fn refused(s: &Snapshot) -> Option<Verdict> {
     let refused = s.time_wait.as_ref()?.refused.filter(|refused| *refused > 0)?;
     watch(format!(
-        "{} TIME_WAITs were refused: tcp_max_tw_buckets was full, so late segments of these \
+        "{} TIME_WAITs were refused so far: tcp_max_tw_buckets was full, so late segments of these \
          connections meet nothing → raise it in that namespace, or close less; see Closers",
         count(refused)
     ))
@@ -157,8 +157,9 @@ fn leak(s: &Snapshot) -> Option<Verdict> {
         let grows = row.growth_per_min.is_some_and(|growth| growth > 0.0);
         !row.other && row.count >= LEAK && (is_old || grows)
     };
-    let row = s.close_wait.iter().flatten().find(is_leak)?;
-    let who = process(row.comm.as_deref(), row.pid)?;
+    let leaks = s.close_wait.iter().flatten().filter(is_leak);
+    let mut named = leaks.filter_map(|row| Some((row, process(row.comm.as_deref(), row.pid)?)));
+    let (row, who) = named.next()?;
     let growth = row.growth_per_min.filter(|growth| *growth >= 0.5);
     let growth = growth.map_or(String::new(), |it| format!(", {} more a minute", count(whole(it))));
     let oldest = row.oldest_s.map_or(String::new(), |it| format!(", the oldest for {}", span(it)));
@@ -245,12 +246,12 @@ fn fine(s: &Snapshot) -> Verdict {
     let fullest = fullest.map(|(name, ratio)| {
         format!("the fullest destination, {name}, takes {:.1} % of its ports", ratio * 100.0)
     });
+    if s.destinations.is_none() {
+        let text = "how full ports are is unavailable → `twtrace check` says what is missing";
+        return Verdict { severity: Severity::Watch, text: text.to_owned() };
+    }
     let words: Vec<String> = now.into_iter().chain(fullest).collect();
-    let text = if words.is_empty() {
-        "nothing is wrong".to_owned()
-    } else {
-        format!("nothing is wrong: {}", words.join(", "))
-    };
+    let text = format!("nothing is wrong: {}", words.join(", "));
     Verdict { severity: Severity::Fine, text }
 }
 

@@ -145,7 +145,8 @@ fn run(
             match message {
                 Message::Quit => return Ok(()),
                 Message::Suspend => terminal.suspend()?,
-                Message::Renew => terminal.renew()?,
+                // Whoever draws next takes the terminal again.
+                Message::Renew => {}
                 Message::Moment(moment) => model.show(moment),
                 Message::Again(moment) => model.show_again(moment),
                 Message::Notice(notice) => model.notice(notice),

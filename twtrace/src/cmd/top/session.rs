@@ -20,6 +20,7 @@ use super::{
     flight::Flight,
     play,
     screen::{Message, Screen},
+    terminal,
 };
 use crate::{
     cmd::run::{self, Ends},
@@ -47,10 +48,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often is looked whether the screen has ended.
 const LOOK: Duration = Duration::from_millis(10);
 /// A replay is played no slower, and no faster but without waiting.
-const SPEEDS: std::ops::RangeInclusive<f64> = 0.01..=10_000.0;
+const SPEEDS: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 
 /// Shows the screen until somebody has enough of it; then prints what it showed last.
 pub(super) async fn show(config: &Top, colors: bool, shown: Shown, mut ends: Ends) -> Result<()> {
+    // What can fail fails while the terminal is the shell's.
+    let mut session = Session::new(config, shown)?;
+    let signals = (catch(Signal::TSTP)?, catch(Signal::CONT)?);
     let (sender, intents) = mpsc::unbounded_channel();
     let screen = Screen::start(Theme::new(colors), config.sort, sender)?;
     let messages = screen.messages();
@@ -59,21 +63,32 @@ pub(super) async fn show(config: &Top, colors: bool, shown: Shown, mut ends: End
         // A screen that stalls, or is gone, does without.
         let _ = messages.try_send(Message::Notice(notice));
     });
-    let mut session = Session::new(config, shown)?;
-    let ran = session.run(intents, &mut ends, &screen).await;
+    let ran = session.run(intents, signals, &mut ends, &screen).await;
     let last = session.last.take();
-    let finished = session.finish().await;
     let left = leave(screen).await;
     drop(diverted);
-    if let Some(moment) = last {
+    let stop = session.shown.source.stopper();
+    let finished = tokio::select! {
+        biased;
+        () = ends.patience_lost(&stop) => Ok(()),
+        finished = session.finish() => finished,
+    };
+    if let (Some(moment), Ok(Left::AsItWas)) = (last, &left) {
         let text = text::snapshot(&moment.snapshot);
         io::stdout().write_all(text.as_bytes()).context("cannot write the snapshot")?;
     }
-    ran.and(left).and(finished)
+    ran.and(left.map(drop)).and(finished)
+}
+
+/// How the terminal was left.
+enum Left {
+    AsItWas,
+    /// It stalls, and so would whoever writes to it.
+    Stalled,
 }
 
 /// Gives the terminal back.
-async fn leave(screen: Screen) -> Result<()> {
+async fn leave(screen: Screen) -> Result<Left> {
     screen.tell(Message::Quit);
     let waited = async {
         while !screen.is_over() {
@@ -82,10 +97,10 @@ async fn leave(screen: Screen) -> Result<()> {
         }
     };
     if tokio::time::timeout(PATIENCE, waited).await.is_err() {
-        // It waits for a terminal that stalls: so would we.
-        return Ok(());
+        terminal::give_up();
+        return Ok(Left::Stalled);
     }
-    screen.join()
+    screen.join().map(|()| Left::AsItWas)
 }
 
 /// See the module's documentation.
@@ -104,6 +119,8 @@ struct Session<'a> {
     ticked_ns: u64,
     /// Moments before this are passed over: the user wants to see a later one.
     shown_from_ns: u64,
+    /// Everything is to be counted anew after the next tick, when totals and records agree.
+    is_cleared: bool,
     /// The last one that was.
     passed_over: Option<(u64, Snapshot)>,
     moments: u64,
@@ -127,6 +144,7 @@ impl<'a> Session<'a> {
             events: 0,
             ticked_ns: meta.started_ns,
             shown_from_ns: 0,
+            is_cleared: false,
             passed_over: None,
             moments: 0,
             last: None,
@@ -137,11 +155,10 @@ impl<'a> Session<'a> {
     async fn run(
         &mut self,
         mut intents: UnboundedReceiver<Intent>,
+        (mut suspended, mut continued): (unix::Signal, unix::Signal),
         ends: &mut Ends,
         screen: &Screen,
     ) -> Result<()> {
-        let mut suspended = catch(Signal::TSTP)?;
-        let mut continued = catch(Signal::CONT)?;
         loop {
             tokio::select! {
                 biased;
@@ -152,7 +169,10 @@ impl<'a> Session<'a> {
                     Some(intent) => self.follow(intent, screen)?,
                 },
                 _ = suspended.recv() => screen.tell(Message::Suspend),
-                _ = continued.recv() => screen.tell(Message::Renew),
+                _ = continued.recv() => {
+                    terminal::go_on();
+                    screen.tell(Message::Renew);
+                }
                 failed = flight_over(&mut self.flight) => {
                     self.flight = None;
                     let why = failed.err().map_or_else(String::new, |error| format!("{error:#}"));
@@ -164,6 +184,8 @@ impl<'a> Session<'a> {
                             return Ok(());
                         }
                     }
+                    // What made a live source give up is said when the terminal is left.
+                    None if self.shown.playback.is_none() => return Ok(()),
                     None => self.ended(screen),
                 },
             }
@@ -188,11 +210,15 @@ impl<'a> Session<'a> {
                 screen.tell(said(format!("the last minutes are written to {}", path.display())));
             }
         }
+        if std::mem::take(&mut self.is_cleared) {
+            run::decoded(self.pipeline.pipeline_mut().restart(time_ns))?;
+        }
         if time_ns >= self.shown_from_ns {
             self.passed_over = None;
             self.show(time_ns, snapshot, screen);
         } else {
             self.passed_over = Some((time_ns, snapshot));
+            (self.ticked_ns, self.events) = (time_ns, 0);
         }
         Ok(self.config.snapshots.is_some_and(|wanted| self.moments >= wanted))
     }
@@ -246,6 +272,7 @@ impl<'a> Session<'a> {
     /// There is no more of a recording. A live source says at the end why it gave up.
     fn ended(&mut self, screen: &Screen) {
         self.ended = true;
+        self.shown_from_ns = 0;
         match self.passed_over.take() {
             // It ended before the moment that was wanted.
             Some((time_ns, snapshot)) => self.show(time_ns, snapshot, screen),
@@ -256,10 +283,13 @@ impl<'a> Session<'a> {
     fn follow(&mut self, intent: Intent, screen: &Screen) -> Result<()> {
         match intent {
             Intent::Quit | Intent::Suspend => {}
-            Intent::Interval(interval) => self.shown.interval.set(interval),
+            Intent::Interval(interval) => {
+                self.shown.interval.set(interval);
+                self.show_again(screen);
+            }
             Intent::Clear => {
-                run::decoded(self.pipeline.pipeline_mut().restart(self.ticked_ns))?;
-                screen.tell(said("counting anew".to_owned()));
+                self.is_cleared = true;
+                screen.tell(said("counting anew from the next moment on".to_owned()));
             }
             Intent::Export(moment) => screen.tell(match export(&moment.snapshot) {
                 Ok(name) => said(format!("written to {name}")),
@@ -301,13 +331,20 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         let distance_ns = u64::from(seconds.unsigned_abs()) * 1_000_000_000;
+        // Where it is, or is on its way to.
+        let at_ns = self.ticked_ns.max(self.shown_from_ns);
         if seconds >= 0 {
-            let wanted_ns = self.ticked_ns.saturating_add(distance_ns);
+            let wanted_ns = at_ns.saturating_add(distance_ns);
             self.shown_from_ns = wanted_ns;
             playback.pass_until(wanted_ns);
             return Ok(());
         }
-        let wanted_ns = self.ticked_ns.saturating_sub(distance_ns);
+        if replay.files.iter().any(|path| path.as_os_str() == "-") {
+            screen.tell(failure("the standard input cannot be read again".to_owned()));
+            return Ok(());
+        }
+        let started_ns = self.shown.source.meta.started_ns;
+        let wanted_ns = at_ns.saturating_sub(distance_ns).max(started_ns);
         match Recording::open(&replay.files) {
             Ok(recording) => self.begin_anew(recording, wanted_ns, playback.clone(), screen),
             Err(error) => {
@@ -326,8 +363,10 @@ impl<'a> Session<'a> {
         screen: &Screen,
     ) -> Result<()> {
         // Who plays it now must no longer listen to what the next one is told.
-        self.shown.source.end()?;
-        playback.pass_until(wanted_ns.max(1));
+        if let Err(error) = self.shown.source.end() {
+            screen.tell(failure(format!("{error:#}")));
+        }
+        playback.pass_until(wanted_ns);
         (self.shown.source, self.shown.max_connections) = play(recording, playback)?;
         self.pipeline = pipeline(self.config, &self.shown)?;
         (self.shown_from_ns, self.ended, self.events) = (wanted_ns, false, 0);
@@ -337,7 +376,20 @@ impl<'a> Session<'a> {
     }
 
     /// Ends the source, and what is written meanwhile.
-    async fn finish(self) -> Result<()> {
+    async fn finish(mut self) -> Result<()> {
+        if self.shown.playback.is_some() {
+            // It may wait for an input that stalls: then nobody waits for it.
+            self.shown.source.stopper().raise();
+            self.shown.source.frames.close();
+            let is_over = async {
+                while !self.shown.source.is_over() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            if tokio::time::timeout(PATIENCE, is_over).await.is_err() {
+                return Ok(());
+            }
+        }
         let kept = match self.flight {
             Some(flight) => flight.finish().await,
             None => Ok(()),

@@ -4,8 +4,6 @@ use std::{
     io::{self, BufWriter, Stdout, Write},
     panic,
     sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -27,13 +25,13 @@ use ratatui::{
 };
 use rustix::process::{Signal, getpid, kill_process};
 
-/// By then every thread is stopped, if the process is.
-const STOPPED_BY: Duration = Duration::from_millis(50);
 /// A screen is written at once.
 const SCREEN_BYTES: usize = 64 << 10;
 
 /// Whether the terminal is ours now: who panics must know.
 static IS_OURS: AtomicBool = AtomicBool::new(false);
+/// Whether it is to be taken again.
+static GOES_ON: AtomicBool = AtomicBool::new(false);
 
 type Drawn = ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>;
 
@@ -60,31 +58,40 @@ impl Terminal {
 
     /// Draws a screen, if it is still ours.
     pub(super) fn draw(&mut self, screen: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
+        if GOES_ON.swap(false, Ordering::Relaxed) {
+            self.drawn = take()?;
+        }
         if IS_OURS.load(Ordering::Relaxed) {
             self.drawn.draw(screen).context("cannot write to the terminal")?;
         }
         Ok(())
     }
 
-    /// Stops our process, until the shell goes on with it.
+    /// Stops our process. Any thread may be the one that takes the signal and stops the others:
+    /// whoever goes on for a moment finds that the terminal is not ours, until [`go_on`].
     pub(super) fn suspend(&mut self) -> Result<()> {
         give_back();
-        kill_process(getpid(), Signal::STOP).context("cannot stop ourselves")?;
-        // Any thread may be the one that takes the signal and stops the others: this one is not
-        // to go on before.
-        thread::sleep(STOPPED_BY);
-        self.renew()
-    }
-
-    /// Draws everything again: somebody else has written on it.
-    pub(super) fn renew(&mut self) -> Result<()> {
-        self.drawn = take()?;
-        Ok(())
+        kill_process(getpid(), Signal::STOP).context("cannot stop ourselves")
     }
 }
 
-/// Makes the terminal ours. What is on it is not asked for: the answer would come among the keys.
+/// The shell goes on with our process: the terminal is ours again, whatever is on it.
+pub(super) fn go_on() {
+    GOES_ON.store(true, Ordering::Relaxed);
+}
+
+/// Leaves a terminal that stalls: whatever is written to it would wait with it.
+pub(super) fn give_up() {
+    IS_OURS.store(false, Ordering::Relaxed);
+    let _ = disable_raw_mode();
+}
+
+/// Makes the terminal ours, or leaves it as it was. What is on it is not asked for: the answer would come among the keys.
 fn take() -> Result<Drawn> {
+    take_as_it_is().inspect_err(|_| give_back())
+}
+
+fn take_as_it_is() -> Result<Drawn> {
     IS_OURS.store(true, Ordering::Relaxed);
     enable_raw_mode().context("cannot use the terminal")?;
     execute!(

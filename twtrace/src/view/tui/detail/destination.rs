@@ -43,6 +43,7 @@ fn clock(model: &Model, row: &Destination) -> Vec<Line<'static>> {
     let theme = model.theme;
     let full = row.used_ratio.unwrap_or(0.0);
     let style = match (row.exhausted_in_s, row.knee_in_s) {
+        _ if row.used_ratio.is_none() => theme.label(),
         (Some(left), _) if left <= 0.0 => theme.alarm(),
         (_, Some(left)) if left <= 0.0 => theme.watch(),
         _ => theme.fine(),
@@ -57,7 +58,8 @@ fn clock(model: &Model, row: &Destination) -> Vec<Line<'static>> {
         gauge,
         Line::from(vec![Span::raw(" ".repeat(LABEL)), Span::styled(trend(model), theme.series(0))]),
     ];
-    let found = row.found;
+    // Where connects are not seen, these are not known.
+    let seen = |number: u64| maybe(row.opens_per_s.map(|_| number));
     let last = format!("{} ({})", cells::text(row.comm.as_deref()), cells::pid(row.pid));
     let facts = [
         ("knee in", vec![cells::time_left(row.knee_in_s)]),
@@ -69,11 +71,11 @@ fn clock(model: &Model, row: &Destination) -> Vec<Line<'static>> {
         (
             "ports found",
             vec![
-                format!("first half {}", count(found.first_half)),
-                format!("second half {}", count(found.second_half)),
+                format!("first half {}", seen(row.found.first_half)),
+                format!("second half {}", seen(row.found.second_half)),
             ],
         ),
-        ("reused", vec![count(row.reused)]),
+        ("reused", vec![seen(row.reused)]),
         ("last taken by", vec![last]),
     ];
     let width = model.area.width;
@@ -84,7 +86,11 @@ fn clock(model: &Model, row: &Destination) -> Vec<Line<'static>> {
 fn errors(row: &Destination) -> Vec<String> {
     let errors: Vec<String> =
         row.connect_errors.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
-    if errors.is_empty() { vec!["none".to_owned()] } else { errors }
+    match (errors.is_empty(), row.opens_per_s) {
+        (false, _) => errors,
+        (true, Some(_)) => vec!["none".to_owned()],
+        (true, None) => vec![UNKNOWN.to_owned()],
+    }
 }
 
 /// How full it was since it is looked at.

@@ -28,7 +28,7 @@ pub(super) fn lines(model: &Model, moment: &Moment) -> Vec<Line<'static>> {
         Some(Focus::Process { pid, start_time }) => {
             process::lines(model, moment, *pid, start_time.as_deref())
         }
-        Some(Focus::Destination { netns, raddr, rport }) => {
+        Some(Focus::Destination { netns, raddr, rport, .. }) => {
             destination::lines(model, moment, *netns, &endpoint(raddr, *rport))
         }
     }

@@ -109,8 +109,8 @@ impl Tabular for Destinations {
             is_text: false,
             rank: 4,
             exactness: "",
-            key: |row| row.connect_errors.values().sum::<u64>().into(),
-            cell: |row| cells::count(row.connect_errors.values().sum()),
+            key: |row| errors(row).into(),
+            cell: |row| cells::maybe_count(errors(row)),
         },
         Column {
             title: "LAST BY",
@@ -170,8 +170,14 @@ impl Tabular for Destinations {
     }
 
     fn focus(row: &Destination) -> Option<Focus> {
-        Some(Focus::Destination { netns: row.netns, raddr: row.raddr.clone()?, rport: row.rport? })
+        let (laddr, raddr) = (row.laddr.clone(), row.raddr.clone()?);
+        Some(Focus::Destination { netns: row.netns, laddr, raddr, rport: row.rport? })
     }
+}
+
+/// Where connects are not seen, nobody knows of their errors.
+fn errors(row: &Destination) -> Option<u64> {
+    row.opens_per_s.map(|_| row.connect_errors.values().sum())
 }
 
 fn name(row: &Destination) -> String {
