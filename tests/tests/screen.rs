@@ -53,7 +53,7 @@ fn wait_for_rows(terminal: &Terminal) -> String {
     const COMPANY: [&str; 6] = ["shop", "legacy", "worker", "catalog", "poller", "database"];
     terminal.wait_for("the demo", |text| {
         let is_there = |name: &&str| text.contains(&format!("demo-{name}"));
-        COMPANY.iter().all(|name| is_there(name)) && text.contains("5432")
+        COMPANY.iter().all(is_there) && text.contains("5432")
     })
 }
 
