@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufWriter, Stdout, Write},
+    mem::ManuallyDrop,
     panic,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -23,7 +24,11 @@ use ratatui::{
     },
     layout::Rect,
 };
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Signal, getpid, kill_process},
+};
 
 /// A screen is written at once.
 const SCREEN_BYTES: usize = 64 << 10;
@@ -37,7 +42,9 @@ type Drawn = ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>;
 
 /// The terminal, as long as it is ours.
 pub struct Terminal {
-    drawn: Drawn,
+    /// Never dropped: it would show the cursor, as [`give_back`] does, and where it cannot it
+    /// complains to standard error, which may be closed, too: that panics.
+    drawn: ManuallyDrop<Drawn>,
 }
 
 impl Terminal {
@@ -47,22 +54,22 @@ impl Terminal {
     /// It is none, or is gone.
     pub fn take() -> Result<Self> {
         give_back_on_panic();
-        Ok(Self { drawn: take()? })
+        Ok(Self { drawn: ManuallyDrop::new(take()?) })
     }
 
     /// Its size.
     pub(super) fn area(&self) -> Result<Rect> {
-        let size = self.drawn.size().context("cannot tell the size of the terminal")?;
+        let size = self.drawn.size().or_gone()?;
         Ok(Rect::new(0, 0, size.width, size.height))
     }
 
     /// Draws a screen, if it is still ours.
     pub(super) fn draw(&mut self, screen: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
         if GOES_ON.swap(false, Ordering::Relaxed) {
-            self.drawn = take()?;
+            self.drawn = ManuallyDrop::new(take()?);
         }
         if IS_OURS.load(Ordering::Relaxed) {
-            self.drawn.draw(screen).context("cannot write to the terminal")?;
+            self.drawn.draw(screen).or_gone()?;
         }
         Ok(())
     }
@@ -93,7 +100,7 @@ fn take() -> Result<Drawn> {
 
 fn take_as_it_is() -> Result<Drawn> {
     IS_OURS.store(true, Ordering::Relaxed);
-    enable_raw_mode().context("cannot use the terminal")?;
+    enable_raw_mode().or_gone()?;
     execute!(
         io::stdout(),
         EnterAlternateScreen,
@@ -101,10 +108,10 @@ fn take_as_it_is() -> Result<Drawn> {
         EnableMouseCapture,
         EnableBracketedPaste
     )
-    .context("cannot use the terminal")?;
+    .or_gone()?;
     let out = BufWriter::with_capacity(SCREEN_BYTES, io::stdout());
-    let mut drawn = Drawn::new(CrosstermBackend::new(out)).context("cannot use the terminal")?;
-    drawn.hide_cursor().context("cannot use the terminal")?;
+    let mut drawn = Drawn::new(CrosstermBackend::new(out)).or_gone()?;
+    drawn.hide_cursor().or_gone()?;
     Ok(drawn)
 }
 
@@ -112,6 +119,28 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// What did not work on the terminal.
+trait OrGone<T> {
+    /// If it was closed, says so as a write to it does: whatever else is said, and crossterm says
+    /// many things, nobody reads it any more.
+    fn or_gone(self) -> Result<T>;
+}
+
+impl<T> OrGone<T> for io::Result<T> {
+    fn or_gone(self) -> Result<T> {
+        let closed = || io::Error::from(Errno::IO);
+        let result = self.map_err(|error| if is_closed() { closed() } else { error });
+        result.context("cannot use the terminal")
+    }
+}
+
+fn is_closed() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::new(&out, PollFlags::OUT)];
+    let looked = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    looked.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 /// Leaves the terminal as it was; does nothing if it is so already.
