@@ -359,7 +359,6 @@ fn listeners_are_not_closes() {
 fn what_cannot_be_seen_yet_is_unknown_and_not_zero() {
     let (snapshot, _) = traced_pair(Pair::close_client_first);
     for part in [
-        "close_wait",
         "time_wait.rearmed",
         "time_wait.time_wait_s",
         "time_wait.remaining_s",
