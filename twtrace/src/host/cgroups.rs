@@ -236,7 +236,7 @@ mod tests {
             "/user.slice/user-1000.slice/session-3.scope",
             "/machine.slice/libpod-conmon-ID.scope",
             "/kubepods.slice/kubepods-pod1.slice/crio-conmon-ID.scope",
-            "/process_api/2ae7f7cba99d8c2a5a2dc919b5fb5412",
+            "/some.service/2ae7f7cba99d8c2a5a2dc919b5fb5412",
             "/kubepods/burstable/podc3c1f2a8-0b7e-4a6e-9c55-1f2e3d4c5b6a",
             "/ecs/0123456789abcdef0123456789abcdef-1234567890",
             "/lxc.payload.web",
