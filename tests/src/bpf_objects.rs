@@ -1,6 +1,9 @@
 //! The BPF programs, maps and links that a process has made, and whether they still exist.
 
 use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::wait_for;
 
 /// A BPF program, map or link, by the number the kernel gives to no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,4 +86,18 @@ impl BpfObject {
         );
         false
     }
+}
+
+/// Waits until a tool has attached: it holds objects, and for a while no others.
+#[track_caller]
+pub fn wait_until_attached(pid: u32) {
+    const STEADY: Duration = Duration::from_millis(500);
+    let (mut count, mut since) = (0, Instant::now());
+    wait_for("the tool to attach", Duration::from_secs(20), || {
+        let held = held_by(pid).len();
+        if held != count {
+            (count, since) = (held, Instant::now());
+        }
+        (count > 0 && since.elapsed() >= STEADY).then_some(())
+    });
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use twtrace_tests::bpf_objects::wait_until_attached;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::scenario::{Pair, send_syn};
 use twtrace_tests::tool::{Run, program};
 use twtrace_tests::traffic::{End, Family, Traffic};
-use twtrace_tests::wait_for;
 
 const RANGE: &str = "net.ipv4.ip_local_port_range";
 
@@ -38,11 +38,7 @@ impl Doctor {
             .stderr(Stdio::piped())
             .spawn()
             .expect("starting the doctor");
-        // Programs of BPF say that it has begun.
-        wait_for("the doctor to attach", Duration::from_secs(20), || {
-            (!twtrace_tests::bpf_objects::held_by(child.id()).is_empty()).then_some(())
-        });
-        std::thread::sleep(Duration::from_millis(500));
+        wait_until_attached(child.id());
         Self { child }
     }
 
@@ -371,10 +367,7 @@ fn a_recording_is_examined_as_the_host_was() {
     let args = ["record", "-o", &file, "--duration", "4", "--netns", &netns.selector()];
     let mut recorder =
         Command::new(program()).args(args).stderr(Stdio::null()).spawn().expect("a recorder");
-    wait_for("the recorder to attach", Duration::from_secs(20), || {
-        (!twtrace_tests::bpf_objects::held_by(recorder.id()).is_empty()).then_some(())
-    });
-    std::thread::sleep(Duration::from_millis(500));
+    wait_until_attached(recorder.id());
     netns.run(burst);
     assert!(recorder.wait().expect("waiting for the recorder").success());
     let run = Run::of(Command::new(program()).args(["doctor", "--json", &file]));
