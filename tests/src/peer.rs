@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::netns::PrivateNetns;
+use crate::tool::helper;
 use crate::traffic::{EndDone, Traffic};
 
 /// A running helper process; killed when dropped.
@@ -18,7 +19,7 @@ pub struct Peer {
 impl Peer {
     /// The helper program, which cargo builds along with the tests.
     pub fn program() -> PathBuf {
-        crate::profile_dir().join("twtrace-peer")
+        helper("twtrace-peer")
     }
 
     /// Starts a server of `traffic`; returns it with the port it listens on.

@@ -34,6 +34,13 @@ pub fn program() -> PathBuf {
     })
 }
 
+/// The path of a program of this package, which was built with the tests and not with the tool.
+pub fn helper(name: &str) -> PathBuf {
+    let path = profile_dir().join(name);
+    assert!(path.is_file(), "no {}: run `cargo test`, which builds it", path.display());
+    path
+}
+
 /// `twtrace top --batch --json` at work; killed when dropped.
 pub struct Tool {
     child: Child,

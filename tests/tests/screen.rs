@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use twtrace_tests::snapshot::number;
 use twtrace_tests::terminal::Terminal;
-use twtrace_tests::tool::{Tool, program};
+use twtrace_tests::tool::{Tool, helper, program};
 use twtrace_tests::wait_for;
 
 /// What each tab shows that the others do not, by its key.
@@ -396,8 +396,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     terminal.press("q");
     terminal.assert_sane(&settings);
 
-    let panics = program().with_file_name("twtrace-panics");
-    let said = terminal.output_of(&panics.display().to_string());
+    let said = terminal.output_of(&helper("twtrace-panics").display().to_string());
     assert!(said.contains("as a programmer never intends"), "a panic can be read:\n{said}");
     terminal.assert_sane(&settings);
 }
