@@ -10,6 +10,7 @@
 pub mod bpf_objects;
 pub mod cgroup;
 pub mod clock;
+pub mod debian;
 pub mod netns;
 pub mod peer;
 pub mod recording;

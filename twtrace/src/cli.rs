@@ -22,6 +22,9 @@ pub const COMMAND: &str = "ports-command";
 /// The subcommand that `top --demo` starts itself with.
 pub const DEMO_ACTOR: &str = "demo-actor";
 
+/// The subcommand that writes the manual pages, for packages.
+pub const MANUAL: &str = "manual";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -47,6 +50,11 @@ pub enum Command {
     Check(CheckArgs),
     /// Close, reset, expire and fail in private network namespaces, and compare what is seen
     Selftest(SelftestArgs),
+    /// Print what a shell needs to complete twtrace's arguments
+    Completions(CompletionsArgs),
+    /// Write the manual pages.
+    #[command(name = MANUAL, hide = true)]
+    Manual(ManualArgs),
     /// A process of `selftest` that holds a connection.
     #[command(name = HOLD, hide = true)]
     SelftestHold,
@@ -378,6 +386,23 @@ pub struct SelftestArgs {
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace completions`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For this session: `source <(twtrace completions bash)`. Packages bring it for bash, zsh and fish."
+)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of what writes the manual pages.
+#[derive(Debug, Args)]
+pub struct ManualArgs {
+    /// The folder to write them to.
+    pub folder: PathBuf,
 }
 
 /// Arguments of all commands that trace.

@@ -79,6 +79,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             log_to_stderr(args.trace.verbose);
             cmd::selftest::run(&config::Selftest::new(args)?)
         }
+        Command::Completions(args) => cmd::completions::run(args.shell),
+        Command::Manual(args) => cmd::manual::run(&args.folder),
         Command::SelftestHold => Ok(cmd::selftest::hold()),
         Command::PortsCommand(args) => cmd::command::become_command(args),
         Command::DemoActor(args) => demo::act(&args.name, args.netns),

@@ -155,7 +155,7 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 /// The machine's own mirrors of the archive that has that suite, in the order of its sources.
-fn mirrors(suite: &str) -> Result<Vec<String>> {
+pub(crate) fn mirrors(suite: &str) -> Result<Vec<String>> {
     let release = fs::read_to_string("/etc/os-release").context("this is not Debian")?;
     let codename = codename(&release).context("this is not Debian")?;
     // Needs no network, and unlike `indextargets` no lists either, which a fresh machine lacks.

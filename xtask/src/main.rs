@@ -1,5 +1,5 @@
 //! The only entry for developers and CI: builds the BPF object, runs the tests, the fuzz targets, the
-//! bench, and other kernels.
+//! bench, and other kernels, and packs what is shipped.
 //!
 //! `cargo xtask bpf` is the one command that needs more than stable Rust, and it fetches what it
 //! needs by itself; users never run it, since the object it makes is committed.
@@ -14,6 +14,7 @@ mod apt;
 mod bench;
 mod bpf;
 mod command;
+mod dist;
 mod fuzz;
 mod readers;
 mod test;
@@ -40,6 +41,8 @@ enum Task {
     Fuzz(FuzzArgs),
     /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
     Bench(BenchArgs),
+    /// Build and pack everything that users install: a static binary, a .deb, an archive, checksums
+    Dist(DistArgs),
     /// Run the selftest, or a command, in virtual machines with Debian's kernels
     Vm(VmArgs),
 }
@@ -102,6 +105,13 @@ struct BenchArgs {
 }
 
 #[derive(Args)]
+struct DistArgs {
+    /// Make a Debian too, below target/debian, that the tests install the package on
+    #[arg(long)]
+    debian: bool,
+}
+
+#[derive(Args)]
 struct VmArgs {
     /// Kernels to boot; Debian's suites say which there are
     #[arg(long, value_delimiter = ',', value_name = "X.Y", default_values = vm::KERNELS)]
@@ -145,6 +155,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Test(args) => test::run(&root, &args),
         Task::Fuzz(args) => fuzz::run(&root, &args.targets, args.seconds),
         Task::Bench(args) => bench::run(&root, &args),
+        Task::Dist(args) => dist::run(&root, args.debian),
         Task::Vm(args) => vm::run(&root, &args),
     }
 }

@@ -16,7 +16,6 @@ mod packages;
 mod run;
 mod series;
 mod task;
-mod twtrace;
 
 use std::fs;
 use std::path::Path;

@@ -37,6 +37,21 @@ pub(crate) fn vm(root: &Path) -> PathBuf {
     root.join("target/vm")
 }
 
+/// What the program that is shipped is built in.
+pub(crate) fn shipped(root: &Path) -> PathBuf {
+    root.join("target/shipped")
+}
+
+/// Packages, and what they are made of.
+pub(crate) fn dist(root: &Path) -> PathBuf {
+    root.join("target/dist")
+}
+
+/// A Debian to install packages on.
+pub(crate) fn debian(root: &Path) -> PathBuf {
+    root.join("target/debian")
+}
+
 /// The fuzz targets, what they found new, and what they crashed on.
 pub(crate) fn fuzz(root: &Path) -> PathBuf {
     root.join("target/fuzz")

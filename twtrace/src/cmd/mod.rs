@@ -2,8 +2,10 @@
 
 pub mod check;
 pub mod command;
+pub mod completions;
 pub mod doctor;
 pub mod export;
+pub mod manual;
 pub mod ports;
 pub mod record;
 pub mod repair;

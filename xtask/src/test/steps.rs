@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::bpf::{self, Arch, Compiler};
+use crate::dist::{self, program};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
 use crate::{apt, command, fuzz, readers, workspace};
@@ -50,8 +51,9 @@ const LINTS: [Step; 4] = [
 const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
 const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
 const FUZZ: Step = Step { name: "fuzz targets, 20 s each", run: fuzzed };
+const SHIPPED: Step = Step { name: "build of the static binary that is shipped", run: shipped };
 const LIVE: [Step; 4] = [
-    Step { name: "build of the release binary", run: release },
+    Step { name: "packages, and a Debian to install them on", run: packages },
     Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
     Step { name: "a browser and data frames, which the live tests let read", run: readers },
     Step { name: "live tests", run: live },
@@ -81,6 +83,7 @@ impl Plan<'_> {
             steps.push(FUZZ);
         }
         if with_live {
+            steps.push(SHIPPED);
             if self.filter.is_empty() {
                 steps.extend(MATRIX);
             }
@@ -153,9 +156,14 @@ fn fuzzed(plan: &Plan<'_>) -> Result<Outcome> {
     fuzz::run(plan.root, &[], fuzz::SECONDS).map(|()| Outcome::Passed)
 }
 
-/// The live tests start the binary, and it is the release build that users run.
-fn release(plan: &Plan<'_>) -> Result<Outcome> {
-    passed(&mut plan.cargo(&["build", "--locked", "--release", "-p", "twtrace"]))
+/// Virtual machines and live tests run the very program that users get.
+fn shipped(plan: &Plan<'_>) -> Result<Outcome> {
+    program::build(plan.root).map(|_| Outcome::Passed)
+}
+
+fn packages(plan: &Plan<'_>) -> Result<Outcome> {
+    dist::host::provide(plan.root)?;
+    dist::make(plan.root).map(|_| Outcome::Passed)
 }
 
 fn bpf_with_log(plan: &Plan<'_>) -> Result<Outcome> {
@@ -169,7 +177,9 @@ fn readers(plan: &Plan<'_>) -> Result<Outcome> {
 
 fn live(plan: &Plan<'_>) -> Result<Outcome> {
     apt::provide(&LIVE_COMMANDS)?;
-    plan.cargo_test(&["--profile", "live", "-p", "twtrace-tests"])
+    let mut command = plan.cargo(&["test", "--locked", "--profile", "live", "-p", "twtrace-tests"]);
+    command.env("TWTRACE_BIN", program::build(plan.root)?);
+    passed(command.arg("--").args(plan.filter))
 }
 
 fn selftest_quick(plan: &Plan<'_>) -> Result<Outcome> {
@@ -217,8 +227,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 14);
-        assert_eq!(steps[13], "live tests");
+        assert_eq!(steps.len(), 15);
+        assert_eq!(steps[14], "live tests");
         assert_eq!(left_out, 0);
     }
 

@@ -13,28 +13,30 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 
 use super::kernel::Kernel;
 use super::task::Tasks;
-use super::twtrace::Built;
 use crate::command;
+use crate::dist::program;
 
 const INIT: &str = include_str!("init.sh");
 
 /// The programs inside.
 pub(super) struct Programs {
-    /// twtrace and what makes connections
-    built: Built,
+    twtrace: PathBuf,
+    /// What makes connections
+    peer: PathBuf,
     busybox: PathBuf,
 }
 
 impl Programs {
-    /// What was built and the machine's own busybox, which has to be a static one.
-    pub(super) fn new(built: Built) -> Result<Self> {
+    /// Builds ours; busybox is the machine's own, and has to be a static one.
+    pub(super) fn build(root: &Path) -> Result<Self> {
         let busybox = command::find("busybox").context("busybox is not in PATH")?;
         let content =
             fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
         if !is_static(&content)? {
             bail!("{} needs libraries: run `apt-get install busybox-static`", busybox.display());
         }
-        Ok(Self { built, busybox })
+        println!("building a static twtrace");
+        Ok(Self { twtrace: program::build(root)?, peer: program::build_peer(root)?, busybox })
     }
 }
 
@@ -58,8 +60,8 @@ fn lay_out(programs: &Programs, kernel: &Kernel, tasks: &Tasks, root: &Path) -> 
         fs::create_dir_all(root.join(inner))?;
     }
     fs::copy(&programs.busybox, root.join("bin/busybox"))?;
-    fs::copy(&programs.built.twtrace, root.join("bin/twtrace"))?;
-    fs::copy(&programs.built.peer, root.join("bin/twtrace-peer"))?;
+    fs::copy(&programs.twtrace, root.join("bin/twtrace"))?;
+    fs::copy(&programs.peer, root.join("bin/twtrace-peer"))?;
     symlink("busybox", root.join("bin/sh"))?;
 
     let mut order = String::new();

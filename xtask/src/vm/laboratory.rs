@@ -17,7 +17,6 @@ use super::kernel::Kernel;
 use super::run::Run;
 use super::series::Series;
 use super::task::Tasks;
-use super::twtrace;
 use crate::{apt, workspace};
 
 /// Commands that are needed, and the Debian packages that have them.
@@ -57,7 +56,7 @@ impl Laboratory {
         let kernel = |series| Kernel::provide(series, &store, &mut archive, update);
         let wanted: BTreeSet<Series> = wanted.iter().copied().collect();
         let kernels = wanted.into_iter().map(kernel).collect::<Result<_>>()?;
-        let programs = Programs::new(twtrace::build(root, &store)?)?;
+        let programs = Programs::build(root)?;
         Ok(Self { store, kernels, programs, _lock: lock })
     }
 
