@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod command;
+mod cost;
 pub mod doctor;
 pub mod export;
 pub mod ports;
@@ -10,6 +11,7 @@ pub mod repair;
 pub mod report;
 mod run;
 pub mod selftest;
+pub mod serve;
 pub mod states;
 pub mod top;
 pub mod verify;
