@@ -1,6 +1,6 @@
 //! What was typed.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -46,6 +46,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Count sockets by state, network namespace, process, listener and other end
     States(StatesArgs),
+    /// Tell Prometheus: metrics over HTTP, until Ctrl-C
+    Serve(ServeArgs),
     /// Say which hooks attach on this kernel, and what the missing ones cost
     Check(CheckArgs),
     /// Close, reset, expire and fail in private network namespaces, and compare what is seen
@@ -333,6 +335,32 @@ pub struct DoctorArgs {
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+}
+
+/// Arguments of `twtrace serve`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "/metrics is for Prometheus, as text or protobuf, as it asks; /snapshot.json is what `top --json` \
+prints. /healthz and /readyz are for whoever starts and watches twtrace. Whoever reaches the \
+address may read everything: docs/serve.md says how to put TLS and passwords in front of it."
+)]
+pub struct ServeArgs {
+    /// Where to listen; port 0 for any that is free
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9748")]
+    pub listen: SocketAddr,
+    /// Seconds between snapshots; scrapes in between get the last one
+    #[arg(short = 'd', long = "interval", value_name = "SECS", default_value = "1")]
+    pub interval: String,
+    /// Destinations, and names of processes, that have series of their own; the rest is `other`
+    #[arg(long, value_name = "K", default_value_t = 20,
+          value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub top: u16,
+    /// What and how to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    /// What alone is counted.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }
 
 /// Arguments of `twtrace states`.

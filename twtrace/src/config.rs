@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, IsTerminal},
+    net::SocketAddr,
     num::NonZeroU32,
     path::PathBuf,
     time::{Duration, UNIX_EPOCH},
@@ -15,7 +16,7 @@ use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
         CheckArgs, ColorArg, DoctorArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg,
-        RecordArgs, ReportArgs, SelftestArgs, StatesArgs, TopArgs, TraceArgs,
+        RecordArgs, ReportArgs, SelftestArgs, ServeArgs, StatesArgs, TopArgs, TraceArgs,
     },
     export,
     filter::{Family, Filter, Pid, WrittenError},
@@ -34,6 +35,9 @@ const DEFAULT_TEXT_ROWS: usize = 10;
 const DEFAULT_SCREEN_ROWS: usize = 10_000;
 /// Rows that the doctor looks at: what is wrong is among the fullest.
 const DOCTOR_ROWS: usize = 1_000;
+/// Rows of the Snapshot for each label of `serve`: processes of one name, and ways to one
+/// destination, have rows of their own and one label.
+const ROWS_PER_LABEL: usize = 10;
 /// Shorter intervals would measure twtrace itself.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// A day; longer ones are typing errors.
@@ -227,6 +231,23 @@ pub struct States {
     pub netns: Option<u32>,
     /// Rows in each array.
     pub rows: usize,
+}
+
+/// `twtrace serve`.
+#[derive(Debug)]
+pub struct Serve {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Time between snapshots.
+    pub interval: Duration,
+    /// Rows of each family that have a label of their own.
+    pub top: usize,
+    /// Rows in each array of the Snapshot.
+    pub rows: usize,
+    /// What alone is counted, besides the namespace that is traced.
+    pub filter: Filter,
+    /// What and how to trace.
+    pub trace: Trace,
 }
 
 /// `twtrace check`.
@@ -484,6 +505,24 @@ impl States {
             json: args.json,
             netns: args.netns.as_deref().map(host::resolve).transpose()?,
             rows: args.top.unwrap_or(rows),
+        })
+    }
+}
+
+impl Serve {
+    /// Checks and resolves the arguments.
+    ///
+    /// # Errors
+    /// As [`Top::new`].
+    pub fn new(args: &ServeArgs) -> Result<Self> {
+        let top = usize::from(args.top);
+        Ok(Self {
+            listen: args.listen,
+            interval: interval(&args.interval)?,
+            top,
+            rows: top * ROWS_PER_LABEL,
+            filter: live_filter(&args.filter)?,
+            trace: Trace::new(&args.trace)?,
         })
     }
 }

@@ -71,6 +71,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             log_to_stderr(0);
             cmd::states::run(&config::States::new(args)?)
         }
+        Command::Serve(args) => {
+            log_to_stderr(args.trace.verbose);
+            cmd::serve::run(&config::Serve::new(args)?)
+        }
         Command::Check(args) => {
             log_to_stderr(args.trace.verbose);
             cmd::check::run(&config::Check::new(args)?)

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod command;
 pub mod completions;
+mod cost;
 pub mod doctor;
 pub mod export;
 pub mod manual;
@@ -12,6 +13,7 @@ pub mod repair;
 pub mod report;
 mod run;
 pub mod selftest;
+pub mod serve;
 pub mod states;
 pub mod top;
 pub mod verify;

@@ -5,6 +5,7 @@ pub mod csv;
 pub mod doctor;
 pub mod html;
 pub mod json;
+pub mod prometheus;
 pub mod record;
 pub mod selftest;
 pub mod states;

@@ -1,7 +1,6 @@
 //! `twtrace top`: a screen where there is a terminal, else one snapshot after the other.
 
 mod batch;
-mod cost;
 mod export;
 mod flight;
 mod screen;

@@ -15,7 +15,6 @@ use tokio::{
 
 use super::{
     Shown,
-    cost::CostMeter,
     export::export,
     flight::Flight,
     play,
@@ -23,7 +22,10 @@ use super::{
     terminal,
 };
 use crate::{
-    cmd::run::{self, Ends},
+    cmd::{
+        cost::CostMeter,
+        run::{self, Ends},
+    },
     config::Top,
     decode,
     filter::Filtered,
