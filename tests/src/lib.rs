@@ -10,11 +10,14 @@
 pub mod bpf_objects;
 pub mod cgroup;
 pub mod clock;
+pub mod http;
 pub mod netns;
 pub mod peer;
+pub mod prometheus;
 pub mod recording;
 pub mod scenario;
 pub mod searching;
+pub mod serve;
 pub mod snapshot;
 pub mod sockets;
 pub mod terminal;
