@@ -177,6 +177,7 @@ impl Hooks {
             ("closes.reset", traced),
             ("closes.reset_local", explained),
             ("closes.reset_remote", explained),
+            ("roles", traced),
             ("closers", credited),
             ("closers.resets", explained),
             ("states", Some(Exact)),

@@ -17,6 +17,7 @@ mod lifetimes;
 mod polls;
 pub(crate) mod processes;
 mod rates;
+mod roles;
 mod samples;
 mod search_failures;
 mod searches;
@@ -39,6 +40,7 @@ use self::{
     polls::Polls,
     processes::Processes,
     rates::{RateCounts, Rates},
+    roles::Roles,
     searches::{Depth, PortSearches},
     snapshot::{SearchOp, Snapshot},
     sysctls::KnownSysctls,
@@ -64,6 +66,7 @@ pub struct Stats {
     top: usize,
     processes: Processes,
     closers: Closers,
+    roles: Roles,
     time_wait: TimeWait,
     searches: PortSearches,
     totals: TotalCounts,
@@ -95,6 +98,7 @@ impl Stats {
             top,
             processes: Processes::default(),
             closers: Closers::default(),
+            roles: Roles::default(),
             time_wait: TimeWait::default(),
             searches: PortSearches::default(),
             totals: TotalCounts::default(),
@@ -182,6 +186,7 @@ impl Stats {
     /// Credits a process for what a transition meant.
     pub fn apply(&mut self, event: &TransitionEvent, transition: &Transition) {
         self.closers.apply(transition, &mut self.processes);
+        self.roles.apply(transition);
         if let Some(contacts) = &mut self.contacts {
             contacts.apply(event, transition);
         }
@@ -209,6 +214,7 @@ impl Stats {
             self.carried(mini);
         } else {
             self.closers.born(mini, &mut self.processes);
+            self.roles.born(mini);
         }
     }
 
@@ -396,6 +402,7 @@ impl Stats {
             transitions: totals.map(TotalCounts::transitions),
             connects: totals.map(|totals| totals.connects(hooks.fields_known)),
             closes: totals.map(|totals| totals.closes(withdrawn, hooks.fields_known)),
+            roles: totals.map(|_| self.roles.shown(self.follows_minis())),
             time_wait: self.time_wait(tracker),
             fin_wait2: self.fin_wait2(tracker),
             closers: totals.map(|_| self.closers(time_ns)),

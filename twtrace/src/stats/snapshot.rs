@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub connects: Option<Connects>,
     /// How sockets closed.
     pub closes: Option<Closes>,
+    /// The same by the role of the process, and births, as far as records tell.
+    pub roles: Option<Roles>,
     /// The kernel's timewait mini-sockets of both substates.
     pub time_wait: Option<TimeWait>,
     /// Those of them in substate FIN_WAIT2.
@@ -247,6 +249,32 @@ pub struct Closes {
     pub reset_local: Option<u64>,
     /// Cut by the peer, or by a timeout.
     pub reset_remote: Option<u64>,
+}
+
+/// What processes did that connected, that accepted, and of which that is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Roles {
+    /// It called connect().
+    pub client: RoleCounts,
+    /// A listener accepted it.
+    pub server: RoleCounts,
+    /// It was there before twtrace, or nobody saw whose it was.
+    pub unknown: RoleCounts,
+}
+
+/// What processes of one role did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RoleCounts {
+    /// They sent the first FIN.
+    pub active: u64,
+    /// The peer sent the first FIN.
+    pub passive: u64,
+    /// Both FINs crossed; not counted as active.
+    pub simultaneous: u64,
+    /// Cut while established, by RST or timeout.
+    pub reset: u64,
+    /// Mini-sockets that their closes left.
+    pub time_wait_born: Option<u64>,
 }
 
 /// The kernel's timewait mini-sockets of both substates, what sockstat calls `tw`.

@@ -12,7 +12,13 @@ use crate::vm::{self, Extent};
 use crate::{apt, command, fuzz, readers, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
-const LIVE_COMMANDS: [(&str, &str); 3] = [("ip", "iproute2"), ("ss", "iproute2"), ("tmux", "tmux")];
+const LIVE_COMMANDS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("ss", "iproute2"),
+    ("tmux", "tmux"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
+];
 
 /// The kernel on which every case of the selftest is run, and not only the quick ones, and
 /// connections are made at full speed.

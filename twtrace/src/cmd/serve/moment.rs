@@ -29,6 +29,7 @@ pub(super) struct Moment {
     json: OnceLock<Bytes>,
     text: OnceLock<Bytes>,
     openmetrics: OnceLock<Bytes>,
+    protobuf: OnceLock<Bytes>,
 }
 
 impl Moment {
@@ -40,6 +41,7 @@ impl Moment {
             json: OnceLock::new(),
             text: OnceLock::new(),
             openmetrics: OnceLock::new(),
+            protobuf: OnceLock::new(),
         }
     }
 
@@ -53,6 +55,7 @@ impl Moment {
         let kept = match format {
             Format::Text => &self.text,
             Format::OpenMetrics => &self.openmetrics,
+            Format::Protobuf => &self.protobuf,
         };
         let write = || {
             let began = Instant::now();

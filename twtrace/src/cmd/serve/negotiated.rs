@@ -31,6 +31,12 @@ fn offer(accepted: &str) -> Option<(Format, f32)> {
         {
             Format::OpenMetrics
         }
+        "application/vnd.google.protobuf"
+            if parameter("proto") == Some("io.prometheus.client.MetricFamily")
+                && parameter("encoding") == Some("delimited") =>
+        {
+            Format::Protobuf
+        }
         "text/plain" if parameter("version").is_none_or(|version| version == "0.0.4") => {
             Format::Text
         }
@@ -60,6 +66,18 @@ mod tests {
         assert_eq!(for_accept("*/*"), Format::Text);
         assert_eq!(for_accept("text/html, application/xhtml+xml, */*;q=0.8"), Format::Text);
         assert_eq!(negotiated(&HeaderMap::new()), Format::Text);
+    }
+
+    #[test]
+    fn native_histograms_are_asked_for_with_protobuf() {
+        // Prometheus 2.42 with --enable-feature=native-histograms.
+        let prometheus = "application/vnd.google.protobuf;\
+                          proto=io.prometheus.client.MetricFamily;encoding=delimited,\
+                          application/openmetrics-text;version=1.0.0;q=0.8,\
+                          text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(for_accept(prometheus), Format::Protobuf);
+        let text = "application/vnd.google.protobuf;encoding=text,text/plain;q=0.1";
+        assert_eq!(for_accept(text), Format::Text);
     }
 
     #[test]

@@ -56,6 +56,50 @@ impl Distribution {
     }
 }
 
+/// So many native buckets from one power of two to the next, as a power of two: each ends 9 %
+/// above the one before.
+const SCHEMA: i32 = 3;
+/// What is no more than this is 0: client_golang's default, 2^-128.
+const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
+
+/// A native histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Native {
+    pub(super) schema: i32,
+    pub(super) zero_threshold: f64,
+    /// How many values were 0.
+    pub(super) zeros: u64,
+    /// Which buckets hold how many values, in order: those up to 2^(index / 2^schema).
+    pub(super) buckets: Vec<(i32, u64)>,
+}
+
+impl Distribution {
+    /// In native buckets.
+    pub(super) fn native(&self) -> Native {
+        let mut native = Native {
+            schema: SCHEMA,
+            zero_threshold: ZERO_THRESHOLD,
+            zeros: 0,
+            buckets: Vec::new(),
+        };
+        for step in self.histogram.iter_recorded() {
+            let lowest = self.histogram.lowest_equivalent(step.value_iterated_to());
+            let count = step.count_at_value();
+            if lowest == 0 {
+                native.zeros += count;
+                continue;
+            }
+            let octaves = (lowest as f64 * self.scale).log2();
+            let index = (octaves * f64::from(1 << SCHEMA)).ceil() as i32;
+            match native.buckets.last_mut() {
+                Some((last, sum)) if *last == index => *sum += count,
+                _ => native.buckets.push((index, count)),
+            }
+        }
+        native
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ mod host;
 mod openmetrics;
 mod own;
 mod port_search;
+mod protobuf;
 mod ranked;
 mod text;
 mod time_wait;
@@ -49,6 +50,8 @@ pub enum Format {
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// Prometheus' protobuf, which has native histograms.
+    Protobuf,
 }
 
 impl Format {
@@ -57,6 +60,10 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; \
+                 proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
         }
     }
 
@@ -65,6 +72,7 @@ impl Format {
         match self {
             Self::Text => text::written(families).into_bytes(),
             Self::OpenMetrics => openmetrics::written(families).into_bytes(),
+            Self::Protobuf => protobuf::written(families),
         }
     }
 }

@@ -24,7 +24,6 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
         .of(of(|it| it.now)),
         Family::gauge("fin_wait2_sockets", "Of these, those whose peer has not closed yet.")
             .of(snapshot.fin_wait2.as_ref().and_then(in_fin_wait2)),
-        born(snapshot),
         ended(time_wait),
         Family::counter(
             "time_wait_refused",
@@ -35,11 +34,6 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family> {
             .of(of(|it| it.rearmed)),
         lifetime(snapshot),
     ]
-}
-
-fn born(snapshot: &Snapshot) -> Family {
-    let born = snapshot.time_wait.as_ref().and_then(|it| it.born);
-    Family::counter("time_wait_born", "Mini-sockets born.").with([("role", "unknown")], born)
 }
 
 fn ended(time_wait: Option<&TimeWait>) -> Family {
