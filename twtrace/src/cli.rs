@@ -25,6 +25,9 @@ pub const DEMO_ACTOR: &str = "demo-actor";
 /// The subcommand that writes the manual pages, for packages.
 pub const MANUAL: &str = "manual";
 
+/// The subcommand that a command without rights has started itself with before it gave them up.
+pub const HELPER: &str = "privileged-helper";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -66,6 +69,9 @@ pub enum Command {
     /// A process of `top --demo` that plays a part.
     #[command(name = DEMO_ACTOR, hide = true)]
     DemoActor(DemoActorArgs),
+    /// A process that opens what another may not open itself.
+    #[command(name = HELPER, hide = true)]
+    Helper,
 }
 
 /// Arguments of `twtrace top`.
@@ -113,6 +119,10 @@ pub struct TopArgs {
     /// close first, leak, and run out of ports; they end with twtrace
     #[arg(long, conflicts_with_all = ["replay", "netns"])]
     pub demo: bool,
+    /// Give up rights, as `serve` does; for lines alone.
+    #[arg(long, value_name = "WHAT", hide = true,
+          conflicts_with_all = ["replay", "demo", "flight"])]
+    pub privileges: Option<PrivilegesArg>,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -492,6 +502,17 @@ pub struct FilterArgs {
     /// Only IPv6
     #[arg(short = '6', long)]
     pub ipv6: bool,
+}
+
+/// Values of `--privileges`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrivilegesArg {
+    /// Give them all up; other network namespaces and who holds sockets are then unknown
+    Drop,
+    /// Give them all up, and start a small process that opens for us what needs them
+    Helper,
+    /// Keep them
+    Keep,
 }
 
 /// Values of `--color`.

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 pub use self::{pace::Interval, playback::Playback, stop::Stop};
 use crate::{
     frame::{Frame, Meta},
-    host,
+    host::{self, Reach},
     probes::Hooks,
 };
 
@@ -98,6 +98,15 @@ impl Source {
     }
 }
 
+/// How the rest of the host is reached, other namespaces and other users' processes.
+#[derive(Clone, Debug, Default)]
+pub struct Reaches {
+    /// When the sockets that exist are listed, at the start.
+    pub at_first: Reach,
+    /// From then on.
+    pub later: Reach,
+}
+
 /// What a run with `hooks` is, from now on, in one namespace or on the whole host.
 fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta {
     let facts = host::read();
@@ -128,7 +137,7 @@ fn own_range_step(release: &str) -> u16 {
 
 /// Why some of the sockets that exist cannot be seen; `None` if all can.
 pub fn sockets_left_out(only: Option<u32>) -> Option<String> {
-    seeding::look(only, |netns| host::within(netns, || ())).first
+    seeding::look(&Reach::direct(), only, host::Netns::reachable).first
 }
 
 /// The tick of the moment `time_ns`.
