@@ -69,6 +69,7 @@ fn has_any_for_helper() -> bool {
 /// Another thread runs already, which would keep what this one gives up; what is to be kept is not
 /// enough; or the kernel has no seccomp.
 pub fn give_up(keep: Keep<'_>, purpose: Purpose) -> Result<Left> {
+    learn_for_good();
     ensure!(is_alone()?, "rights cannot be given up while other threads have them");
     let left = capabilities::keep_only(capabilities::least(keep)?)?;
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
@@ -82,6 +83,12 @@ pub fn give_up(keep: Keep<'_>, purpose: Purpose) -> Result<Left> {
 /// As there.
 pub fn become_helper() -> Result<Left> {
     give_up(Keep::Always(OF_THE_HELPER), Purpose::Help)
+}
+
+/// What the kernel told this process at its start is asked for once and kept: later /proc/self/auxv
+/// is root's, since a process that was root is nobody's to look into.
+fn learn_for_good() {
+    let _ = (rustix::param::page_size(), rustix::param::clock_ticks_per_second());
 }
 
 fn is_alone() -> Result<bool> {

@@ -148,12 +148,11 @@ const SOCK_DIAG: u32 = 4;
 
 /// From now on, in all threads.
 pub(super) fn restrict(purpose: Purpose) -> Result<()> {
-    let others = SeccompAction::Errno(libc::EPERM as u32);
-    apply(allowed(purpose)?, others, SeccompAction::Allow)?;
     // Its arguments are in memory, where a filter does not look: the C library knows what to do
-    // where there is no such call.
+    // where there is no such call. This one first: the next lets none be added.
     let no_such_call = Rules::from([(libc::SYS_clone3, Vec::new())]);
-    apply(no_such_call, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))
+    apply(no_such_call, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
+    apply(allowed(purpose)?, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)
 }
 
 fn apply(rules: Rules, otherwise: SeccompAction, if_so: SeccompAction) -> Result<()> {
@@ -161,8 +160,8 @@ fn apply(rules: Rules, otherwise: SeccompAction, if_so: SeccompAction) -> Result
     let filter = SeccompFilter::new(rules, otherwise, if_so, architecture)?;
     let program = BpfProgram::try_from(filter)?;
     apply_filter_all_threads(&program).context(
-        "cannot restrict system calls: the kernel has no seccomp (CONFIG_SECCOMP_FILTER); \
-         --privileges keep goes without",
+        "cannot restrict system calls, which takes CONFIG_SECCOMP_FILTER; --privileges keep goes \
+         without",
     )
 }
 
