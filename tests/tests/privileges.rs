@@ -416,7 +416,7 @@ fn a_helper_ends_at_what_is_no_question_and_opens_nothing() {
     let questions: [(&[u8], Option<&File>); 8] = [
         (b"/etc/shadow", None),
         (&[9], Some(&own)),
-        (&[255], None),
+        (&[254], None),
         // One that wants a namespace, without any.
         (&[1], None),
         // A list of them, with one.

@@ -352,7 +352,11 @@ pub struct DoctorArgs {
 #[command(
     after_help = "/metrics is for Prometheus, as text or protobuf, as it asks; /snapshot.json is what `top --json` \
 prints. /healthz and /readyz are for whoever starts and watches twtrace. Whoever reaches the \
-address may read everything: docs/serve.md says how to put TLS and passwords in front of it."
+address may read everything: docs/serve.md says how to put TLS and passwords in front of it.
+
+\
+Once everything is attached it gives up its rights, being root, and the system calls that it does \
+not make: docs/privileges.md says what needs which capability, and what is unknown without."
 )]
 pub struct ServeArgs {
     /// Where to listen; port 0 for any that is free
@@ -365,6 +369,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "K", default_value_t = 20,
           value_parser = clap::value_parser!(u16).range(1..=50))]
     pub top: u16,
+    /// What becomes of its rights once it has attached; without this, helper where there is
+    /// CAP_SYS_ADMIN or CAP_SYS_PTRACE, else drop
+    #[arg(long, value_name = "WHAT")]
+    pub privileges: Option<PrivilegesArg>,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -507,11 +515,11 @@ pub struct FilterArgs {
 /// Values of `--privileges`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PrivilegesArg {
-    /// Give them all up; other network namespaces and who holds sockets are then unknown
+    /// It gives them up; other network namespaces, and who holds sockets, are unknown
     Drop,
-    /// Give them all up, and start a small process that opens for us what needs them
+    /// It gives them up, and a small process of its own opens what still needs them
     Helper,
-    /// Keep them
+    /// It keeps them
     Keep,
 }
 

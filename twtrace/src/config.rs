@@ -16,8 +16,8 @@ use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
         CheckArgs, ColorArg, DoctorArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs,
-        PrivilegesArg, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, ServeArgs, StatesArgs, TopArgs,
-        TraceArgs,
+        PrivilegesArg, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, ServeArgs, StatesArgs,
+        TopArgs, TraceArgs,
     },
     export,
     filter::{Family, Filter, Pid, WrittenError},
@@ -248,6 +248,8 @@ pub struct Serve {
     pub top: usize,
     /// Rows in each array of the Snapshot.
     pub rows: usize,
+    /// What becomes of the rights once it has attached.
+    pub privileges: Privileges,
     /// What alone is counted, besides the namespace that is traced.
     pub filter: Filter,
     /// What and how to trace.
@@ -536,6 +538,7 @@ impl Serve {
             interval: interval(&args.interval)?,
             top,
             rows: top * ROWS_PER_LABEL,
+            privileges: args.privileges.map_or_else(Privileges::least, Into::into),
             filter: live_filter(&args.filter)?,
             trace: Trace::new(&args.trace)?,
         })

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::net::{SocketType, sockopt::socket_type};
 
-use crate::{host, privileges};
+use crate::{bpf::run_time, host, privileges};
 
 /// Answers on standard input and standard output, which are sockets, until nobody asks any more.
 ///
@@ -19,7 +19,7 @@ pub fn run() -> Result<ExitCode> {
     ignore_signals();
     let (namespaces, holders) = (socket(io::stdin().as_fd())?, socket(io::stdout().as_fd())?);
     privileges::become_helper()?;
-    host::serve(namespaces, holders)?;
+    host::serve(namespaces, holders, run_time::open)?;
     Ok(ExitCode::SUCCESS)
 }
 

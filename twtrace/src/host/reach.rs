@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    os::fd::OwnedFd,
     sync::Arc,
 };
 
@@ -50,6 +51,12 @@ impl Reach {
             netns.enter_through(helper);
         }
         Ok(listed)
+    }
+
+    /// What makes the kernel measure BPF programs as long as it is open, if that is to be had
+    /// through a helper.
+    pub fn measuring(&self) -> Option<Result<OwnedFd>> {
+        Some(self.helper.as_ref()?.measuring())
     }
 
     /// Which of all processes holds each of the sockets with these inodes; see

@@ -39,6 +39,7 @@ const OF_ALL: &[c_long] = &[
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_nanosleep,
+    libc::SYS_ppoll,
     libc::SYS_restart_syscall,
     libc::SYS_rseq,
     libc::SYS_rt_sigaction,
@@ -83,7 +84,6 @@ const OF_SERVING: &[c_long] = &[
     libc::SYS_getsockopt,
     libc::SYS_getuid,
     libc::SYS_pipe2,
-    libc::SYS_ppoll,
     libc::SYS_pread64,
     libc::SYS_readv,
     libc::SYS_recvfrom,
@@ -105,6 +105,7 @@ const OF_SERVING: &[c_long] = &[
 const OLD: &[c_long] = &[
     libc::SYS_access,
     libc::SYS_epoll_wait,
+    libc::SYS_pause,
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_stat,
@@ -116,6 +117,9 @@ const OLD: &[c_long] = &[];
 /// What may be done with BPF afterwards: look up, go on to the next key, and ask about a program.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/bpf.h#L908-L948>
 const BPF_COMMANDS: [u32; 3] = [1, 4, 15];
+
+/// What makes the kernel measure programs.
+const BPF_ENABLE_STATS: u32 = 32;
 
 /// Turns off what a perf event samples, when all is over; whether a descriptor blocks; and how wide
 /// the terminal is.
@@ -192,6 +196,7 @@ fn allowed(purpose: Purpose) -> Result<Rules> {
             rules.insert(libc::SYS_prlimit64, vec![rule(is(2, 0)?)?]);
         }
         Purpose::Help => {
+            rules.insert(libc::SYS_bpf, vec![rule(is(0, BPF_ENABLE_STATS)?)?]);
             rules.insert(libc::SYS_setns, vec![rule(is(1, libc::CLONE_NEWNET as u32)?)?]);
         }
     }

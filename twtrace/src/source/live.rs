@@ -55,11 +55,13 @@ pub fn start(
         netns_known: hooks.fields_known,
         minis: hooks.tier(Capability::EndCause).is_some(),
     };
-    Source::start("ring-reader", meta, move |sender, stop| {
+    let reach = later.clone();
+    let source = Source::start("ring-reader", meta, move |sender, stop| {
         let watch = Watch::start(later, netns)?;
         Reader::new(session, kernel, settings, poller, watch, sender, interval)
             .run(at_first, wanted, &stop)
-    })
+    });
+    source.map(|source| source.reaching(reach))
 }
 
 /// How long the ring may be emptied when all is over.

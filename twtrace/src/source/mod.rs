@@ -43,6 +43,8 @@ pub struct Source {
     pub meta: Meta,
     /// Its frames, until it has stopped.
     pub frames: mpsc::Receiver<Frame>,
+    /// How the rest of the host is reached, if the source is this host.
+    pub reach: Reach,
     stop: Stop,
     /// `None` when it has ended.
     thread: Option<JoinHandle<Result<()>>>,
@@ -63,7 +65,11 @@ impl Source {
             .name(name.to_owned())
             .spawn(move || work(sender, raised))
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-        Ok(Self { meta, frames, stop, thread: Some(thread) })
+        Ok(Self { meta, frames, reach: Reach::direct(), stop, thread: Some(thread) })
+    }
+
+    fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// What asks the source to deliver what it has, tick once more and end.

@@ -36,7 +36,8 @@ pub fn start(reach: Reach, netns: Option<u32>, interval: Interval) -> Result<Sou
     let kernel = KernelReader::new(reach.clone(), home, netns);
     let mut settings = SettingsReader::new(reach.clone(), home, netns);
     let mut poller = Poller::new(reach.clone(), netns);
-    Source::start("sock-diag", meta, move |sender, stop| {
+    let reaching = reach.clone();
+    let source = Source::start("sock-diag", meta, move |sender, stop| {
         let mut close_waits = CloseWaits::start(reach, netns)?;
         let mut pace = Pace::new(interval);
         // What is there already, and what the kernel has counted until then.
@@ -64,7 +65,8 @@ pub fn start(reach: Reach, netns: Option<u32>, interval: Interval) -> Result<Sou
             close_waits.ask(now_ns);
             stopping = stop.wait(pace.until_next(now_ns).min(close_waits.until_next(now_ns)))?;
         }
-    })
+    });
+    source.map(|source| source.reaching(reaching))
 }
 
 /// Looks at sockets in CLOSE_WAIT where the last look at all sockets showed any.

@@ -30,7 +30,7 @@ use rustix::{
 };
 
 use super::{
-    EVERYBODY, FAILED, LIST, MOST, NAMESPACES, OPEN, ROW,
+    EVERYBODY, FAILED, LIST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
     lane::{Lane, unexpected, words},
 };
 use crate::host::{
@@ -154,6 +154,17 @@ impl Helper {
         })
     }
 
+    /// What makes the kernel measure BPF programs as long as it is open.
+    pub(in crate::host) fn measuring(&self) -> Result<OwnedFd> {
+        let measuring = self.ask(&self.namespaces, |lane| {
+            lane.send(&[MEASURE], &[])?;
+            let mut buffer = [0; 4];
+            let (_, mut files) = lane.receive(&mut buffer)?;
+            Ok(files.pop())
+        })?;
+        measuring.context("the privileged helper has no CAP_SYS_ADMIN to measure programs with")
+    }
+
     /// Who holds sockets, among `pids` or everybody; nothing is known without an answer.
     pub(in crate::host) fn holders(
         &self,
@@ -192,17 +203,13 @@ impl Helper {
         question: impl FnOnce(&Lane) -> io::Result<T>,
     ) -> Result<T> {
         let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = lane.as_ref().filter(|_| !self.is_lost.load(Ordering::Relaxed));
-        let answer = open.ok_or_else(lost).and_then(|lane| Ok(question(lane)));
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                *lane = None;
-                self.lose(&error);
-                Err(lost())
-            }
-            Err(error) => Err(error),
-        }
+        let is_lost = self.is_lost.load(Ordering::Relaxed);
+        let open = lane.as_ref().filter(|_| !is_lost).ok_or_else(lost)?;
+        question(open).map_err(|error| {
+            *lane = None;
+            self.lose(&error);
+            lost()
+        })
     }
 }
 

@@ -19,6 +19,9 @@ const LIST: u8 = 0;
 /// The first of [`super::opening::Opening`], the others following.
 const OPEN: u8 = 1;
 
+/// What makes the kernel measure BPF programs; without a namespace.
+const MEASURE: u8 = 255;
+
 /// A question on the lane of holders: so many processes and so many sockets, as `u32`s, which
 /// follow. [`EVERYBODY`] stands for all processes.
 const EVERYBODY: u32 = u32::MAX;

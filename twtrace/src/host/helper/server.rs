@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    EVERYBODY, FAILED, LIST, MOST, NAMESPACES, OPEN, ROW,
+    EVERYBODY, FAILED, LIST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
     lane::{Lane, unexpected, words},
 };
 use crate::host::{
@@ -24,18 +24,23 @@ use crate::host::{
     socket_holders,
 };
 
-/// Answers on both sockets until nobody asks any more.
+/// Answers on both sockets until nobody asks any more. What makes the kernel measure BPF programs
+/// is had by `measure`.
 ///
 /// # Errors
 /// A question that is none: then somebody else asks than it was made for.
-pub fn serve(namespaces: OwnedFd, holders: OwnedFd) -> Result<()> {
+pub fn serve(
+    namespaces: OwnedFd,
+    holders: OwnedFd,
+    measure: fn() -> Result<OwnedFd>,
+) -> Result<()> {
     let home = netns::own()?;
     let holders = Lane::new(holders);
     thread::Builder::new()
         .name("holders".to_owned())
         .spawn(move || end(loop_on(&holders, answer_holders)))
         .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-    ended(loop_on(&Lane::new(namespaces), |lane| answer(lane, &home)))
+    ended(loop_on(&Lane::new(namespaces), |lane| answer(lane, &home, measure)))
 }
 
 fn loop_on(lane: &Lane, mut answer: impl FnMut(&Lane) -> io::Result<()>) -> io::Error {
@@ -65,12 +70,17 @@ fn end(why: io::Error) {
     process::exit(if ended.is_ok() { 0 } else { 2 });
 }
 
-fn answer(lane: &Lane, home: &Netns) -> io::Result<()> {
+fn answer(lane: &Lane, home: &Netns, measure: fn() -> Result<OwnedFd>) -> io::Result<()> {
     // One more than any question has.
     let mut buffer = [0; 2];
     let (question, mut files) = lane.receive(&mut buffer)?;
     match (&*question, files.as_mut_slice()) {
         ([LIST], []) => list(lane),
+        ([MEASURE], []) => {
+            let measuring = measure().ok();
+            let files: Vec<BorrowedFd<'_>> = measuring.iter().map(OwnedFd::as_fd).collect();
+            lane.send(&[MEASURE], &files)
+        }
         ([kind], [netns]) => {
             let opening = kind.checked_sub(OPEN).and_then(|at| Opening::ALL.get(usize::from(at)));
             open(lane, home, netns.as_fd(), *opening.ok_or_else(unexpected)?)
