@@ -25,6 +25,9 @@ pub const DEMO_ACTOR: &str = "demo-actor";
 /// The subcommand that writes the manual pages, for packages.
 pub const MANUAL: &str = "manual";
 
+/// The subcommand that a command without rights has started itself with before it gave them up.
+pub const HELPER: &str = "privileged-helper";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -66,6 +69,9 @@ pub enum Command {
     /// A process of `top --demo` that plays a part.
     #[command(name = DEMO_ACTOR, hide = true)]
     DemoActor(DemoActorArgs),
+    /// A process that opens what another may not open itself.
+    #[command(name = HELPER, hide = true)]
+    Helper,
 }
 
 /// Arguments of `twtrace top`.
@@ -113,6 +119,10 @@ pub struct TopArgs {
     /// close first, leak, and run out of ports; they end with twtrace
     #[arg(long, conflicts_with_all = ["replay", "netns"])]
     pub demo: bool,
+    /// Give up rights, as `serve` does; for lines alone.
+    #[arg(long, value_name = "WHAT", hide = true,
+          conflicts_with_all = ["replay", "demo", "flight"])]
+    pub privileges: Option<PrivilegesArg>,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -342,7 +352,11 @@ pub struct DoctorArgs {
 #[command(
     after_help = "/metrics is for Prometheus, as text or protobuf, as it asks; /snapshot.json is what `top --json` \
 prints. /healthz and /readyz are for whoever starts and watches twtrace. Whoever reaches the \
-address may read everything: docs/serve.md says how to put TLS and passwords in front of it."
+address may read everything: docs/serve.md says how to put TLS and passwords in front of it.
+
+\
+Once everything is attached it gives up its rights, being root, and the system calls that it does \
+not make: docs/privileges.md says what needs which capability, and what is unknown without."
 )]
 pub struct ServeArgs {
     /// Where to listen; port 0 for any that is free
@@ -355,6 +369,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "K", default_value_t = 20,
           value_parser = clap::value_parser!(u16).range(1..=50))]
     pub top: u16,
+    /// What becomes of its rights once it has attached; without this, helper where there is
+    /// CAP_SYS_ADMIN or CAP_SYS_PTRACE, else drop
+    #[arg(long, value_name = "WHAT")]
+    pub privileges: Option<PrivilegesArg>,
     /// What and how to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -492,6 +510,17 @@ pub struct FilterArgs {
     /// Only IPv6
     #[arg(short = '6', long)]
     pub ipv6: bool,
+}
+
+/// Values of `--privileges`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrivilegesArg {
+    /// It gives them up; other network namespaces, and who holds sockets, are unknown
+    Drop,
+    /// It gives them up, and a small process of its own opens what still needs them
+    Helper,
+    /// It keeps them
+    Keep,
 }
 
 /// Values of `--color`.

@@ -15,12 +15,14 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::{
     bpf::plan::{Extras, Wanted},
     cli::{
-        CheckArgs, ColorArg, DoctorArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs, ProbesArg,
-        RecordArgs, ReportArgs, SelftestArgs, ServeArgs, StatesArgs, TopArgs, TraceArgs,
+        CheckArgs, ColorArg, DoctorArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs,
+        PrivilegesArg, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, ServeArgs, StatesArgs,
+        TopArgs, TraceArgs,
     },
     export,
     filter::{Family, Filter, Pid, WrittenError},
     host,
+    privileges::Privileges,
     probes::Tier,
     recorder,
     source::replay::Speed,
@@ -91,6 +93,8 @@ pub struct Top {
     pub replay: Option<Replay>,
     /// Whether there is to be something to see.
     pub demo: bool,
+    /// What becomes of the rights once it has attached.
+    pub privileges: Privileges,
     /// What alone is counted, besides the namespace that is traced.
     pub filter: Filter,
     /// What and how to trace.
@@ -244,6 +248,8 @@ pub struct Serve {
     pub top: usize,
     /// Rows in each array of the Snapshot.
     pub rows: usize,
+    /// What becomes of the rights once it has attached.
+    pub privileges: Privileges,
     /// What alone is counted, besides the namespace that is traced.
     pub filter: Filter,
     /// What and how to trace.
@@ -316,6 +322,7 @@ impl Top {
             rows: args.top.unwrap_or(rows),
             replay: replay(args)?,
             demo: args.demo,
+            privileges: args.privileges.map_or(Privileges::Keep, Into::into),
             // In a recording a number stands for every process that had it.
             filter: if args.replay.is_empty() {
                 live_filter(&args.filter)?
@@ -324,6 +331,16 @@ impl Top {
             },
             trace: Trace::new(&args.trace)?,
         })
+    }
+}
+
+impl From<PrivilegesArg> for Privileges {
+    fn from(arg: PrivilegesArg) -> Self {
+        match arg {
+            PrivilegesArg::Drop => Self::Drop,
+            PrivilegesArg::Helper => Self::Helper,
+            PrivilegesArg::Keep => Self::Keep,
+        }
     }
 }
 
@@ -521,6 +538,7 @@ impl Serve {
             interval: interval(&args.interval)?,
             top,
             rows: top * ROWS_PER_LABEL,
+            privileges: args.privileges.map_or_else(Privileges::least, Into::into),
             filter: live_filter(&args.filter)?,
             trace: Trace::new(&args.trace)?,
         })

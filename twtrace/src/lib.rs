@@ -24,6 +24,7 @@ pub mod frame;
 pub mod host;
 pub mod log_lines;
 pub mod pipeline;
+pub mod privileges;
 pub mod probes;
 pub mod recorder;
 pub mod selftest;

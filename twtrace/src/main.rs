@@ -87,6 +87,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Manual(args) => cmd::manual::run(&args.folder),
         Command::SelftestHold => Ok(cmd::selftest::hold()),
         Command::PortsCommand(args) => cmd::command::become_command(args),
+        Command::Helper => {
+            log_to_stderr(0);
+            cmd::helper::run()
+        }
         Command::DemoActor(args) => demo::act(&args.name, args.netns),
     }
 }

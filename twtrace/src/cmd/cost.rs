@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{bpf::run_time::Measuring, host, view::tui::Cost};
+use crate::{
+    bpf::run_time::Measuring,
+    host::{self, Reach},
+    view::tui::Cost,
+};
 
 /// Measuring programs makes them slower: it is done for one moment of so many.
 const MEASURED_EACH: u64 = 5;
@@ -13,6 +17,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct CostMeter {
+    reach: Reach,
     at: Instant,
     cpu: Duration,
     reads: u64,
@@ -21,8 +26,10 @@ pub(super) struct CostMeter {
 }
 
 impl CostMeter {
-    pub(super) fn new() -> Self {
+    /// Programs are measured with our own rights, or through whoever has them.
+    pub(super) fn new(reach: Reach) -> Self {
         Self {
+            reach,
             at: Instant::now(),
             cpu: host::own_cpu(),
             reads: 0,
@@ -48,7 +55,7 @@ impl CostMeter {
             drop(measuring);
             self.last.bpf_cpu_pct = ran_ns.map(|ran_ns| percent(Duration::from_nanos(ran_ns)));
         } else if self.reads.is_multiple_of(MEASURED_EACH) {
-            self.measuring = Measuring::start().ok().zip(host::own_programs_ns());
+            self.measuring = Measuring::start(&self.reach).ok().zip(host::own_programs_ns());
         }
         self.reads += 1;
         self.last

@@ -3,9 +3,11 @@
 pub mod check;
 pub mod command;
 pub mod completions;
+mod confined;
 mod cost;
 pub mod doctor;
 pub mod export;
+pub mod helper;
 pub mod manual;
 pub mod ports;
 pub mod record;
@@ -102,7 +104,7 @@ const fn lost_without(capability: Capability) -> Option<&'static str> {
 fn settings(trace: &Trace, host: HostAllows) -> Settings {
     let known = match trace.netns {
         Some(_) => 0,
-        None => host::list().map_or(0, |list| list.found.len()),
+        None => host::Reach::direct().list().map_or(0, |list| list.found.len()),
     };
     let slots = (1 + SPARE_SLOTS + 2 * known).min(MAX_SLOTS);
     Settings {

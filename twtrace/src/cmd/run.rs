@@ -18,6 +18,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::confined;
 use crate::{
     bpf::{
         attach::{Attached, HookReport},
@@ -27,6 +28,7 @@ use crate::{
     decode::DecodeError,
     filter::Filtered,
     frame::Frame,
+    privileges::Privileges,
     probes::{Capability, Tier},
     source::{Interval, Source, Stop, live, netlink},
     stats::snapshot::Snapshot,
@@ -42,16 +44,34 @@ pub(super) fn runtime() -> Result<Runtime> {
 
 /// The live kernel, or sock_diag where it allows no BPF; a tick comes every `interval`.
 pub(super) fn source(trace: &Trace, interval: Interval) -> Result<Source> {
-    let netns = trace.netns;
+    confined(trace, interval, Privileges::Keep)
+}
+
+/// The same, with the rights that are left once it has begun. To be called before there is
+/// another thread.
+pub(super) fn confined(
+    trace: &Trace,
+    interval: Interval,
+    privileges: Privileges,
+) -> Result<Source> {
+    let reaches = confined::reaches(privileges)?;
+    let attached = attached(trace)?;
+    confined::give_up(privileges, attached.session.as_ref())?;
+    match attached.session {
+        Some(session) => live::start(session, reaches, trace.netns, interval),
+        None => netlink::start(reaches.later, trace.netns, interval),
+    }
+}
+
+/// What attached, and a word about what did not.
+fn attached(trace: &Trace) -> Result<Attached> {
     let attached = super::attach(trace)?;
     super::refuse_part_of_a_tier(trace.wanted, &attached)?;
     if attached.session.is_some() {
         super::warn_of_missing(&attached);
+        return Ok(attached);
     }
-    let Attached { session, reports } = attached;
-    if let Some(session) = session {
-        return live::start(session, netns, interval);
-    }
+    let reports = &attached.reports;
     let of_transitions = |report: &&HookReport| report.capability == Capability::Transitions;
     let refusal = reports.iter().filter(of_transitions).find_map(|report| report.refusal.as_ref());
     match (trace.wanted, refusal) {
@@ -68,7 +88,7 @@ pub(super) fn source(trace: &Trace, interval: Interval) -> Result<Source> {
         (Wanted::Only(Tier::None), None) => {}
         (_, None) => bail!("there is no hook to attach; `twtrace check` says more"),
     }
-    netlink::start(netns, interval)
+    Ok(attached)
 }
 
 /// Takes in one frame.

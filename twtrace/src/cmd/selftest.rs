@@ -16,7 +16,7 @@ use crate::{
     host,
     probes::{Capability, Hooks, Tier},
     selftest::{INTERVAL, Selftest, Stage, case::Verdict},
-    source::{Interval, live},
+    source::{Interval, Reaches, live},
     view::selftest::{Report, json, text},
 };
 
@@ -35,7 +35,7 @@ pub fn run(config: &Config) -> Result<ExitCode> {
     let stage = Stage::set(config.quick)?;
     let session = session(config)?;
     let hooks = session.hooks;
-    let source = live::start(session, None, Interval::new(INTERVAL))?;
+    let source = live::start(session, Reaches::default(), None, Interval::new(INTERVAL))?;
     let cases = Selftest::new(stage, source, config.trace.max_connections).run()?;
     let report = Report { kernel: host::read().kernel, tier: tier(hooks), cases };
     let shown = if config.json { json(&report)? } else { text(&report) };

@@ -20,8 +20,8 @@ use crate::{
 /// # Errors
 /// sock_diag does not answer for any namespace, or output that cannot be written.
 pub fn run(config: &States) -> Result<ExitCode> {
-    let census = census::look(config.netns, config.rows);
-    let holders = census::holders(&census);
+    let census = census::look(&host::Reach::direct(), config.netns, config.rows);
+    let holders = census::holders(&host::Reach::direct(), &census);
     let host::HostFacts { hostname, kernel, boot_id } = host::read();
     let time = rfc3339(host::ClockAnchor::read().wall_ns);
     let report = census.report(&holders, snapshot::Host { hostname, kernel, boot_id }, time);

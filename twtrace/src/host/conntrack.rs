@@ -1,10 +1,14 @@
 //! Connection tracking of a network namespace.
 
-use std::{fs, path::Path};
+use std::{fs::File, io::Read as _, os::fd::OwnedFd};
 
 use anyhow::{Context as _, Result};
+use rustix::io::Errno;
 
-use super::netns::{Netns, within};
+use super::{
+    netns::Netns,
+    opening::{NET, Opening},
+};
 
 /// What connection tracking says now; the last three count since the namespace was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,36 +25,35 @@ pub struct Conntrack {
     pub insert_failed: u64,
 }
 
-const SYSCTLS: &str = "/proc/sys/net/netfilter";
-/// Of the calling thread's namespace.
-const STATISTICS: &str = "/proc/thread-self/net/stat/nf_conntrack";
-
 /// Reads it.
 ///
 /// # Errors
 /// The namespace may not be entered, or tracks no connections.
 pub fn conntrack(netns: &Netns) -> Result<Conntrack> {
-    within(netns, read)?
-}
-
-fn read() -> Result<Conntrack> {
-    let number = |name: &str| -> Result<u64> {
-        let path = Path::new(SYSCTLS).join(name);
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!("no {}: the kernel tracks no connections (nf_conntrack)", path.display())
+    let mut files = netns.open(Opening::Conntrack)?.into_iter();
+    let mut number = |name: &str| -> Result<u64> {
+        let text = read(files.next()).with_context(|| {
+            format!("no net.netfilter.{name}: the kernel tracks no connections (nf_conntrack)")
         })?;
-        text.trim().parse().with_context(|| format!("{} is no number", path.display()))
+        text.trim().parse().with_context(|| format!("net.netfilter.{name} is no number"))
     };
-    let text =
-        fs::read_to_string(STATISTICS).with_context(|| format!("cannot read {STATISTICS}"))?;
-    let counted = |name| sum(&text, name).with_context(|| format!("no {name} in {STATISTICS}"));
+    let (count, max) = (number("nf_conntrack_count")?, number("nf_conntrack_max")?);
+    let statistics = format!("{NET}/stat/nf_conntrack");
+    let text = read(files.next()).with_context(|| format!("cannot read {statistics}"))?;
+    let counted = |name| sum(&text, name).with_context(|| format!("no {name} in {statistics}"));
     Ok(Conntrack {
-        count: number("nf_conntrack_count")?,
-        max: number("nf_conntrack_max")?,
+        count,
+        max,
         dropped: counted("drop")?,
         early_drop: counted("early_drop")?,
         insert_failed: counted("insert_failed")?,
     })
+}
+
+fn read(file: Option<Result<OwnedFd, Errno>>) -> Result<String> {
+    let mut text = String::new();
+    File::from(file.unwrap_or(Err(Errno::NOENT))?).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A column, summed over the lines of the processors, which are in hexadecimal

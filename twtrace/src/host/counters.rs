@@ -1,14 +1,14 @@
 //! The kernel's own TCP counters of a network namespace.
 
-use std::{fs::File, io::Read as _};
+use std::{fs::File, io::Read as _, os::fd::OwnedFd};
 
 use anyhow::{Context as _, Result};
+use rustix::io::Errno;
 
-use super::netns::{Netns, within};
-
-/// The directory of the calling thread's namespace, which /proc/net would not be:
-/// that one is the thread group leader's.
-const NET: &str = "/proc/thread-self/net";
+use super::{
+    netns::Netns,
+    opening::{NET, Opening},
+};
 
 /// The counters that are read, by the kernel's names: those of `TcpExt` in
 /// /proc/net/netstat, then those of `Tcp` in /proc/net/snmp
@@ -90,21 +90,21 @@ impl NetnsCounters {
 /// If the namespace may not be entered, which takes `CAP_SYS_ADMIN`, or /proc
 /// does not show what every kernel shows.
 pub fn tcp_counters(netns: &Netns) -> Result<NetnsCounters> {
-    within(netns, || read(netns.inode)).and_then(|read| read).with_context(|| {
+    read(netns).with_context(|| {
         format!("cannot read the TCP counters of network namespace {}", netns.inode)
     })
 }
 
-/// Of the calling thread's namespace.
-fn read(netns: u32) -> Result<NetnsCounters> {
+fn read(netns: &Netns) -> Result<NetnsCounters> {
     let mut counters =
-        NetnsCounters { netns, tw_sockets: None, values: [None; TCP_COUNTERS.len()] };
+        NetnsCounters { netns: netns.inode, tw_sockets: None, values: [None; TCP_COUNTERS.len()] };
+    let mut files = netns.open(Opening::Counters)?.into_iter();
     // The longest of the three has about 4 KiB.
     let mut text = String::with_capacity(8 << 10);
-    read_into(&mut text, "sockstat")?;
+    read_into(&mut text, "sockstat", files.next())?;
     counters.tw_sockets = parse_sockstat(&text);
     for (file, section) in [("netstat", "TcpExt:"), ("snmp", "Tcp:")] {
-        read_into(&mut text, file)?;
+        read_into(&mut text, file, files.next())?;
         counters.take_section(&text, section).with_context(|| {
             format!("no {section} in {NET}/{file}: twtrace does not know this kernel")
         })?;
@@ -112,12 +112,12 @@ fn read(netns: u32) -> Result<NetnsCounters> {
     Ok(counters)
 }
 
-fn read_into(text: &mut String, file: &str) -> Result<()> {
+fn read_into(text: &mut String, name: &str, file: Option<Result<OwnedFd, Errno>>) -> Result<()> {
     text.clear();
-    let path = format!("{NET}/{file}");
-    File::open(&path)
-        .and_then(|mut file| file.read_to_string(text))
-        .with_context(|| format!("cannot read {path}: mount /proc"))?;
+    let opened = file.unwrap_or(Err(Errno::NOENT)).map_err(std::io::Error::from);
+    opened
+        .and_then(|file| File::from(file).read_to_string(text))
+        .with_context(|| format!("cannot read {NET}/{name}: mount /proc"))?;
     Ok(())
 }
 

@@ -13,13 +13,16 @@ mod command_cgroup;
 mod conntrack;
 mod counters;
 mod facts;
+mod helper;
 mod limits;
 mod machine;
 mod netns;
 mod netns_entries;
+mod opening;
 mod own_use;
 mod private_netns;
 mod processes;
+mod reach;
 mod settings;
 mod sock_diag;
 mod socket_holders;
@@ -35,18 +38,20 @@ pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
 };
+pub use helper::{Helper, serve};
 pub use limits::{limit_files, raise_file_limit};
 pub use machine::{InUse, Softirq, open_files, orphans, slab_sizes, softirq, tcp_memory};
-pub use netns::{Netns, NetnsList, list, own, resolve, within};
+pub use netns::{Netns, NetnsList, own, resolve, within};
 pub use netns_entries::{NetnsEntry, netns_entries};
 pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use private_netns::{PrivateNetns, has_ipv6};
 pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
+pub use reach::Reach;
 pub use settings::{Settings, settings};
 pub use sock_diag::{
     ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, LISTENERS, Socket, close_wait_sockets,
     destroy, tcp_sockets, visit_tcp_sockets,
 };
-pub use socket_holders::{Holder, socket_holders, socket_holders_among};
+pub use socket_holders::Holder;
 pub use symbols::{CodeRange, Symbols, SymbolsError};
 pub use sysctl_files::{SysctlLine, sysctl_files};

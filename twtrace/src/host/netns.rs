@@ -10,6 +10,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     panic,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
@@ -18,6 +19,12 @@ use rustix::{
     fs::{AtFlags, CWD, Dir, Mode, OFlags},
     io::Errno,
     thread::LinkNameSpaceType,
+};
+
+use super::{
+    facts::{Capability, capabilities},
+    helper::Helper,
+    opening::{Opened, Opening},
 };
 
 /// The namespace of the calling thread, which `/proc/self` would not give:
@@ -38,6 +45,40 @@ pub struct Netns {
     /// in `ls -l /proc/PID/ns/net`. Unique among the namespaces that live.
     pub inode: u32,
     handle: File,
+    /// Who enters it; nobody but ourselves, if there is no one.
+    helper: Option<Arc<Helper>>,
+}
+
+impl Netns {
+    /// From now on it is entered through `helper`.
+    pub(super) fn enter_through(&mut self, helper: &Arc<Helper>) {
+        self.helper = Some(Arc::clone(helper));
+    }
+
+    /// Opens something inside, the way that leads there.
+    ///
+    /// # Errors
+    /// If the namespace may not be entered, which takes `CAP_SYS_ADMIN`, or the helper is gone.
+    pub(super) fn open(&self, opening: Opening) -> Result<Opened> {
+        match &self.helper {
+            Some(helper) if own_inode()? != self.inode => helper.open(self, self.as_fd(), opening),
+            _ => within(self, || opening.open()),
+        }
+    }
+
+    /// Says why nothing in it can be looked at, if that is so.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn reachable(&self) -> Result<()> {
+        self.open(Opening::SockDiag).map(drop)
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
 }
 
 /// What [`list`] found.
@@ -46,8 +87,8 @@ pub struct NetnsList {
     /// Each namespace once, by ascending inode; the caller's own is among them.
     pub found: Vec<Netns>,
     /// Processes whose namespace the caller may not see; a namespace that only
-    /// such processes hold is missing in `found`. With `CAP_SYS_PTRACE` this is 0
-    /// but for processes that the host hides even so.
+    /// such processes hold is missing in `found`. With `CAP_SYS_PTRACE` this is 0:
+    /// nothing would show what the host hides even so.
     pub unreadable: usize,
 }
 
@@ -69,13 +110,15 @@ pub fn own() -> Result<Netns> {
 /// # Errors
 /// If /proc cannot be read or the process is out of file descriptors.
 /// Processes that vanish meanwhile are no error.
-pub fn list() -> Result<NetnsList> {
+pub(super) fn list() -> Result<NetnsList> {
     let mut finder = Finder::default();
     finder.keep(own()?);
     finder.mounted()?;
     finder.named()?;
     finder.processes()?;
-    Ok(NetnsList { found: finder.found.into_values().collect(), unreadable: finder.unreadable })
+    let sees_all = capabilities().has(Capability::SysPtrace);
+    let unreadable = if sees_all { 0 } else { finder.unreadable };
+    Ok(NetnsList { found: finder.found.into_values().collect(), unreadable })
 }
 
 /// The inode that a `--netns` argument means: an inode number, a name of
@@ -288,7 +331,7 @@ fn out_of_files(error: &io::Error) -> bool {
 
 /// `None` if the file is not a namespace, such as the plain file that is left
 /// of a name of `ip netns` when its mount is gone.
-fn namespace(handle: File) -> io::Result<Option<Netns>> {
+pub(super) fn namespace(handle: File) -> io::Result<Option<Netns>> {
     #[allow(
         clippy::unnecessary_cast,
         clippy::cast_lossless,
@@ -297,7 +340,7 @@ fn namespace(handle: File) -> io::Result<Option<Netns>> {
     let (magic, inode) =
         (rustix::fs::fstatfs(&handle)?.f_type as u64, rustix::fs::fstat(&handle)?.st_ino as u64);
     let inode = u32::try_from(inode).ok().filter(|_| magic == NSFS_MAGIC);
-    Ok(inode.map(|inode| Netns { inode, handle }))
+    Ok(inode.map(|inode| Netns { inode, handle, helper: None }))
 }
 
 fn known_namespace(handle: File) -> io::Result<Netns> {

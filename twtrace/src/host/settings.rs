@@ -2,20 +2,21 @@
 //! offers to the search for a local port, by its sysctls:
 //! [`ip-sysctl.rst`](https://github.com/torvalds/linux/blob/v6.12/Documentation/networking/ip-sysctl.rst).
 
-use std::{collections::BTreeMap, fs, path::Path, str::FromStr};
+use std::{collections::BTreeMap, fs::File, io::Read as _, os::fd::OwnedFd, str::FromStr};
 
 use anyhow::Result;
 
-use super::netns::{Netns, within};
+use super::{
+    netns::Netns,
+    opening::{Opened, Opening},
+};
 use crate::{
     event::PortRange,
     frame::{PortFacts, Sysctls},
 };
 
-/// These are the reading thread's namespace's.
-const ROOT: &str = "/proc/sys";
 /// Those that are read; a kernel need not have all of them.
-const NAMES: [&str; 23] = [
+pub(super) const NAMES: [&str; 23] = [
     "net.core.somaxconn",
     "net.ipv4.ip_autobind_reuse",
     RANGE,
@@ -61,15 +62,16 @@ pub struct Settings {
 /// # Errors
 /// If the namespace may not be entered.
 pub fn settings(netns: &Netns) -> Result<Settings> {
-    within(netns, || read(netns.inode, Path::new(ROOT)))
+    Ok(read(netns.inode, netns.open(Opening::Settings)?))
 }
 
-fn read(netns: u32, root: &Path) -> Settings {
-    let value = |name: &&str| {
-        let text = fs::read_to_string(root.join(name.replace('.', "/"))).ok()?;
-        Some(((*name).to_owned(), text.trim_end().to_owned()))
+fn read(netns: u32, files: Opened) -> Settings {
+    let value = |(name, file): (&str, Result<OwnedFd, _>)| {
+        let mut text = String::new();
+        File::from(file.ok()?).read_to_string(&mut text).ok()?;
+        Some((name.to_owned(), text.trim_end().to_owned()))
     };
-    let values: BTreeMap<String, String> = NAMES.iter().filter_map(value).collect();
+    let values: BTreeMap<String, String> = NAMES.into_iter().zip(files).filter_map(value).collect();
     let ports = port_facts(netns, &values);
     Settings { sysctls: Sysctls { netns, values }, ports }
 }
@@ -108,6 +110,8 @@ fn ranges(text: &str) -> Vec<PortRange> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
@@ -123,15 +127,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_unknown() {
-        let unknown = read(7, Path::new("/nonexistent"));
+        let unknown = read(7, NAMES.map(|_| Err(Errno::NOENT)).into());
         assert_eq!(unknown.ports, PortFacts::unknown(7));
         assert_eq!(unknown.sysctls, Sysctls { netns: 7, values: BTreeMap::new() });
     }
 
     #[test]
     fn settings_are_read_as_they_are_written() {
-        let own = read(7, Path::new(ROOT));
-        let written = fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout").unwrap();
+        let own = read(7, Opening::Settings.open());
+        let written = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout").unwrap();
         assert_eq!(own.sysctls.values["net.ipv4.tcp_fin_timeout"], written.trim_end());
         assert!(own.ports.range.is_some());
     }

@@ -9,10 +9,7 @@ use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::{
     io::Errno,
-    net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
-        netlink::{self, SocketAddrNetlink},
-    },
+    net::{AddressFamily, RecvFlags, SendFlags, netlink::SocketAddrNetlink},
 };
 use twtrace_common::TcpState;
 use zerocopy::{
@@ -20,7 +17,7 @@ use zerocopy::{
     native_endian::{U16, U32},
 };
 
-use super::netns::{Netns, within};
+use super::{netns::Netns, opening::Opening};
 
 /// One TCP socket, request socket or timewait mini-socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,8 +136,7 @@ fn dump(
     extensions: u8,
     mut visit: impl FnMut(&Socket, &[u8]),
 ) -> Result<Dump> {
-    // A netlink socket belongs to the namespace it was made in, for good.
-    let socket = within(netns, open)?.map_err(|errno| explain(errno, "open"))?;
+    let socket = open(netns)?;
     let mut dump = Dump::default();
     let mut buffer = vec![0; BUFFER];
     for (sequence, family) in (1..).zip([AF_INET, AF_INET6]) {
@@ -161,7 +157,7 @@ fn dump(
 /// If the namespace may not be entered, or the kernel refuses otherwise: it
 /// takes `CAP_NET_ADMIN`.
 pub fn destroy(netns: &Netns, target: &Socket) -> Result<bool> {
-    let socket = within(netns, open)?.map_err(|errno| explain(errno, "open"))?;
+    let socket = open(netns)?;
     let mut request = Request::tcp(family_of(target), SOCK_DESTROY, NLM_F_ACK, 1);
     request.states = (1 << target.state as u32).into();
     request.id = SocketId::of(target);
@@ -300,13 +296,9 @@ const _: () = assert!(size_of::<Header>() == 16 && size_of::<Attribute>() == 4);
 const _: () = assert!(size_of::<Request>() == 16 + 56);
 const _: () = assert!(size_of::<Message>() == 72);
 
-fn open() -> Result<OwnedFd, Errno> {
-    rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )
+fn open(netns: &Netns) -> Result<OwnedFd> {
+    let opened = netns.open(Opening::SockDiag)?.pop().unwrap_or(Err(Errno::INVAL));
+    opened.map_err(|errno| explain(errno, "open"))
 }
 
 fn request(

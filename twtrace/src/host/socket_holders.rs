@@ -32,13 +32,15 @@ pub struct Holder {
 /// out are sockets of processes that the caller may not look at, those that no file descriptor
 /// refers to (one may be under way in a message, or be registered with io_uring), and those of
 /// a thread that has a table of files of its own.
-pub fn socket_holders(wanted: &HashSet<u32, FixedState>) -> HashMap<u32, Holder, FixedState> {
+pub(super) fn socket_holders(
+    wanted: &HashSet<u32, FixedState>,
+) -> HashMap<u32, Holder, FixedState> {
     let Ok(proc) = open_dir(CWD, "/proc") else { return HashMap::default() };
     socket_holders_among(entries(&proc).filter_map(|name| number(&name)), wanted)
 }
 
 /// The same, of these processes alone.
-pub fn socket_holders_among(
+pub(super) fn socket_holders_among(
     pids: impl Iterator<Item = u32>,
     wanted: &HashSet<u32, FixedState>,
 ) -> HashMap<u32, Holder, FixedState> {

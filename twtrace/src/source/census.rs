@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use super::seeding;
 use crate::{
     census::{Census, Holders, ListeningSocket, Place, Socket},
-    host::{self, Netns},
+    host::{self, Netns, Reach},
 };
 
 /// How often a namespace is listed when something comes between.
@@ -16,9 +16,9 @@ const TRIES: u32 = 3;
 
 /// Lists the sockets of every namespace that can be reached, or of one; rows beyond `rows` are
 /// summed.
-pub fn look(only: Option<u32>, rows: usize) -> Census {
+pub fn look(reach: &Reach, only: Option<u32>, rows: usize) -> Census {
     let mut census = Census::new(rows);
-    let looked = seeding::look(only, |netns| {
+    let looked = seeding::look(reach, only, |netns| {
         let place = place(netns);
         let place = place.inspect_err(|error| census.failed(netns.inode, format!("{error:#}")))?;
         census.add(place);
@@ -66,12 +66,12 @@ fn plain(socket: &host::Socket) -> Socket {
 }
 
 /// Finds who holds the sockets that processes may hold.
-pub fn holders(census: &Census) -> Holders {
+pub fn holders(reach: &Reach, census: &Census) -> Holders {
     let wanted: HashSet<u32, FixedState> = census.inodes().collect();
     if wanted.is_empty() {
         return Holders::default();
     }
-    let found = host::socket_holders(&wanted);
+    let found = reach.socket_holders(&wanted);
     let pids: BTreeSet<u32> = found.values().map(|holder| holder.pid).collect();
     let name = |pid| Some((pid, String::from_utf8_lossy(&host::comm(pid)?).into_owned()));
     Holders {

@@ -11,7 +11,7 @@ use crate::{
         gathering::Gathering,
     },
     frame::Frame,
-    host::{self, Netns, NetnsEntry, SysctlLine},
+    host::{self, Netns, NetnsEntry, Reach, SysctlLine},
     stats::snapshot::Snapshot,
 };
 
@@ -36,7 +36,7 @@ impl Examination {
     pub fn end(self, snapshot: Snapshot, mut gathering: Gathering) -> Facts {
         // Where nothing happened nobody has read them since.
         let home = host::own().ok().map(|own| own.inode);
-        gathering.take(&Frame::Kernel(KernelReader::new(home, self.only).all()));
+        gathering.take(&Frame::Kernel(KernelReader::new(Reach::direct(), home, self.only).all()));
         let (entries, found) = (host::netns_entries(), namespaces(self.only));
         let namespace = |netns: u32| {
             let opened = found.iter().find(|it| it.inode == netns);
@@ -71,8 +71,8 @@ impl Examination {
     }
 
     fn census(&self, snapshot: &Snapshot) -> Known<Report> {
-        let census = census::look(self.only, self.rows);
-        let holders = census::holders(&census);
+        let census = census::look(&Reach::direct(), self.only, self.rows);
+        let holders = census::holders(&Reach::direct(), &census);
         let report = census.report(&holders, snapshot.host.clone(), snapshot.time.clone());
         let silent = || report.left_out.clone().unwrap_or("sock_diag does not answer".to_owned());
         if report.states.is_some() { Ok(report) } else { Err(silent()) }
@@ -107,7 +107,7 @@ impl Examination {
 
 /// Those that are examined.
 fn namespaces(only: Option<u32>) -> Vec<Netns> {
-    let found = host::list().map(|list| list.found).unwrap_or_default();
+    let found = Reach::direct().list().map(|list| list.found).unwrap_or_default();
     found.into_iter().filter(|netns| only.is_none_or(|only| netns.inode == only)).collect()
 }
 

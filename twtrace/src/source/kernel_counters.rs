@@ -6,13 +6,14 @@ use log::debug;
 
 use crate::{
     frame::{self, KernelCounters, Totals},
-    host::{self, Netns, NetnsCounters},
+    host::{self, Netns, NetnsCounters, Reach},
 };
 
 /// Reads the kernel's counters of the namespaces where they are needed. It
 /// holds none of them open: that would keep alive what its owner has deleted.
 #[derive(Debug)]
 pub(super) struct KernelReader {
+    reach: Reach,
     home: Option<u32>,
     only: Option<u32>,
     /// Closes without a mini-socket, by namespace, at the last reading.
@@ -21,13 +22,13 @@ pub(super) struct KernelReader {
 
 impl KernelReader {
     /// `home` is the namespace that is always read, `only` the only one traced.
-    pub(super) fn new(home: Option<u32>, only: Option<u32>) -> Self {
-        Self { home, only, without: BTreeMap::new() }
+    pub(super) fn new(reach: Reach, home: Option<u32>, only: Option<u32>) -> Self {
+        Self { reach, home, only, without: BTreeMap::new() }
     }
 
     /// Of every namespace that can be entered: what later readings are compared with.
     pub(super) fn all(&self) -> Vec<KernelCounters> {
-        let found = host::list().map(|list| list.found).unwrap_or_default();
+        let found = self.reach.list().map(|list| list.found).unwrap_or_default();
         let traced = |netns: &&Netns| self.only.is_none_or(|only| netns.inode == only);
         let mut read: Vec<_> = found.iter().filter(traced).filter_map(counters).collect();
         if let Some(home) = self.home
@@ -55,7 +56,7 @@ impl KernelReader {
         if let Some(own) = &own {
             wanted.remove(&own.netns);
         }
-        let others = if wanted.is_empty() { Vec::new() } else { read_each(&wanted) };
+        let others = if wanted.is_empty() { Vec::new() } else { self.read_each(&wanted) };
         let read: Vec<KernelCounters> = own.into_iter().chain(others).collect();
         for counters in &read {
             if let Some(count) = without.get(&counters.netns) {
@@ -65,15 +66,15 @@ impl KernelReader {
         read
     }
 
+    fn read_each(&self, wanted: &BTreeSet<u32>) -> Vec<KernelCounters> {
+        let found = self.reach.list().map(|list| list.found).unwrap_or_default();
+        found.iter().filter(|netns| wanted.contains(&netns.inode)).filter_map(counters).collect()
+    }
+
     /// The home namespace, if it is ours: found without a search.
     fn own(&self, home: u32) -> Option<KernelCounters> {
         host::own().ok().filter(|own| own.inode == home).as_ref().and_then(counters)
     }
-}
-
-fn read_each(wanted: &BTreeSet<u32>) -> Vec<KernelCounters> {
-    let found = host::list().map(|list| list.found).unwrap_or_default();
-    found.iter().filter(|netns| wanted.contains(&netns.inode)).filter_map(counters).collect()
 }
 
 /// `None` if it is gone or may not be entered.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use twtrace_common::{Counters, TransitionRecord};
 
 use super::{
-    Interval, Source, Stop,
+    Interval, Reaches, Source, Stop,
     close_waits::{Expected, News, Watch},
     kernel_counters::KernelReader,
     netlink::Poller,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     bpf::attach::Session,
     frame::{Frame, KernelCounters, Meta, Totals},
-    host,
+    host::{self, Reach},
     probes::{Capability, Tier},
 };
 
@@ -37,22 +37,31 @@ const SEEDING_SLEEP: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// No thread, no file descriptor.
-pub fn start(session: Session, netns: Option<u32>, interval: Interval) -> Result<Source> {
+pub fn start(
+    session: Session,
+    reaches: Reaches,
+    netns: Option<u32>,
+    interval: Interval,
+) -> Result<Source> {
+    let Reaches { at_first, later } = reaches;
     let hooks = session.hooks;
     let births_counted = hooks.fields_known.then_some(session.tw_counts_births);
     let meta = Meta { sample_hz: session.sample_hz, ..super::meta(hooks, netns, births_counted) };
-    let kernel = KernelReader::new(meta.home_netns, netns);
-    let settings = SettingsReader::new(meta.home_netns, netns);
-    let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(netns));
+    let kernel = KernelReader::new(later.clone(), meta.home_netns, netns);
+    let settings = SettingsReader::new(later.clone(), meta.home_netns, netns);
+    let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(later.clone(), netns));
     let wanted = Wanted {
         netns,
         netns_known: hooks.fields_known,
         minis: hooks.tier(Capability::EndCause).is_some(),
     };
-    Source::start("ring-reader", meta, move |sender, stop| {
-        let watch = Watch::start(netns)?;
-        Reader::new(session, kernel, settings, poller, watch, sender, interval).run(wanted, &stop)
-    })
+    let reach = later.clone();
+    let source = Source::start("ring-reader", meta, move |sender, stop| {
+        let watch = Watch::start(later, netns)?;
+        Reader::new(session, kernel, settings, poller, watch, sender, interval)
+            .run(at_first, wanted, &stop)
+    });
+    source.map(|source| source.reaching(reach))
 }
 
 /// How long the ring may be emptied when all is over.
@@ -113,11 +122,11 @@ impl Reader {
         }
     }
 
-    fn run(mut self, wanted: Wanted, stop: &Stop) -> Result<()> {
+    fn run(mut self, reach: Reach, wanted: Wanted, stop: &Stop) -> Result<()> {
         self.first_counters()?;
         // They take their time, as the seeds do.
         self.ask_for_close_waits(host::monotonic_ns())?;
-        let mut stopping = self.seed(wanted, stop)?;
+        let mut stopping = self.seed(reach, wanted, stop)?;
         loop {
             let drained = if stopping { self.drain_all() } else { self.drain() };
             if drained.is_err() {
@@ -145,10 +154,10 @@ impl Reader {
     /// Reads the sockets that exist in a thread of its own, which may take a
     /// second on a large host, and empties the ring meanwhile. Returns whether
     /// the end was asked for before all were read: then they are left out.
-    fn seed(&mut self, wanted: Wanted, stop: &Stop) -> Result<bool> {
+    fn seed(&mut self, reach: Reach, wanted: Wanted, stop: &Stop) -> Result<bool> {
         let seeding = thread::Builder::new()
             .name("seeding".to_owned())
-            .spawn(move || seeding::seeds(wanted))
+            .spawn(move || seeding::seeds(&reach, wanted))
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
         let mut stopping = false;
         while !seeding.is_finished() && !stopping {

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 pub use self::{pace::Interval, playback::Playback, stop::Stop};
 use crate::{
     frame::{Frame, Meta},
-    host,
+    host::{self, Reach},
     probes::Hooks,
 };
 
@@ -43,6 +43,8 @@ pub struct Source {
     pub meta: Meta,
     /// Its frames, until it has stopped.
     pub frames: mpsc::Receiver<Frame>,
+    /// How the rest of the host is reached, if the source is this host.
+    pub reach: Reach,
     stop: Stop,
     /// `None` when it has ended.
     thread: Option<JoinHandle<Result<()>>>,
@@ -63,7 +65,11 @@ impl Source {
             .name(name.to_owned())
             .spawn(move || work(sender, raised))
             .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-        Ok(Self { meta, frames, stop, thread: Some(thread) })
+        Ok(Self { meta, frames, reach: Reach::direct(), stop, thread: Some(thread) })
+    }
+
+    fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// What asks the source to deliver what it has, tick once more and end.
@@ -98,6 +104,15 @@ impl Source {
     }
 }
 
+/// How the rest of the host is reached, other namespaces and other users' processes.
+#[derive(Clone, Debug, Default)]
+pub struct Reaches {
+    /// When the sockets that exist are listed, at the start.
+    pub at_first: Reach,
+    /// From then on.
+    pub later: Reach,
+}
+
 /// What a run with `hooks` is, from now on, in one namespace or on the whole host.
 fn meta(hooks: Hooks, only: Option<u32>, tw_counts_births: Option<bool>) -> Meta {
     let facts = host::read();
@@ -128,7 +143,7 @@ fn own_range_step(release: &str) -> u16 {
 
 /// Why some of the sockets that exist cannot be seen; `None` if all can.
 pub fn sockets_left_out(only: Option<u32>) -> Option<String> {
-    seeding::look(only, |netns| host::within(netns, || ())).first
+    seeding::look(&Reach::direct(), only, host::Netns::reachable).first
 }
 
 /// The tick of the moment `time_ns`.

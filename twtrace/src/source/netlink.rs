@@ -21,7 +21,7 @@ use super::{
 use crate::{
     bpf::{offsets, preflight},
     frame::{Frame, Polled, PolledMini, SeedSocket},
-    host::{self, Netns, Socket},
+    host::{self, Netns, Reach, Socket},
     probes::Hooks,
 };
 
@@ -30,14 +30,15 @@ use crate::{
 ///
 /// # Errors
 /// No thread, no file descriptor.
-pub fn start(netns: Option<u32>, interval: Interval) -> Result<Source> {
+pub fn start(reach: Reach, netns: Option<u32>, interval: Interval) -> Result<Source> {
     let meta = super::meta(Hooks::POLLING, netns, tw_counts_births());
     let home = meta.home_netns;
-    let kernel = KernelReader::new(home, netns);
-    Source::start("sock-diag", meta, move |sender, stop| {
-        let mut poller = Poller::new(netns);
-        let mut settings = SettingsReader::new(home, netns);
-        let mut close_waits = CloseWaits::start(netns)?;
+    let kernel = KernelReader::new(reach.clone(), home, netns);
+    let mut settings = SettingsReader::new(reach.clone(), home, netns);
+    let mut poller = Poller::new(reach.clone(), netns);
+    let reaching = reach.clone();
+    let source = Source::start("sock-diag", meta, move |sender, stop| {
+        let mut close_waits = CloseWaits::start(reach, netns)?;
         let mut pace = Pace::new(interval);
         // What is there already, and what the kernel has counted until then.
         let mut frames = settings.all(host::monotonic_ns());
@@ -64,7 +65,8 @@ pub fn start(netns: Option<u32>, interval: Interval) -> Result<Source> {
             close_waits.ask(now_ns);
             stopping = stop.wait(pace.until_next(now_ns).min(close_waits.until_next(now_ns)))?;
         }
-    })
+    });
+    source.map(|source| source.reaching(reaching))
 }
 
 /// Looks at sockets in CLOSE_WAIT where the last look at all sockets showed any.
@@ -78,8 +80,8 @@ struct CloseWaits {
 }
 
 impl CloseWaits {
-    fn start(only: Option<u32>) -> Result<Self> {
-        Ok(Self { watch: Watch::start(only)?, polled: Places::All, holding: None })
+    fn start(reach: Reach, only: Option<u32>) -> Result<Self> {
+        Ok(Self { watch: Watch::start(reach, only)?, polled: Places::All, holding: None })
     }
 
     fn news(&mut self) -> Vec<Frame> {
@@ -125,13 +127,14 @@ fn tw_counts_births() -> Option<bool> {
 /// Asks sock_diag, and says once what it did not answer.
 #[derive(Debug)]
 pub(super) struct Poller {
+    reach: Reach,
     only: Option<u32>,
     warned: bool,
 }
 
 impl Poller {
-    pub(super) fn new(only: Option<u32>) -> Self {
-        Self { only, warned: false }
+    pub(super) fn new(reach: Reach, only: Option<u32>) -> Self {
+        Self { reach, only, warned: false }
     }
 
     /// All sockets of the host, or of one namespace; `None` if no namespace
@@ -139,7 +142,7 @@ impl Poller {
     pub(super) fn look(&mut self) -> Frame {
         let mut look = Look::default();
         let time_ns = host::monotonic_ns();
-        let looked = seeding::look(self.only, |netns| look.at(netns));
+        let looked = seeding::look(&self.reach, self.only, |netns| look.at(netns));
         let complete = looked.first.is_none();
         let answered = looked.looked_at > 0 || complete;
         if let Some(first) = looked.first.filter(|_| !std::mem::replace(&mut self.warned, true)) {

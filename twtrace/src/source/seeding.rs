@@ -7,7 +7,7 @@ use twtrace_common::TcpState;
 use crate::{
     event::Tuple,
     frame::{SeedMini, SeedSocket},
-    host::{self, Capability, Netns, Socket},
+    host::{self, Netns, Reach, Socket},
 };
 
 /// What to look for.
@@ -36,10 +36,10 @@ pub(super) struct Seeds {
 /// To be called after attaching, so that a socket is either listed here or
 /// tells of itself. A namespace that cannot be entered is left out; its sockets
 /// will count as unmatched when they change.
-pub(super) fn seeds(wanted: Wanted) -> Seeds {
+pub(super) fn seeds(reach: &Reach, wanted: Wanted) -> Seeds {
     let mut seeds = Seeds::default();
     let states = if wanted.minis { host::ALL_STATES } else { host::FULL_SOCKET_STATES };
-    let failed = look(wanted.netns, |netns| {
+    let failed = look(reach, wanted.netns, |netns| {
         let found = host::tcp_sockets(netns, states)?;
         debug!("netns {}: {} sockets", netns.inode, found.len());
         let full = found.iter().filter(|socket| has_transitions(socket));
@@ -74,13 +74,16 @@ pub(super) struct Looked {
 }
 
 /// Looks at every namespace that can be reached, or at one.
-pub(super) fn look(only: Option<u32>, mut at: impl FnMut(&Netns) -> Result<()>) -> Looked {
-    let list = match host::list() {
+pub(super) fn look(
+    reach: &Reach,
+    only: Option<u32>,
+    mut at: impl FnMut(&Netns) -> Result<()>,
+) -> Looked {
+    let list = match reach.list() {
         Ok(list) => list,
         Err(error) => return Looked { first: Some(format!("{error:#}")), ..Looked::default() },
     };
-    let may_hide = list.unreadable > 0 && !host::capabilities().has(Capability::SysPtrace);
-    let hidden = only.is_none() && may_hide;
+    let hidden = only.is_none() && list.unreadable > 0;
     let mut looked = Looked { listed: true, hidden, ..Looked::default() };
     if hidden {
         looked.first = Some(format!(

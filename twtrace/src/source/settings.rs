@@ -7,7 +7,7 @@ use log::debug;
 
 use crate::{
     frame::{Frame, PortFacts, Sysctls, Totals},
-    host::{self, Netns, Settings},
+    host::{self, Netns, Reach, Settings},
 };
 
 /// A namespace that is not our own is read again so often at most: it has to be found and
@@ -17,6 +17,9 @@ const OTHERS_EVERY_NS: u64 = 5_000_000_000;
 /// Reads the settings of namespaces. It holds none of them open.
 #[derive(Debug)]
 pub(super) struct SettingsReader {
+    reach: Reach,
+    /// Whether it was said that those of others are unknown, since the helper is gone.
+    lost: bool,
     home: Option<u32>,
     only: Option<u32>,
     known: BTreeMap<u32, Settings>,
@@ -27,8 +30,16 @@ pub(super) struct SettingsReader {
 
 impl SettingsReader {
     /// `home` is the namespace that is always read, `only` the only one traced.
-    pub(super) fn new(home: Option<u32>, only: Option<u32>) -> Self {
-        Self { home, only, known: BTreeMap::new(), transitions: BTreeMap::new(), others_next_ns: 0 }
+    pub(super) fn new(reach: Reach, home: Option<u32>, only: Option<u32>) -> Self {
+        Self {
+            reach,
+            lost: false,
+            home,
+            only,
+            known: BTreeMap::new(),
+            transitions: BTreeMap::new(),
+            others_next_ns: 0,
+        }
     }
 
     /// Of every namespace that can be entered.
@@ -40,11 +51,16 @@ impl SettingsReader {
 
     /// Of all of them again, if it is time for that.
     pub(super) fn all_now_and_then(&mut self, now_ns: u64) -> Vec<Frame> {
-        if now_ns < self.others_next_ns { Vec::new() } else { self.all(now_ns) }
+        let mut news = frames(self.lost());
+        if now_ns >= self.others_next_ns {
+            news.extend(self.all(now_ns));
+        }
+        news
     }
 
     /// Of those that are new or have changed.
     pub(super) fn changed(&mut self, totals: &Totals, now_ns: u64) -> Vec<Frame> {
+        let lost = self.lost();
         let own = host::own().ok().filter(|own| Some(own.inode) == self.home);
         let mut changed: Vec<Settings> =
             own.iter().filter_map(settings).filter(|read| self.is_news(read)).collect();
@@ -64,7 +80,21 @@ impl SettingsReader {
             }
             self.transitions.extend(busy);
         }
+        changed.extend(lost);
         frames(changed)
+    }
+
+    /// Those that nobody can read any more, once: they may change from now on.
+    fn lost(&mut self) -> Vec<Settings> {
+        if self.lost || !self.reach.is_lost() {
+            return Vec::new();
+        }
+        self.lost = true;
+        let own = host::own().ok().map(|own| own.inode);
+        let others = self.known.keys().filter(|netns| Some(**netns) != own);
+        let lost: Vec<Settings> = others.map(|netns| unknown(*netns)).collect();
+        self.remember(&lost);
+        lost
     }
 
     /// The namespaces other than ours where anything happened since they were read.
@@ -78,7 +108,7 @@ impl SettingsReader {
     }
 
     fn read(&mut self, wanted: impl Fn(u32) -> bool) -> Vec<Settings> {
-        let found = host::list().map(|list| list.found).unwrap_or_default();
+        let found = self.reach.list().map(|list| list.found).unwrap_or_default();
         let wanted = found.iter().filter(|netns| wanted(netns.inode));
         let news: Vec<Settings> =
             wanted.filter_map(settings).filter(|read| self.is_news(read)).collect();

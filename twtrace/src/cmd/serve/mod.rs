@@ -38,9 +38,10 @@ pub fn run(config: &Serve) -> Result<ExitCode> {
     let ends = runtime.block_on(async { Ends::new() })?;
     let listener = listen::listen(config.listen)?;
     info!("listening at http://{}", listener.local_addr()?);
-    // It answers while hooks attach: it lives, and is not ready yet.
+    let interval = Interval::new(config.interval);
+    let source = run::confined(&config.trace, interval, config.privileges)?;
+    // Not before: its thread has no rights either. Whoever connects until then waits.
     let server = Server::start(listener, config.interval)?;
-    let source = run::source(&config.trace, Interval::new(config.interval))?;
     runtime.block_on(serve(config, source, server, ends))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -73,7 +74,7 @@ async fn tell(config: &Serve, source: &mut Source, moments: moment::Sender) -> R
     let (filter, meta) = (config.filter.clone(), source.meta.clone());
     let limit = config.trace.max_connections;
     let mut pipeline = Filtered::new(filter, meta, limit, config.rows)?;
-    let mut observer = Observer::new(config.top);
+    let mut observer = Observer::new(config.top, source.reach.clone());
     while let Some(frame) = source.frames.recv().await {
         let snapshot = run::apply(&mut pipeline, &frame)?;
         if let (Frame::Tick { wall_ns, .. }, Some(snapshot)) = (frame, snapshot) {

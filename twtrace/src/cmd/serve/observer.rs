@@ -20,8 +20,8 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(top: usize) -> Self {
-        Self { top, cost: CostMeter::new(), floor: Floor::default(), netns: host::own().ok() }
+    pub(super) fn new(top: usize, reach: host::Reach) -> Self {
+        Self { top, cost: CostMeter::new(reach), floor: Floor::default(), netns: host::own().ok() }
     }
 
     /// The moment of `snapshot`, which was taken at `wall_ns`.

@@ -55,7 +55,7 @@ impl Shown {
     fn start(config: &Top) -> Result<Self> {
         let interval = Interval::new(config.interval);
         let Some(replay) = &config.replay else {
-            let source = run::source(&config.trace, interval.clone())?;
+            let source = run::confined(&config.trace, interval.clone(), config.privileges)?;
             let max_connections = config.trace.max_connections;
             return Ok(Self { source, max_connections, interval, playback: None });
         };

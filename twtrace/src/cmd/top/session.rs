@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
             pipeline: pipeline(config, &shown)?,
             ended: false,
             focus: None,
-            cost: CostMeter::new(),
+            cost: CostMeter::new(shown.source.reach.clone()),
             flight: flight.transpose()?,
             events: 0,
             ticked_ns: meta.started_ns,

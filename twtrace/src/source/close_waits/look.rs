@@ -8,13 +8,14 @@ use log::debug;
 use super::{Ask, Places, known::Seen};
 use crate::{
     frame::CloseWaiting,
-    host::{self, CloseWaitSocket, Netns},
+    host::{self, CloseWaitSocket, Netns, Reach},
     source::seeding,
 };
 
 /// Looks. That something could not be looked at was said when all sockets were listed.
 #[derive(Debug)]
 pub(super) struct Eyes {
+    reach: Reach,
     only: Option<u32>,
     /// Whether all namespaces were found, when they were listed last.
     listed_all: bool,
@@ -35,8 +36,8 @@ pub(super) struct Look {
 }
 
 impl Eyes {
-    pub(super) fn new(only: Option<u32>) -> Self {
-        Self { only, listed_all: true }
+    pub(super) fn new(reach: Reach, only: Option<u32>) -> Self {
+        Self { reach, only, listed_all: true }
     }
 
     pub(super) fn look(&mut self, ask: &Ask) -> Look {
@@ -57,7 +58,7 @@ impl Eyes {
 
     fn look_around(&mut self, look: &mut Look, wanted: impl Fn(&Netns) -> bool) {
         let mut answers = 0_usize;
-        let looked = seeding::look(self.only, |netns| {
+        let looked = seeding::look(&self.reach, self.only, |netns| {
             if wanted(netns) {
                 look.at(netns)?;
                 answers += 1;

@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 
 pub(super) use self::expected::Expected;
 use self::{restraint::Restraint, worker::Worker};
-use crate::frame::Frame;
+use crate::{frame::Frame, host::Reach};
 
 /// How often is looked: a socket that waits no longer does not leak.
 const LOOK_EVERY_NS: u64 = 5_000_000_000;
@@ -72,10 +72,10 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Starts the thread; it looks at all namespaces, or at one.
-    pub(super) fn start(only: Option<u32>) -> Result<Self> {
+    pub(super) fn start(reach: Reach, only: Option<u32>) -> Result<Self> {
         let (asks, asked) = mpsc::sync_channel::<Ask>(1);
         let (answer, answers) = mpsc::channel();
-        let mut worker = Worker::new(only);
+        let mut worker = Worker::new(reach, only);
         let work = move || {
             while let Ok(ask) = asked.recv() {
                 // Nobody listens any more: nor will anybody ask.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     frame::{CloseWaiting, CloseWaits, Frame, ProcessFacts},
-    host,
+    host::{self, Reach},
 };
 
 /// Everybody is asked no more often than this.
@@ -22,6 +22,7 @@ const EVERYBODY_EVERY_NS: u64 = 10_000_000_000;
 /// What the thread knows. See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Worker {
+    reach: Reach,
     eyes: Eyes,
     known: Known,
     /// Namespaces that could not be looked at.
@@ -35,9 +36,10 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Looks at all namespaces, or at one.
-    pub(super) fn new(only: Option<u32>) -> Self {
+    pub(super) fn new(reach: Reach, only: Option<u32>) -> Self {
         Self {
-            eyes: Eyes::new(only),
+            eyes: Eyes::new(reach.clone(), only),
+            reach,
             known: Known::default(),
             failed: BTreeSet::new(),
             introduced: BTreeSet::new(),
@@ -99,7 +101,7 @@ impl Worker {
             return Vec::new();
         }
         let pids = holders.iter().map(|holder| holder.tgid);
-        let found = self.near.time(time_ns, || host::socket_holders_among(pids, &unheld));
+        let found = self.near.time(time_ns, || self.reach.socket_holders_among(pids, &unheld));
         self.known.held(&found)
     }
 
@@ -108,7 +110,7 @@ impl Worker {
         if wanted.is_empty() || !self.far.is_due(time_ns) {
             return Vec::new();
         }
-        let found = self.far.time(time_ns, || host::socket_holders(&wanted));
+        let found = self.far.time(time_ns, || self.reach.socket_holders(&wanted));
         let held = self.known.held(&found);
         self.known.asked(&wanted, time_ns);
         held

@@ -1,0 +1,161 @@
+//! The side with rights.
+
+use std::{
+    collections::HashSet,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    process, thread,
+};
+
+use anyhow::{Context as _, Result};
+use foldhash::fast::FixedState;
+use rustix::{
+    io::Errno,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+
+use super::{
+    EVERYBODY, FAILED, LIST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
+    lane::{Lane, unexpected, words},
+};
+use crate::host::{
+    netns::{self, Netns},
+    opening::Opening,
+    socket_holders,
+};
+
+/// Answers on both sockets until nobody asks any more. What makes the kernel measure BPF programs
+/// is had by `measure`.
+///
+/// # Errors
+/// A question that is none: then somebody else asks than it was made for.
+pub fn serve(
+    namespaces: OwnedFd,
+    holders: OwnedFd,
+    measure: fn() -> Result<OwnedFd>,
+) -> Result<()> {
+    let home = netns::own()?;
+    let holders = Lane::new(holders);
+    thread::Builder::new()
+        .name("holders".to_owned())
+        .spawn(move || end(loop_on(&holders, answer_holders)))
+        .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
+    ended(loop_on(&Lane::new(namespaces), |lane| answer(lane, &home, measure)))
+}
+
+fn loop_on(lane: &Lane, mut answer: impl FnMut(&Lane) -> io::Result<()>) -> io::Error {
+    loop {
+        if let Err(error) = answer(lane) {
+            return error;
+        }
+    }
+}
+
+/// Nobody asks any more, or something else is wrong.
+fn ended(why: io::Error) -> Result<()> {
+    match why.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(why).context("the privileged helper ends"),
+    }
+}
+
+/// The end of one lane is the end of all.
+fn end(why: io::Error) {
+    let ended = ended(why);
+    if let Err(error) = &ended {
+        log::error!("{error:#}");
+    }
+    process::exit(if ended.is_ok() { 0 } else { 2 });
+}
+
+fn answer(lane: &Lane, home: &Netns, measure: fn() -> Result<OwnedFd>) -> io::Result<()> {
+    // One more than any question has.
+    let mut buffer = [0; 2];
+    let (question, mut files) = lane.receive(&mut buffer)?;
+    match (&*question, files.as_mut_slice()) {
+        ([LIST], []) => list(lane),
+        ([MEASURE], []) => {
+            let measuring = measure().ok();
+            let files: Vec<BorrowedFd<'_>> = measuring.iter().map(OwnedFd::as_fd).collect();
+            lane.send(&[MEASURE], &files)
+        }
+        ([kind], [netns]) => {
+            let opening = kind.checked_sub(OPEN).and_then(|at| Opening::ALL.get(usize::from(at)));
+            open(lane, home, netns.as_fd(), *opening.ok_or_else(unexpected)?)
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+fn list(lane: &Lane) -> io::Result<()> {
+    let listed = match netns::list() {
+        Ok(listed) => listed,
+        Err(error) => {
+            let mut answer = [FAILED.to_ne_bytes(), [0; 4]].concat();
+            answer.extend(format!("{error:#}").bytes().take(512));
+            return lane.send(&answer, &[]);
+        }
+    };
+    let numbers = [listed.found.len(), listed.unreadable];
+    lane.send_words(&numbers.map(|number| u32::try_from(number).unwrap_or(FAILED - 1)))?;
+    for some in listed.found.chunks(NAMESPACES) {
+        let handles: Vec<BorrowedFd<'_>> = some.iter().map(Netns::as_fd).collect();
+        lane.send(&[LIST], &handles)?;
+    }
+    Ok(())
+}
+
+fn open(lane: &Lane, home: &Netns, netns: BorrowedFd<'_>, opening: Opening) -> io::Result<()> {
+    let opened = match inside(home, netns, || opening.open()) {
+        Ok(opened) => opened,
+        Err(errno) => return lane.send(&errno.raw_os_error().to_ne_bytes(), &[]),
+    };
+    let mut answer = 0_i32.to_ne_bytes().to_vec();
+    let mut files = Vec::new();
+    for thing in &opened {
+        let outcome = thing.as_ref().err().map_or(0, |errno| errno.raw_os_error());
+        answer.extend(outcome.to_ne_bytes());
+        files.extend(thing.as_ref().ok().map(OwnedFd::as_fd));
+    }
+    lane.send(&answer, &files)
+}
+
+/// Does it in another namespace, which the kernel takes for nothing else than a network namespace.
+fn inside<T>(home: &Netns, netns: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Result<T, Errno> {
+    let network = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(netns, network)?;
+    let done = work();
+    if move_into_link_name_space(home.as_fd(), network).is_err() {
+        // Whatever is answered from here on would be of the wrong namespace.
+        process::abort();
+    }
+    Ok(done)
+}
+
+fn answer_holders(lane: &Lane) -> io::Result<()> {
+    let mut buffer = [0; 12];
+    let (question, files) = lane.receive(&mut buffer)?;
+    let ([of, wanted], rest) = words(question)?;
+    if !rest.is_empty() || !files.is_empty() || wanted > MOST || (of > MOST && of != EVERYBODY) {
+        return Err(unexpected());
+    }
+    let mut pids = vec![0; if of == EVERYBODY { 0 } else { of as usize }];
+    lane.receive_words(&mut pids)?;
+    let mut inodes = vec![0; wanted as usize];
+    lane.receive_words(&mut inodes)?;
+    let wanted: HashSet<u32, FixedState> = inodes.into_iter().collect();
+    let found = if of == EVERYBODY {
+        socket_holders::socket_holders(&wanted)
+    } else {
+        socket_holders::socket_holders_among(pids.into_iter(), &wanted)
+    };
+    let mut rows = Vec::with_capacity(found.len() * ROW);
+    for (inode, holder) in found {
+        let started = holder.started_ns;
+        rows.extend([inode, holder.pid, started as u32, (started >> 32) as u32]);
+    }
+    lane.send_words(&[(rows.len() / ROW) as u32])?;
+    lane.send_words(&rows)
+}

@@ -1,0 +1,85 @@
+//! How the rest of the host is reached.
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use anyhow::Result;
+use foldhash::fast::FixedState;
+
+use super::{
+    helper::Helper,
+    netns::{self, NetnsList},
+    socket_holders::{self, Holder},
+};
+
+/// How other network namespaces and other users' processes are reached: with the rights that this
+/// process has, or through a helper that has more.
+///
+/// What is in a namespace is reached the way by which the namespace was found.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    helper: Option<Arc<Helper>>,
+}
+
+impl Reach {
+    /// With our own rights.
+    pub fn direct() -> Self {
+        Self::default()
+    }
+
+    /// Through `helper`, which ends with the last of these.
+    pub fn through(helper: Helper) -> Self {
+        Self { helper: Some(Arc::new(helper)) }
+    }
+
+    /// Whether the helper that there was is gone: what it told was true until then.
+    pub fn is_lost(&self) -> bool {
+        self.helper.as_ref().is_some_and(|helper| helper.is_lost())
+    }
+
+    /// Every network namespace that can be reached; see [`netns::list`].
+    ///
+    /// # Errors
+    /// As there; or the helper is gone, which is said once.
+    pub fn list(&self) -> Result<NetnsList> {
+        let Some(helper) = &self.helper else { return netns::list() };
+        let mut listed = helper.list()?;
+        for netns in &mut listed.found {
+            netns.enter_through(helper);
+        }
+        Ok(listed)
+    }
+
+    /// What makes the kernel measure BPF programs as long as it is open, if that is to be had
+    /// through a helper.
+    pub fn measuring(&self) -> Option<Result<OwnedFd>> {
+        Some(self.helper.as_ref()?.measuring())
+    }
+
+    /// Which of all processes holds each of the sockets with these inodes; see
+    /// [`socket_holders::socket_holders`].
+    pub fn socket_holders(
+        &self,
+        wanted: &HashSet<u32, FixedState>,
+    ) -> HashMap<u32, Holder, FixedState> {
+        match &self.helper {
+            Some(helper) => helper.holders(None, wanted),
+            None => socket_holders::socket_holders(wanted),
+        }
+    }
+
+    /// The same, of these processes alone.
+    pub fn socket_holders_among(
+        &self,
+        pids: impl Iterator<Item = u32>,
+        wanted: &HashSet<u32, FixedState>,
+    ) -> HashMap<u32, Holder, FixedState> {
+        match &self.helper {
+            Some(helper) => helper.holders(Some(&pids.collect::<Vec<_>>()), wanted),
+            None => socket_holders::socket_holders_among(pids, wanted),
+        }
+    }
+}
