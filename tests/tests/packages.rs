@@ -60,18 +60,44 @@ fn checksums_are_right_and_the_archive_runs() {
     );
     let said = output(Command::new(folder.path().join("twtrace")).arg("--version").env_clear());
     assert_eq!(said.trim(), concat!("twtrace ", env!("CARGO_PKG_VERSION")));
+    // There is nothing but the archive: no library, no /proc.
+    let mut alone = Command::new("chroot");
+    let help = output(alone.arg(folder.path()).args(["/twtrace", "serve", "--help"]).env_clear());
+    assert!(help.contains("--listen"), "{help}");
     for shell in ["bash", "zsh", "fish"] {
         let scripts = folder.path().join("completions").join(shell);
         assert_eq!(std::fs::read_dir(scripts).expect("a folder for each shell").count(), 1);
     }
 }
 
+/// What one of Debian's or Python's own readers prints of a file.
+#[track_caller]
+fn read_by(script: &str, file: &Path) -> String {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = tests.join("../target/data-frames/bin/python");
+    output(Command::new(python).arg(tests.join("dataframes").join(script)).arg(file))
+}
+
 #[test]
 fn the_list_of_parts_is_what_cyclonedx_says_it_is() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/data-frames/bin/python");
-    let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("dataframes/parts.py");
-    let said = output(Command::new(python).arg(check).arg(made(".cdx.json")));
+    let said = read_by("parts.py", &made(".cdx.json"));
     assert!(said.contains("aya 0.14.0") && said.contains("twtrace-common"), "{said}");
+    assert!(!said.contains("proptest"), "tests alone use it: {said}");
+}
+
+/// The service, the DaemonSet and what `serve` gives up are about the same rights.
+#[test]
+fn the_daemon_set_is_what_kubernetes_says_it_is() {
+    let contrib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib");
+    let said = read_by("manifest.py", &contrib.join("kubernetes/daemonset.yaml"));
+    let of_pods: BTreeSet<String> = said.split_whitespace().map(|it| format!("CAP_{it}")).collect();
+    let unit = std::fs::read_to_string(contrib.join("systemd/twtrace.service")).expect("the unit");
+    for key in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+        let lines = unit.lines().filter_map(|line| line.strip_prefix(key));
+        let of_unit: BTreeSet<String> =
+            lines.flat_map(str::split_whitespace).map(str::to_owned).collect();
+        assert_eq!(of_unit, of_pods, "{key}");
+    }
 }
 
 #[test]
