@@ -14,6 +14,7 @@ use twtrace_tests::prometheus::Prometheus;
 use twtrace_tests::scenario::Pair;
 use twtrace_tests::serve::Serve;
 use twtrace_tests::snapshot::number;
+use twtrace_tests::tool::Run;
 use twtrace_tests::wait_for;
 
 /// Scrapes, rules and alerts follow each other every second.
@@ -136,8 +137,10 @@ fn an_alert_fires_at_the_knee_and_resolves() {
     every_query_gives_data(&prometheus);
     merged_as_told(&prometheus, &mut serve);
 
-    // The namespace goes, and its mini-sockets with it.
-    drop((leak, netns));
+    // Somebody ends the mini-sockets.
+    drop(leak);
+    netns.run(|| Run::of(Command::new("ss").args(["-K", "-t", "state", "time-wait"])));
+    assert_eq!(netns.sockstat_tw(), 0, "ss -K has ended them");
     for name in ["TwtracePortsPastKnee", "TwtracePortsNearlyUsed", "TwtracePortsExhaustedSoon"] {
         wait_for(&format!("{name} to resolve"), SOON, || (!alert(name)).then_some(()));
     }

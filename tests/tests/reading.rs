@@ -83,6 +83,24 @@ fn data_frames_find_the_sums_of_the_report_in_every_export() {
     assert_eq!(report["closes"]["reset"], 40, "{report:#}");
 }
 
+/// The queries of docs/fleet.md, over two hosts.
+#[test]
+fn duckdb_finds_the_sums_of_many_hosts() {
+    let python = root().join("target/data-frames/bin/python");
+    assert!(python.is_file(), "no {}: run `cargo xtask test`", python.display());
+    let hosts = [recorded(), recorded()];
+    for (folder, file) in &hosts {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(path("report.json"), twtrace(&["report", file, "--json"])).expect("writing");
+        let out = path("connections.parquet");
+        twtrace(&["export", file, "--format", "parquet", "--connections", "-o", &out]);
+    }
+    let mut fleet = Command::new(python);
+    fleet.arg(root().join("tests/dataframes/fleet.py")).arg(root().join("docs/fleet.md"));
+    let read = Run::of(fleet.args(hosts.iter().map(|(folder, _)| folder.path())));
+    assert_eq!(read.code, Some(0), "{}\n{}", read.stdout, read.stderr);
+}
+
 #[test]
 fn a_browser_shows_the_page_and_asks_nobody_for_anything() {
     let (folder, file) = recorded();

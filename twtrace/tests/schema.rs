@@ -32,6 +32,7 @@ const KEYS: [&str; 23] = [
     "transitions",
     "connects",
     "closes",
+    "roles",
     "time_wait",
     "fin_wait2",
     "closers",

@@ -6,10 +6,11 @@
 //! There are two kinds of runs. Speed and CPU are measured with `kernel.bpf_stats_enabled` off,
 //! since the statistics slow each run of a program themselves; BPF time is measured with it on.
 //!
-//! The rows `knee`, `sampling`, `recording`, `screen` and `states` compare no tracers: the first asks
+//! The rows `knee`, `sampling`, `recording`, `screen`, `serve` and `states` compare no tracers: the first asks
 //! whether what twtrace says of port searches is true, the second what it costs to know their CPU
 //! time, the third what it costs to write everything down and to read it again, the fourth what it
-//! costs to look at it, and the fifth what it costs to list all sockets, beside ss.
+//! costs to look at it, the fifth what it costs to tell Prometheus, and the last what it costs to
+//! list all sockets, beside ss.
 
 mod binaries;
 mod bpf_stats;
@@ -30,6 +31,7 @@ mod sampling;
 mod screen;
 mod searched;
 mod searcher;
+mod serve;
 mod snapshot;
 mod states;
 mod summary;

@@ -26,12 +26,13 @@ pub struct Scope {
 }
 
 /// What depends on sockets of which no process has done anything yet.
-const LATE: [&str; 12] = [
+const LATE: [&str; 13] = [
     "transitions",
     "rates.opens_per_s",
     "closes.passive",
     "closes.reset",
     "closes.reset_remote",
+    "roles",
     "states",
     "time_wait.now",
     "fin_wait2.now",

@@ -16,6 +16,7 @@ use super::programs::{self, Program};
 use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
+use super::serve::Serve;
 use super::snapshot::Seen;
 use super::states::States;
 use super::tracer::Tracer;
@@ -51,6 +52,8 @@ pub(super) struct Samples {
     pub(super) recording: Option<Recording>,
     /// What the screen costs
     pub(super) screen: Option<Screen>,
+    /// What serving metrics costs
+    pub(super) serve: Option<Serve>,
     /// What listing sockets costs
     pub(super) states: Option<States>,
 }
@@ -126,6 +129,9 @@ impl Bench {
         }
         if let Some(screen) = plan.screen {
             samples.screen = Some(self.stats.during(false, || screen.run(&self.binaries))?);
+        }
+        if let Some(serve) = plan.serve {
+            samples.serve = Some(self.stats.during(false, || serve.run(&self.binaries))?);
         }
         if let Some(states) = plan.states {
             samples.states = Some(self.stats.during(false, || states.run(&self.binaries))?);

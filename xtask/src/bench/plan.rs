@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::churn::{Churn, DESTINATIONS};
 use super::tracer::Tracer;
-use super::{knee, reading, recording, sampling, screen, states};
+use super::{knee, reading, recording, sampling, screen, serve, states};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,6 +29,8 @@ pub(crate) enum Row {
     Recording,
     /// What the screen of `top` costs, and how soon it answers
     Screen,
+    /// What `serve` costs, and a scrape with half a million TIME_WAIT sockets
+    Serve,
     /// What it takes to list half a million sockets, beside ss
     States,
     /// What a run of each program costs on each tier, in an emulated machine
@@ -56,6 +58,8 @@ pub(super) struct Plan {
     pub(super) recording: Option<recording::Scale>,
     /// The screens
     pub(super) screen: Option<screen::Scale>,
+    /// The metrics
+    pub(super) serve: Option<serve::Scale>,
     /// The listings
     pub(super) states: Option<states::Scale>,
     /// Whether every tier is run where there is one that has them all
@@ -88,6 +92,7 @@ impl Plan {
         } else {
             (recording::Scale::FULL, screen::Scale::FULL)
         };
+        let serve = if quick { serve::Scale::QUICK } else { serve::Scale::FULL };
         let states = if quick { states::Scale::QUICK } else { states::Scale::FULL };
         Self {
             quick,
@@ -100,6 +105,7 @@ impl Plan {
             sampling: asked(Row::Sampling).then_some(sampling),
             recording: asked(Row::Recording).then_some(recording),
             screen: asked(Row::Screen).then_some(screen),
+            serve: asked(Row::Serve).then_some(serve),
             states: asked(Row::States).then_some(states),
             tiers: asked(Row::Tiers),
         }

@@ -5,6 +5,7 @@ mod listings;
 mod recordings;
 mod screens;
 mod searches;
+mod serving;
 mod text;
 
 pub(super) use json::json;

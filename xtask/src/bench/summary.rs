@@ -7,6 +7,7 @@ use super::number::median;
 use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
+use super::serve::Serve;
 use super::snapshot::Seen;
 use super::states::States;
 use super::tracer::Tracer;
@@ -34,6 +35,8 @@ pub(super) struct Summary {
     pub(super) recording: Option<Recording>,
     /// What the screen costs
     pub(super) screen: Option<Screen>,
+    /// What serving metrics costs
+    pub(super) serve: Option<Serve>,
     /// What listing sockets costs
     pub(super) states: Option<States>,
 }
@@ -87,6 +90,7 @@ impl Summary {
             sampling: samples.sampling.clone(),
             recording: samples.recording.clone(),
             screen: samples.screen.clone(),
+            serve: samples.serve.clone(),
             states: samples.states.clone(),
         }
     }

@@ -5,6 +5,7 @@ mod knee;
 mod recording;
 mod sampling;
 mod screen;
+mod serve;
 mod states;
 
 use super::measure::Memory;
@@ -95,6 +96,7 @@ pub(super) fn all(summary: &Summary) -> Vec<Verdict> {
     verdicts.extend(summary.sampling.iter().flat_map(sampling::verdicts));
     verdicts.extend(summary.recording.iter().flat_map(recording::verdicts));
     verdicts.extend(summary.screen.iter().flat_map(screen::verdicts));
+    verdicts.extend(summary.serve.iter().flat_map(serve::verdicts));
     verdicts.extend(summary.states.iter().flat_map(states::verdicts));
     verdicts
 }

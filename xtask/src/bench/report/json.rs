@@ -10,7 +10,7 @@ use super::super::sampling::{Sampled, Sampling};
 use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::verdict::{self, Verdict};
-use super::{listings, recordings, screens};
+use super::{listings, recordings, screens, serving};
 
 /// Everything, unrounded.
 pub(in super::super) fn json(machine: &Machine, plan: &Plan, summary: &Summary) -> Value {
@@ -27,6 +27,7 @@ pub(in super::super) fn json(machine: &Machine, plan: &Plan, summary: &Summary) 
         "sampling": summary.sampling.as_ref().map(sampling),
         "recording": summary.recording.as_ref().map(recordings::json),
         "screen": summary.screen.as_ref().map(screens::json),
+        "serve": summary.serve.as_ref().map(serving::json),
         "states": summary.states.as_ref().map(listings::json),
         "verdicts": verdict::all(summary).iter().map(verdict).collect::<Vec<_>>(),
     })

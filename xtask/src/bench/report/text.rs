@@ -8,7 +8,7 @@ use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::table;
 use super::super::verdict;
-use super::{listings, recordings, screens, searches};
+use super::{listings, recordings, screens, searches, serving};
 
 const TRACERS: [&str; 8] = [
     "tracer",
@@ -38,6 +38,7 @@ pub(in super::super) fn text(machine: &Machine, plan: &Plan, summary: &Summary) 
     parts.extend(summary.sampling.as_ref().map(searches::sampling));
     parts.extend(summary.recording.as_ref().map(recordings::text));
     parts.extend(summary.screen.as_ref().map(screens::text));
+    parts.extend(summary.serve.as_ref().map(serving::text));
     parts.extend(summary.states.as_ref().map(listings::text));
     parts.extend(verdicts(summary));
     parts.join("\n")
