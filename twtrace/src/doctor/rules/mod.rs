@@ -8,6 +8,7 @@ mod close_wait;
 mod config_files;
 mod conntrack;
 mod cut_by_peers;
+mod descriptors;
 mod established_grows;
 mod fin_wait2;
 mod limits;
@@ -27,7 +28,7 @@ use std::cmp::Reverse;
 use super::{facts::Facts, finding::Finding};
 
 /// Every rule.
-const RULES: [fn(&Facts) -> Vec<Finding>; 17] = [
+const RULES: [fn(&Facts) -> Vec<Finding>; 18] = [
     ports::find,
     buckets::find,
     client_closes_first::find,
@@ -36,6 +37,7 @@ const RULES: [fn(&Facts) -> Vec<Finding>; 17] = [
     resets::find,
     cut_by_peers::find,
     close_wait::find,
+    descriptors::find,
     fin_wait2::find,
     established_grows::find,
     proxies::find,

@@ -6,15 +6,11 @@ use super::super::{
     finding::{Finding, Futile, Remedy, Severity, process},
     words::{count, endpoint, of, percent},
 };
-use crate::stats::snapshot::Destination;
+use crate::stats::{
+    snapshot::Destination,
+    thresholds::{KNEE, NEARLY_FULL, SOON_S},
+};
 
-/// From here on connects search both halves of the range: each of them walks the first, which is
-/// full ([`__inet_hash_connect`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_hashtables.c)).
-const KNEE: f64 = 0.5;
-/// From here on there is little time left.
-const NEARLY_FULL: f64 = 0.8;
-/// A destination that runs out of ports later than this is no matter of now.
-const SOON_S: f64 = 600.0;
 /// More of one namespace say nothing new.
 const SHOWN: usize = 5;
 
