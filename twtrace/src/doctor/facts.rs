@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Unknown, command::Entry};
+use super::{Unknown, audit, command::Entry};
 use crate::{
-    census::report::{Held, Report},
+    census::report::{Held, Netns, Report},
     frame::KernelCounters,
     stats::snapshot::{Destination, Snapshot, TwReuse},
 };
@@ -173,7 +173,8 @@ impl Facts {
         ];
         let unknown =
             |(what, why): (&'static str, Option<String>)| why.map(|why| Unknown { what, why });
-        named.into_iter().filter_map(unknown).collect()
+        let settings = audit::unknown_settings(self);
+        named.into_iter().filter_map(unknown).chain(settings).collect()
     }
 
     fn closers_known(&self) -> Option<String> {
@@ -234,6 +235,21 @@ impl Facts {
         self.snapshot.tw_reuse.iter().flatten().find(|row| Some(row.netns) == netns)
     }
 
+    /// The namespace, if there is only one whose mini-sockets these can be.
+    pub(super) fn only_netns(&self) -> Option<u32> {
+        if let [netns] = self.namespaces.keys().collect::<Vec<_>>()[..] {
+            return Some(*netns);
+        }
+        let mut with = self.namespaces.iter().filter(|(_, it)| it.minis().is_none_or(|it| it > 0));
+        let only = with.next().map(|(netns, _)| *netns);
+        only.filter(|_| with.next().is_none())
+    }
+
+    /// What sock_diag listed of a namespace at the end.
+    pub(super) fn listed(&self, netns: u32) -> Option<&Netns> {
+        self.census.as_ref().ok()?.by_netns.iter().find(|row| row.netns == netns)
+    }
+
     /// A namespace by its inode.
     pub(super) fn namespace(&self, netns: Option<u32>) -> Option<&Namespace> {
         self.namespaces.get(&netns?)
@@ -259,6 +275,12 @@ impl Facts {
         let mut bounds = self.sysctl(netns, PORT_RANGE)?.split_ascii_whitespace();
         let (low, high) = (bounds.next()?.parse().ok()?, bounds.next()?.parse().ok()?);
         (low <= high).then_some((low, high))
+    }
+
+    /// Version and patch level; `None` if its name tells none.
+    pub(super) fn kernel_version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.snapshot.host.kernel.split(['.', '-']).map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
     /// Bytes that one mini-socket takes: the larger of both families' slab objects.

@@ -24,7 +24,7 @@ fn hidepid(table: &str) -> Option<String> {
             mount.split_ascii_whitespace().nth(4)? == "/proc" && file_system.next()? == "proc";
         is_proc.then(|| file_system.nth(1).unwrap_or_default().to_owned())
     };
-    let last = table.lines().filter_map(options).last()?;
+    let last = table.lines().filter_map(options).next_back()?;
     let mut hidepid = last.split(',').filter(|it| it.starts_with("hidepid="));
     hidepid.find(|it| !matches!(*it, "hidepid=0" | "hidepid=off")).map(str::to_owned)
 }

@@ -73,7 +73,7 @@ pub(crate) fn healthy() -> Facts {
 }
 
 /// Counters that rules look at.
-const COUNTERS: [&str; 12] = [
+const COUNTERS: [&str; 15] = [
     "TW",
     "TCPTimeWaitOverflow",
     "ListenOverflows",
@@ -86,6 +86,9 @@ const COUNTERS: [&str; 12] = [
     "ActiveOpens",
     "PassiveOpens",
     "TWRecycled",
+    "TCPSynRetrans",
+    "TCPSYNChallenge",
+    "TCPACKSkippedChallenge",
 ];
 
 /// What a pipeline says to which nothing was told for ten seconds.
@@ -225,7 +228,7 @@ pub(crate) fn held(facts: &Facts, pid: u32, state: &str, count: u32) -> Report {
     let state = TcpState::ALL.into_iter().find(|it| it.name() == state).expect("a state");
     for inode in 1..=count {
         let tuple = Tuple { laddr: [0; 16], raddr: [1; 16], lport: 80, rport: 1 };
-        place.socket(&Socket { state, mini: false, tuple, inode });
+        place.socket(&Socket { state, mini: false, keepalive: false, tuple, inode });
     }
     let mut census = Census::new(10);
     census.add(place);
@@ -233,4 +236,17 @@ pub(crate) fn held(facts: &Facts, pid: u32, state: &str, count: u32) -> Report {
     holders.by_inode.extend((1..=count).map(|inode| (inode, pid)));
     holders.names.insert(pid, "gateway".to_owned());
     census.report(&holders, facts.snapshot.host.clone(), String::new())
+}
+
+/// What a look finds where so many mini-sockets are in each substate.
+pub(crate) fn closed(facts: &Facts, fin_wait2: u32, time_wait: u32) -> Report {
+    let mut place = Place::new(NETNS);
+    let tuple = Tuple { laddr: [0; 16], raddr: [1; 16], lport: 80, rport: 1 };
+    for (state, count) in [(TcpState::FinWait2, fin_wait2), (TcpState::TimeWait, time_wait)] {
+        let socket = Socket { state, mini: true, keepalive: false, tuple, inode: 0 };
+        (0..count).for_each(|_| place.socket(&socket));
+    }
+    let mut census = Census::new(10);
+    census.add(place);
+    census.report(&Holders::default(), facts.snapshot.host.clone(), String::new())
 }
