@@ -11,6 +11,7 @@ pub mod bpf_objects;
 pub mod cgroup;
 pub mod clock;
 pub mod debian;
+pub mod doctor;
 pub mod http;
 pub mod netns;
 pub mod peer;
