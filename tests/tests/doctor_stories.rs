@@ -82,15 +82,15 @@ fn searches_past_the_knee_cost_a_process_cpu_and_it_is_named() {
 fn connections_that_only_grow_are_told_and_keepalive_where_it_would_help() {
     for keepalive in [false, true] {
         let netns = PrivateNetns::new();
-        let (said, open) = netns.run(|| {
+        let doctor = Doctor::watching(&netns, "2");
+        let open: Vec<Pair> = netns.run(|| {
             let listener = Family::V4.listen();
-            let doctor = Doctor::watching(&netns, "2");
-            let open: Vec<Pair> = (0..150).map(|_| Pair::open(&listener, Family::V4)).collect();
-            for end in open.iter().flat_map(|it| [&it.client, &it.server]) {
-                SockRef::from(end).set_keepalive(keepalive).expect("SO_KEEPALIVE");
-            }
-            (doctor.says(), open)
+            (0..150).map(|_| Pair::open(&listener, Family::V4)).collect()
         });
+        for end in open.iter().flat_map(|it| [&it.client, &it.server]) {
+            SockRef::from(end).set_keepalive(keepalive).expect("SO_KEEPALIVE");
+        }
+        let said = doctor.says();
         let finding = said.finding("established_grows");
         assert_process(finding, &netns, me());
         if keepalive {
