@@ -10,6 +10,7 @@
 pub mod bpf_objects;
 pub mod cgroup;
 pub mod clock;
+pub mod conntrack;
 pub mod debian;
 pub mod doctor;
 pub mod http;

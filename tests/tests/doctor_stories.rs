@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use socket2::SockRef;
+use twtrace_tests::conntrack;
 use twtrace_tests::doctor::{Doctor, Said, apply, assert_process, look, narrow, text};
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
@@ -353,4 +354,30 @@ fn without_cookies_the_setting_that_keeps_requests_out_is_named() {
     let said = Doctor::watching(&netns, "1").says();
     assert_eq!(said.found("syn_flood"), None, "{:#}", said.diagnosis);
     drop(listener);
+}
+
+#[test]
+fn a_full_table_of_connections_is_told_apart_from_ports() {
+    const MAX: &str = "net.netfilter.nf_conntrack_max";
+    let netns = PrivateNetns::new();
+    if !netns.sysctl_exists(MAX) {
+        let said = Said::untraced(&netns);
+        assert!(said.unknown("connection tracking").contains("tracks no connections"));
+        return;
+    }
+    let max: u32 = netns.sysctl_get(MAX).parse().expect("a number");
+    // The limit is one for all namespaces, so that the table is filled and not the limit lowered.
+    let entries = max / 100 * 81;
+    netns.run(|| conntrack::fill(entries));
+    let said = Said::untraced(&netns);
+    let finding = said.finding("conntrack");
+    assert_eq!(
+        (&finding["netns"], &finding["severity"]),
+        (&netns.inode().into(), &"warning".into())
+    );
+    assert!(text(finding, "what").contains("conntrack entries (81 %)"), "{finding:#}");
+    assert_eq!(futile(finding), ["net.ipv4.tcp_tw_reuse, ip_local_port_range"]);
+    assert_eq!(said.found("ports"), None, "no port is taken");
+    netns.run(conntrack::flush);
+    Said::untraced(&netns).healthy();
 }
