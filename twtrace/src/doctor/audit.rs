@@ -28,7 +28,7 @@ pub struct Setting {
 
 /// What is looked at, and what each decides, by the kernel's source:
 /// [`ip-sysctl.rst`](https://github.com/torvalds/linux/blob/v6.12/Documentation/networking/ip-sysctl.rst).
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 16] = [
     (
         "net.ipv4.tcp_tw_reuse",
         "whether connect() takes ports in TIME_WAIT: 0 never, 1 always, 2 on loopback",
@@ -54,7 +54,6 @@ const SETTINGS: [(&str, &str); 17] = [
     ("net.ipv4.tcp_keepalive_intvl", "how many seconds it waits for an answer"),
     ("net.ipv4.tcp_keepalive_probes", "how often it asks before it gives up"),
     ("net.ipv4.tcp_orphan_retries", "how often a closed socket sends again before it gives up"),
-    ("net.ipv4.tcp_max_orphans", "how many closed sockets may still send; those beyond are cut"),
 ];
 const REUSE_DELAY: &str = "net.ipv4.tcp_tw_reuse_delay";
 const SYN_BACKLOG: &str = "net.ipv4.tcp_max_syn_backlog";
