@@ -10,7 +10,9 @@
 pub mod bpf_objects;
 pub mod cgroup;
 pub mod clock;
+pub mod conntrack;
 pub mod debian;
+pub mod doctor;
 pub mod http;
 pub mod netns;
 pub mod peer;

@@ -60,6 +60,19 @@ impl Pair {
         self.server
     }
 
+    /// The server closes second, and waits in LAST_ACK: the client, which has closed, has taken no FIN, and
+    /// is gone without a word. Returns the address that the client had.
+    pub fn leave_server_in_last_ack(mut self) -> SocketAddr {
+        let address = self.client.local_addr().expect("a connection has two addresses");
+        self.client.shutdown(Shutdown::Write).expect("the client's FIN");
+        expect_end(&mut self.server);
+        drop_all_packets(&SockRef::from(&self.client));
+        drop(self.server);
+        // A socket that is under repair says nothing when it is closed.
+        set_tcp_option(&self.client, libc::TCP_REPAIR, 1);
+        address
+    }
+
     /// The client closes first, and would rather send RST than wait for the
     /// server in FIN_WAIT2: it leaves no mini-socket, by its own choice.
     pub fn close_client_first_without_waiting(self) {
@@ -277,6 +290,13 @@ fn segment(from: SocketAddrV4, to: SocketAddrV4, sequence: u32, flags: u16) -> V
     segment.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
+/// Nothing that is sent to this socket reaches it from now on.
+fn drop_all_packets(socket: &Socket) {
+    /// `BPF_RET | BPF_K` of classic BPF: keep this many bytes of the packet.
+    const RETURN: u16 = 0x06;
+    socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]).expect("attaching a socket filter");
+}
+
 /// A listener that no SYN reaches: connects to it get no answer at all.
 pub struct DeafListener(TcpListener);
 
@@ -289,12 +309,8 @@ impl Default for DeafListener {
 impl DeafListener {
     /// A listener whose socket filter drops every packet.
     pub fn new() -> Self {
-        /// `BPF_RET | BPF_K` of classic BPF: keep this many bytes of the packet.
-        const RETURN: u16 = 0x06;
         let listener = Family::V4.listen();
-        SockRef::from(&listener)
-            .attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
-            .expect("attaching a socket filter");
+        drop_all_packets(&SockRef::from(&listener));
         Self(listener)
     }
 

@@ -3,101 +3,18 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use twtrace_tests::bpf_objects::wait_until_attached;
+use twtrace_tests::doctor::{Doctor, Said, apply, assert_process, look, narrow};
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::scenario::{Pair, send_syn};
 use twtrace_tests::tool::{Run, program};
 use twtrace_tests::traffic::{End, Family, Traffic};
-
-const RANGE: &str = "net.ipv4.ip_local_port_range";
-
-/// A doctor at work.
-struct Doctor {
-    child: Child,
-}
-
-/// What it said.
-struct Said {
-    code: Option<i32>,
-    diagnosis: Value,
-}
-
-impl Doctor {
-    /// Looks at a namespace for so many seconds, from when this returns.
-    fn watching(netns: &PrivateNetns, seconds: &str) -> Self {
-        let args = ["doctor", "--json", "--duration", seconds, "--netns", &netns.selector()];
-        let child = Command::new(program())
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("starting the doctor");
-        wait_until_attached(child.id());
-        Self { child }
-    }
-
-    #[track_caller]
-    fn says(self) -> Said {
-        let output = self.child.wait_with_output().expect("waiting for the doctor");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(stderr, "", "it has nothing to complain about");
-        let diagnosis = serde_json::from_slice(&output.stdout).expect("it prints JSON");
-        Said { code: output.status.code(), diagnosis }
-    }
-}
-
-/// What it says of a namespace in which nothing happens meanwhile.
-#[track_caller]
-fn look(netns: &PrivateNetns) -> Said {
-    Doctor::watching(netns, "1").says()
-}
-
-impl Said {
-    fn findings(&self) -> &[Value] {
-        self.diagnosis["findings"].as_array().expect("findings are a list")
-    }
-
-    /// The finding of a rule.
-    fn found(&self, id: &str) -> Option<&Value> {
-        self.findings().iter().find(|it| it["id"] == id)
-    }
-
-    /// The finding of a rule, which must be there.
-    #[track_caller]
-    fn finding(&self, id: &str) -> &Value {
-        assert_eq!(self.code, Some(1), "there are findings");
-        self.found(id).unwrap_or_else(|| panic!("no {id}: {:#}", self.diagnosis))
-    }
-
-    #[track_caller]
-    fn healthy(&self) {
-        assert_eq!((self.findings(), self.code), (&[][..], Some(0)), "{:#}", self.diagnosis);
-    }
-}
-
-#[track_caller]
-fn assert_process(finding: &Value, netns: &PrivateNetns, pid: u32) {
-    assert_eq!(finding["netns"], netns.inode(), "{finding:#}");
-    assert_eq!(finding["pid"], pid, "{finding:#}");
-    assert!(finding["comm"].as_str().is_some_and(|comm| !comm.is_empty()), "{finding:#}");
-}
-
-/// Runs a command that a finding advises, as it stands there.
-#[track_caller]
-fn apply(finding: &Value, about: &str) {
-    let commands = finding["then"].as_array().expect("remedies are a list").iter();
-    let mut commands = commands.map(|it| it["command"].as_str().expect("a command"));
-    let command = commands.find(|it| it.contains(about));
-    let command = command.unwrap_or_else(|| panic!("no command for {about}: {finding:#}"));
-    let run = Run::of(Command::new("sh").args(["-c", command]));
-    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{command}");
-}
 
 /// Opens and closes until there is no port left; returns how many there were.
 fn burst() -> usize {
@@ -114,12 +31,6 @@ fn burst() -> usize {
         }
     }
     unreachable!("the range is finite")
-}
-
-fn narrow(ports: u16) -> PrivateNetns {
-    let netns = PrivateNetns::new();
-    netns.sysctl_set(RANGE, &format!("40000 {}", 40_000 + ports - 1));
-    netns
 }
 
 #[test]

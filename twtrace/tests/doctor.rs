@@ -7,6 +7,7 @@ use golden::assert_golden;
 use twtrace::{
     doctor::{
         Diagnosis, Unknown,
+        audit::Setting,
         finding::{Finding, Futile, Remedy, Severity},
         myths::Myth,
     },
@@ -29,8 +30,17 @@ fn diagnosis(findings: Vec<Finding>, unknown: Vec<Unknown>) -> Diagnosis {
         window_s: 10.04,
         findings,
         myths: vec![myth(Some("2,000 TIME_WAITs, 0 of them held by a process")), myth(None)],
+        audit: vec![
+            setting("net.ipv4.tcp_fin_timeout", Some("60"), None),
+            setting("net.ipv4.tcp_tw_reuse_delay", None, Some("this kernel has no such setting")),
+        ],
         unknown,
     }
+}
+
+fn setting(name: &'static str, value: Option<&str>, why: Option<&str>) -> Setting {
+    let [value, why] = [value, why].map(|it| it.map(str::to_owned));
+    Setting { netns: 4_026_532_201, name, value, why, decides: "something" }
 }
 
 fn ports() -> Finding {

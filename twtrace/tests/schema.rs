@@ -1,4 +1,5 @@
-//! `docs/snapshot.schema.json` is what the Snapshot's types say, and what twtrace prints fits it.
+//! The schemas in `docs/` are what the types say of the Snapshot, of what `states` and of what
+//! `doctor` prints, and what twtrace prints fits them.
 //!
 //! The validator is written here, for the few keywords that schemars writes, and refuses any
 //! other: the crate jsonschema would bring 45 packages into the lock file for this one test, one
@@ -7,9 +8,11 @@
 mod common;
 
 use common::{fixture, golden, kernel};
-use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value};
 use twtrace::{
+    census::report::Report,
+    doctor::Diagnosis,
     frame::{Frame, Polled, PolledMini},
     pipeline::Pipeline,
     probes::Hooks,
@@ -18,7 +21,6 @@ use twtrace::{
 };
 use twtrace_common::TcpState;
 
-const SCHEMA: &str = "../docs/snapshot.schema.json";
 const DOCUMENTATION: &str = include_str!("../../docs/json.md");
 /// The top level of the contract.
 const KEYS: [&str; 23] = [
@@ -48,10 +50,49 @@ const KEYS: [&str; 23] = [
     "hdr",
 ];
 
+/// The schema of each contract, and its name in `docs/`.
+fn schemas() -> [(&'static str, Value); 3] {
+    [
+        ("snapshot", schema_of::<Snapshot>()),
+        ("states", schema_of::<Report>()),
+        ("doctor", schema_of::<Diagnosis>()),
+    ]
+}
+
 #[test]
-fn the_committed_schema_is_the_generated_one() {
-    let schema = serde_json::to_string_pretty(&schema()).expect("a schema can be written");
-    golden::assert_golden(SCHEMA, &(schema + "\n"));
+fn the_committed_schemas_are_the_generated_ones() {
+    for (name, schema) in schemas() {
+        let schema = serde_json::to_string_pretty(&schema).expect("a schema can be written");
+        golden::assert_golden(&format!("../docs/{name}.schema.json"), &(schema + "\n"));
+    }
+}
+
+/// The golden files are what these commands print, key by key.
+#[test]
+fn reports_and_diagnoses_fit_their_schemas() {
+    let [_, (_, states), (_, doctor)] = schemas();
+    let cases = [
+        ("states_busy", &states),
+        ("states_cut", &states),
+        ("doctor_findings", &doctor),
+        ("doctor_healthy", &doctor),
+    ];
+    for (name, schema) in cases {
+        let golden = std::fs::read_to_string(format!("tests/golden/{name}.json"));
+        let mut printed: Value =
+            serde_json::from_str(&golden.expect("it is there")).expect("it is JSON");
+        let wrong = |printed: &Value| {
+            let mut found = Vec::new();
+            validate(schema, schema, printed, "", &mut found);
+            found
+        };
+        assert_eq!(wrong(&printed), Vec::<String>::new(), "{name}");
+        printed["left"] = Value::from("over");
+        assert_eq!(wrong(&printed), [".left is not described"], "{name}");
+        printed.as_object_mut().map(|it| it.remove("left")).expect("it is an object");
+        printed["schema"] = Value::from("1");
+        assert!(!wrong(&printed).is_empty(), "{name}");
+    }
 }
 
 #[test]
@@ -82,17 +123,23 @@ fn every_key_of_the_contract_is_there() {
 
 #[test]
 fn every_key_is_documented() {
-    let schema = schema();
-    let types = schema["$defs"].as_object().expect("the Snapshot has parts");
-    let missing: Vec<String> = [&schema]
-        .into_iter()
-        .chain(types.values())
+    let schemas = schemas().map(|(_, schema)| schema);
+    let parts = |schema: &Value| schema["$defs"].as_object().expect("it has parts").clone();
+    let types: Vec<Value> = schemas.iter().flat_map(|it| parts(it).into_values()).collect();
+    let missing: Vec<String> = schemas
+        .iter()
+        .chain(&types)
         .filter_map(|part| part["properties"].as_object())
         .flat_map(Map::keys)
-        .map(|key| format!("`{key}`"))
-        .filter(|key| !DOCUMENTATION.contains(key.as_str()))
+        .filter(|key| !is_documented(key))
+        .cloned()
         .collect();
     assert!(missing.is_empty(), "docs/json.md does not explain {}", missing.join(", "));
+}
+
+/// By itself, or behind the key that it is within.
+fn is_documented(key: &str) -> bool {
+    [format!("`{key}`"), format!(".{key}`")].iter().any(|it| DOCUMENTATION.contains(it))
 }
 
 #[test]
@@ -114,9 +161,13 @@ fn the_validator_sees_what_does_not_fit() {
 }
 
 /// As twtrace writes it: every key that is not skipped is there, also where it is `null`.
-fn schema() -> Value {
+fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::default().for_serialize();
-    settings.into_generator().into_root_schema_for::<Snapshot>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+fn schema() -> Value {
+    schema_of::<Snapshot>()
 }
 
 fn printed(snapshot: &Snapshot) -> Value {

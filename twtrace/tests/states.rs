@@ -35,7 +35,8 @@ fn tuple(local: &str, remote: &str) -> Tuple {
 
 fn socket(state: TcpState, tuple: Tuple, inode: u32) -> Socket {
     let mini = state == TcpState::TimeWait;
-    Socket { state, mini, tuple, inode }
+    let keepalive = state == TcpState::Established && inode % 2 == 1;
+    Socket { state, mini, keepalive, tuple, inode }
 }
 
 fn report(census: Census, holders: &Holders) -> Report {

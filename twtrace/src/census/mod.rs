@@ -28,6 +28,8 @@ pub struct Socket {
     pub state: TcpState,
     /// Whether it is a timewait mini-socket.
     pub mini: bool,
+    /// Whether it is established and asks whether its peer still lives (SO_KEEPALIVE).
+    pub keepalive: bool,
     /// Its ends.
     pub tuple: Tuple,
     /// The inode by which processes hold it; 0 if none can.
@@ -78,6 +80,8 @@ struct Namespace {
     /// Of these, sockets that no process can hold: mini-sockets, half-open requests, those that
     /// were closed, and those that were not accepted yet.
     held_by_none: Counts,
+    /// Established sockets that ask whether their peer still lives.
+    keepalive: u64,
 }
 
 impl Census {
@@ -96,8 +100,17 @@ impl Census {
 
     /// Takes in a namespace that was listed to its end.
     pub fn add(&mut self, place: Place) {
-        let Place { netns, counts, held_by_none, held, listeners, destinations, clients } = place;
-        self.namespaces.push(Namespace { netns, counts: Ok(counts), held_by_none });
+        let Place {
+            netns,
+            counts,
+            held_by_none,
+            keepalive,
+            held,
+            listeners,
+            destinations,
+            clients,
+        } = place;
+        self.namespaces.push(Namespace { netns, counts: Ok(counts), held_by_none, keepalive });
         self.held.extend(held);
         self.listeners.extend(listeners.into_rows());
         self.destinations.extend(destinations.into_rows(self.rows, netns));
@@ -110,6 +123,7 @@ impl Census {
             netns,
             counts: Err(why),
             held_by_none: Counts::default(),
+            keepalive: 0,
         });
     }
 

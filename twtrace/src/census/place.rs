@@ -15,6 +15,7 @@ pub struct Place {
     pub(super) netns: u32,
     pub(super) counts: Counts,
     pub(super) held_by_none: Counts,
+    pub(super) keepalive: u64,
     pub(super) held: Vec<Held>,
     pub(super) listeners: Listeners,
     pub(super) destinations: Ends<DestinationKey>,
@@ -28,6 +29,7 @@ impl Place {
             netns,
             counts: Counts::default(),
             held_by_none: Counts::default(),
+            keepalive: 0,
             held: Vec::new(),
             listeners: Listeners::default(),
             destinations: Ends::default(),
@@ -44,6 +46,7 @@ impl Place {
     /// Takes in any other socket.
     pub fn socket(&mut self, socket: &Socket) {
         self.held_by(socket.inode, socket.state);
+        self.keepalive += u64::from(socket.keepalive);
         if self.listeners.count(&socket.tuple, socket.state) {
             self.clients.count(ClientKey::from(&socket.tuple), socket.mini);
         } else if socket.tuple.rport != 0 {

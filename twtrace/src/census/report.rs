@@ -5,7 +5,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use twtrace_common::TcpState;
 
 use super::{
     Census, Counts, Holders, Namespace,
@@ -18,7 +20,7 @@ use crate::{event::Tuple, stats::snapshot::Host};
 pub type ByState = BTreeMap<&'static str, u64>;
 
 /// Everything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// The version of this contract.
     pub schema: u32,
@@ -43,7 +45,7 @@ pub struct Report {
 }
 
 /// One network namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Netns {
     /// Its inode.
     pub netns: u32,
@@ -51,12 +53,18 @@ pub struct Netns {
     pub sockets: Option<u64>,
     /// By state.
     pub states: Option<ByState>,
+    /// Of those in ESTABLISHED, those that ask whether their peer still lives (SO_KEEPALIVE) and have
+    /// nothing under way.
+    pub keepalive: Option<u64>,
+    /// Of those in FIN_WAIT2, those that their process has closed: mini-sockets, and sockets that
+    /// tcp_fin_timeout keeps whole.
+    pub fin_wait2_closed: Option<u64>,
     /// Why they are not known; `null` where they are.
     pub unavailable: Option<String>,
 }
 
 /// Who holds sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Held {
     /// A process.
@@ -72,7 +80,7 @@ pub enum Held {
 }
 
 /// What one process holds in one namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Process {
     /// What holds them.
     pub held_by: Held,
@@ -89,7 +97,7 @@ pub struct Process {
 }
 
 /// What listens at one address and port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ListenerRow {
     /// Present and `true` in the row that sums the rest.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -115,7 +123,7 @@ pub struct ListenerRow {
 }
 
 /// Quadruplets in use between a local address and a remote end: one for each local port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Destination {
     /// Present and `true` in the row that sums the rest.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -136,7 +144,7 @@ pub struct Destination {
 
 /// Quadruplets in use between a listening port and a client's address: one for each of the
 /// client's ports.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Client {
     /// Present and `true` in the row that sums the rest.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -198,6 +206,8 @@ fn netns_rows(namespaces: &[Namespace]) -> Vec<Netns> {
         netns: it.netns,
         sockets: it.counts.as_ref().ok().map(Counts::sum),
         states: it.counts.as_ref().ok().map(Counts::by_name),
+        keepalive: it.counts.as_ref().ok().map(|_| it.keepalive),
+        fin_wait2_closed: it.counts.as_ref().ok().map(|_| it.held_by_none.of(TcpState::FinWait2)),
         unavailable: it.counts.as_ref().err().cloned(),
     };
     namespaces.iter().map(row).collect()

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Unknown, command::Entry};
+use super::{Unknown, audit, command::Entry};
 use crate::{
-    census::report::Report,
+    census::report::{Held, Netns, Report},
     frame::KernelCounters,
     stats::snapshot::{Destination, Snapshot, TwReuse},
 };
@@ -72,6 +72,10 @@ pub struct Machine {
     pub slabs: Known<BTreeMap<String, u64>>,
     /// Open files, and how many there may be.
     pub files: Known<Used>,
+    /// Processes that have most of the files open that they may.
+    pub descriptors: Known<Descriptors>,
+    /// Why processes may be missing everywhere; `None` if none can.
+    pub hidden_processes: Option<String>,
     /// Pages that TCP holds, and from how many on sockets are refused memory (tcp_mem).
     pub memory: Known<Used>,
     /// Sockets that their process has closed and the kernel still needs, against tcp_max_orphans.
@@ -80,6 +84,30 @@ pub struct Machine {
     pub configured: Known<Vec<Configured>>,
     /// What network interrupts did since the beginning.
     pub softirq: Known<Softirq>,
+}
+
+/// Processes against their own limits on open files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Those that have most of theirs open, the fullest first.
+    pub full: Vec<OpenFiles>,
+    /// Processes that could not be looked at.
+    pub unreadable: usize,
+}
+
+/// The files that a process has open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub comm: Option<String>,
+    /// Its network namespace.
+    pub netns: Option<u32>,
+    /// How many, of as many as it may have.
+    pub files: Used,
+    /// How far it may raise that itself; `None` without end.
+    pub hard_limit: Option<u64>,
 }
 
 /// So many of so many.
@@ -130,6 +158,10 @@ impl Facts {
             ("who closes first", self.closers_known()),
             ("a part of what happened", self.lost()),
             ("listen queues and who holds sockets", self.census.as_ref().err().cloned()),
+            ("a part of the sockets", self.left_out()),
+            ("who holds some sockets", self.unknown_holders()),
+            ("processes of other users", machine.hidden_processes.clone()),
+            ("files that processes have open", self.descriptors_unread()),
             ("sizes of TIME_WAIT sockets", machine.slabs.as_ref().err().cloned()),
             ("open files", machine.files.as_ref().err().cloned()),
             ("memory of TCP", machine.memory.as_ref().err().cloned()),
@@ -141,7 +173,8 @@ impl Facts {
         ];
         let unknown =
             |(what, why): (&'static str, Option<String>)| why.map(|why| Unknown { what, why });
-        named.into_iter().filter_map(unknown).collect()
+        let settings = audit::unknown_settings(self);
+        named.into_iter().filter_map(unknown).chain(settings).collect()
     }
 
     fn closers_known(&self) -> Option<String> {
@@ -161,6 +194,32 @@ impl Facts {
         })
     }
 
+    fn left_out(&self) -> Option<String> {
+        self.census.as_ref().ok()?.left_out.clone()
+    }
+
+    fn unknown_holders(&self) -> Option<String> {
+        let census = self.census.as_ref().ok()?;
+        let rows = census.by_process.iter().filter(|row| row.held_by == Held::Unknown);
+        let sockets: u64 = rows.map(|row| row.sockets).sum();
+        (sockets > 0).then(|| {
+            format!(
+                "of {sockets}: the /proc entries of their processes may not be read \
+                 (CAP_SYS_PTRACE), or no file descriptor refers to them"
+            )
+        })
+    }
+
+    fn descriptors_unread(&self) -> Option<String> {
+        match &self.machine.descriptors {
+            Err(why) => Some(why.clone()),
+            Ok(Descriptors { unreadable: 0, .. }) => None,
+            Ok(Descriptors { unreadable, .. }) => {
+                Some(format!("{unreadable} processes may not be looked at: run as root"))
+            }
+        }
+    }
+
     fn first(&self, why: impl Fn(&Namespace) -> Option<&String>) -> Option<String> {
         let found = self.namespaces.iter().find_map(|(netns, it)| Some((netns, why(it)?)));
         found.map(|(netns, why)| format!("netns {netns}: {why}"))
@@ -174,6 +233,21 @@ impl Facts {
     /// What connects in a namespace may take of ports in TIME_WAIT.
     pub(super) fn reuse(&self, netns: Option<u32>) -> Option<&TwReuse> {
         self.snapshot.tw_reuse.iter().flatten().find(|row| Some(row.netns) == netns)
+    }
+
+    /// The namespace, if there is only one whose mini-sockets these can be.
+    pub(super) fn only_netns(&self) -> Option<u32> {
+        if let [netns] = self.namespaces.keys().collect::<Vec<_>>()[..] {
+            return Some(*netns);
+        }
+        let mut with = self.namespaces.iter().filter(|(_, it)| it.minis().is_none_or(|it| it > 0));
+        let only = with.next().map(|(netns, _)| *netns);
+        only.filter(|_| with.next().is_none())
+    }
+
+    /// What sock_diag listed of a namespace at the end.
+    pub(super) fn listed(&self, netns: u32) -> Option<&Netns> {
+        self.census.as_ref().ok()?.by_netns.iter().find(|row| row.netns == netns)
     }
 
     /// A namespace by its inode.
@@ -201,6 +275,12 @@ impl Facts {
         let mut bounds = self.sysctl(netns, PORT_RANGE)?.split_ascii_whitespace();
         let (low, high) = (bounds.next()?.parse().ok()?, bounds.next()?.parse().ok()?);
         (low <= high).then_some((low, high))
+    }
+
+    /// Version and patch level; `None` if its name tells none.
+    pub(super) fn kernel_version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.snapshot.host.kernel.split(['.', '-']).map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     }
 
     /// Bytes that one mini-socket takes: the larger of both families' slab objects.

@@ -1,11 +1,14 @@
 //! Something that is wrong.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// It does no harm, and not what it is there for.
+    Info,
     /// It costs more than it should, or will fail if it goes on.
     Notice,
     /// It is about to fail.
@@ -18,6 +21,7 @@ impl Severity {
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Info => "info",
             Self::Notice => "notice",
             Self::Warning => "warning",
             Self::Critical => "critical",
@@ -26,7 +30,7 @@ impl Severity {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Which rule found it.
     pub id: &'static str,
@@ -53,7 +57,7 @@ pub struct Finding {
 }
 
 /// A command that helps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Remedy {
     /// The exact command for this host.
     pub command: String,
@@ -62,7 +66,7 @@ pub struct Remedy {
 }
 
 /// Advice that would change nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Futile {
     /// The advice.
     pub advice: String,

@@ -2,8 +2,10 @@
 //!
 //! Pure: [`facts`] is everything that was gathered, each fact known or with the reason why it is
 //! not; a file of [`rules`] looks at facts and finds something or nothing; [`myths`] are claims
-//! about TIME_WAIT, each beside the number of this host that decides it.
+//! about TIME_WAIT, each beside the number of this host that decides it; [`audit`] is every
+//! setting as it runs.
 
+pub mod audit;
 pub mod command;
 pub mod facts;
 pub mod finding;
@@ -12,13 +14,14 @@ pub mod myths;
 pub mod rules;
 mod words;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::{facts::Facts, finding::Finding, myths::Myth};
+use self::{audit::Setting, facts::Facts, finding::Finding, myths::Myth};
 use crate::stats::snapshot::Host;
 
 /// Everything that the doctor has to say.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Diagnosis {
     /// The version of this contract.
     pub schema: u32,
@@ -32,12 +35,15 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// Claims and what is true here.
     pub myths: Vec<Myth>,
+    /// Each setting of each namespace that decides anything about TIME_WAIT and its neighbours,
+    /// whether anything is wrong with it or not.
+    pub audit: Vec<Setting>,
     /// What could not be looked at, and why.
     pub unknown: Vec<Unknown>,
 }
 
 /// A fact that is not known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unknown {
     /// Which.
     pub what: &'static str,
@@ -54,6 +60,7 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
         window_s: facts.snapshot.elapsed_s,
         findings: rules::findings(facts),
         myths: myths::myths(facts),
+        audit: audit::audit(facts),
         unknown: facts.unknown(),
     }
 }

@@ -1,5 +1,6 @@
 //! Claims about TIME_WAIT, beside what was measured here.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use twtrace_common::TcpState;
 
@@ -9,7 +10,7 @@ use super::{
 };
 
 /// A claim, the number that decides it, and what is true.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Myth {
     /// What is said.
     pub claim: &'static str,
@@ -98,7 +99,7 @@ fn settings(facts: &Facts, name: &str) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-fn fin_timeout(facts: &Facts) -> Option<String> {
+pub(super) fn fin_timeout(facts: &Facts) -> Option<String> {
     let set = settings(facts, "net.ipv4.tcp_fin_timeout")?;
     let by_end = facts.snapshot.time_wait.as_ref()?.lifetime_by_end.as_ref();
     let expired = by_end.and_then(|it| it.get("expired")).filter(|it| it.count > 0);
@@ -190,9 +191,8 @@ fn reuse_here(facts: &Facts) -> Option<String> {
 
 fn recycle(facts: &Facts) -> Option<String> {
     let release = &facts.snapshot.host.kernel;
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    let has = if version < (4, 12) { "still has it" } else { "has no such setting" };
+    let has =
+        if facts.kernel_version()? < (4, 12) { "still has it" } else { "has no such setting" };
     let configured = facts.machine.configured.iter().flatten();
     let mut in_files = configured.filter(|it| it.name == "net.ipv4.tcp_tw_recycle");
     let set = in_files.next().map(|it| format!(", and {} sets it", it.place));

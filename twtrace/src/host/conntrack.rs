@@ -2,12 +2,12 @@
 
 use std::{fs::File, io::Read as _, os::fd::OwnedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use rustix::io::Errno;
 
 use super::{
     netns::Netns,
-    opening::{NET, Opening},
+    opening::{NET, Opened, Opening},
 };
 
 /// What connection tracking says now; the last three count since the namespace was made.
@@ -30,16 +30,19 @@ pub struct Conntrack {
 /// # Errors
 /// The namespace may not be entered, or tracks no connections.
 pub fn conntrack(netns: &Netns) -> Result<Conntrack> {
-    let mut files = netns.open(Opening::Conntrack)?.into_iter();
+    told(netns.open(Opening::Conntrack)?)
+}
+
+fn told(files: Opened) -> Result<Conntrack> {
+    let mut files = files.into_iter();
     let mut number = |name: &str| -> Result<u64> {
-        let text = read(files.next()).with_context(|| {
-            format!("no net.netfilter.{name}: the kernel tracks no connections (nf_conntrack)")
-        })?;
-        text.trim().parse().with_context(|| format!("net.netfilter.{name} is no number"))
+        let name = format!("net.netfilter.{name}");
+        let text = read(&name, files.next())?;
+        text.trim().parse().with_context(|| format!("{name} is no number"))
     };
     let (count, max) = (number("nf_conntrack_count")?, number("nf_conntrack_max")?);
     let statistics = format!("{NET}/stat/nf_conntrack");
-    let text = read(files.next()).with_context(|| format!("cannot read {statistics}"))?;
+    let text = read(&statistics, files.next())?;
     let counted = |name| sum(&text, name).with_context(|| format!("no {name} in {statistics}"));
     Ok(Conntrack {
         count,
@@ -50,9 +53,13 @@ pub fn conntrack(netns: &Netns) -> Result<Conntrack> {
     })
 }
 
-fn read(file: Option<Result<OwnedFd, Errno>>) -> Result<String> {
+fn read(name: &str, file: Option<Result<OwnedFd, Errno>>) -> Result<String> {
+    let file = file.unwrap_or(Err(Errno::NOENT)).map_err(|errno| match errno {
+        Errno::NOENT => anyhow!("no {name}: the kernel tracks no connections (nf_conntrack)"),
+        errno => anyhow!("cannot read {name}: {errno}"),
+    })?;
     let mut text = String::new();
-    File::from(file.unwrap_or(Err(Errno::NOENT))?).read_to_string(&mut text)?;
+    File::from(file).read_to_string(&mut text).with_context(|| format!("cannot read {name}"))?;
     Ok(text)
 }
 
@@ -68,7 +75,32 @@ fn sum(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek as _, Write as _};
+
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_a_reason_and_no_zero() {
+        let file = |text: &str| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.rewind().unwrap();
+            Ok(OwnedFd::from(file))
+        };
+        let why = |files| format!("{:#}", told(files).unwrap_err());
+        let absent = why([(); 3].map(|()| Err(Errno::NOENT)).into());
+        assert_eq!(
+            absent,
+            "no net.netfilter.nf_conntrack_count: the kernel tracks no connections (nf_conntrack)"
+        );
+        let forbidden = why(vec![file("80"), Err(Errno::ACCESS)]);
+        assert!(forbidden.starts_with("cannot read net.netfilter.nf_conntrack_max"), "{forbidden}");
+        assert!(why(vec![file("80"), file("many")]).ends_with("nf_conntrack_max is no number"));
+        let statistics = "entries drop early_drop insert_failed\n1 a 2 3\n";
+        let told = told(vec![file("80\n"), file("100\n"), file(statistics)]).unwrap();
+        let (count, max, dropped, early_drop, insert_failed) = (80, 100, 10, 2, 3);
+        assert_eq!(told, Conntrack { count, max, dropped, early_drop, insert_failed });
+    }
 
     #[test]
     fn columns_are_summed_over_processors() {

@@ -23,7 +23,7 @@ use super::{
 /// those born
 /// ([`__inet_twsk_schedule`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_timewait_sock.c)).
 /// `TWKilled` never counts sockets that were killed.
-pub const TCP_COUNTERS: [&str; 25] = [
+pub const TCP_COUNTERS: [&str; 28] = [
     "TW",
     "TWRecycled",
     "TWKilled",
@@ -41,6 +41,9 @@ pub const TCP_COUNTERS: [&str; 25] = [
     "TCPAbortOnLinger",
     "TCPAbortOnMemory",
     "TCPTimeouts",
+    "TCPSynRetrans",
+    "TCPSYNChallenge",
+    "TCPACKSkippedChallenge",
     "PAWSActive",
     "PAWSEstab",
     "PAWSTimewait",

@@ -12,8 +12,10 @@ mod cgroups;
 mod command_cgroup;
 mod conntrack;
 mod counters;
+mod descriptors;
 mod facts;
 mod helper;
+mod hidden;
 mod limits;
 mod machine;
 mod netns;
@@ -34,6 +36,7 @@ pub use cgroups::{Cgroups, MAX_CGROUPS, container_id};
 pub use command_cgroup::CommandCgroup;
 pub use conntrack::{Conntrack, conntrack};
 pub use counters::{NetnsCounters, TCP_COUNTERS, tcp_counters};
+pub use descriptors::{Descriptors, OpenFiles, descriptors};
 pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,

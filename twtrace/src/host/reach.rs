@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 
 use super::{
     helper::Helper,
+    hidden::hidden_processes,
     netns::{self, NetnsList},
     socket_holders::{self, Holder},
 };
@@ -51,6 +52,12 @@ impl Reach {
             netns.enter_through(helper);
         }
         Ok(listed)
+    }
+
+    /// Why processes may be missing in all that is told of processes; `None` if none can. A helper
+    /// has the rights to see them.
+    pub fn hidden_processes(&self) -> Option<String> {
+        if self.helper.is_some() { None } else { hidden_processes() }
     }
 
     /// What makes the kernel measure BPF programs as long as it is open, if that is to be had

@@ -16,13 +16,14 @@ use crate::{
 };
 
 /// Those that are read; a kernel need not have all of them.
-pub(super) const NAMES: [&str; 23] = [
+pub(super) const NAMES: [&str; 24] = [
     "net.core.somaxconn",
     "net.ipv4.ip_autobind_reuse",
     RANGE,
     STEP_WIDTH,
     RESERVED,
     "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_ehash_entries",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_keepalive_intvl",
     "net.ipv4.tcp_keepalive_probes",

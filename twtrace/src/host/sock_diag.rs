@@ -27,6 +27,8 @@ pub struct Socket {
     pub state: TcpState,
     /// A timewait mini-socket of either substate, what sockstat counts as `tw`.
     pub mini: bool,
+    /// Established, and its peer is asked whether it still lives (SO_KEEPALIVE).
+    pub keepalive: bool,
     /// Local port.
     pub lport: u16,
     /// Remote port, 0 if none.
@@ -220,6 +222,9 @@ pub const FULL_SOCKET_STATES: u32 =
 /// The timer of timewait mini-sockets, of both substates:
 /// [`inet_twsk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c).
 const TIMER_TIME_WAIT: u8 = 3;
+/// Of an established socket the timer of keepalive, where no segment waits for its ACK
+/// ([`inet_sk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c)).
+const TIMER_KEEPALIVE: u8 = 2;
 
 /// `INET_DIAG_INFO`, and what asks for it: a bit by its number, from 1
 /// ([`inet_sk_diag_fill`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c)).
@@ -486,9 +491,11 @@ impl Socket {
         };
         let id = &message.id;
         let [low, high] = id.cookie.map(|half| u64::from(half.get()));
+        let state = state(message.state)?;
         Some(Self {
-            state: state(message.state)?,
+            state,
             mini: message.timer == TIMER_TIME_WAIT,
+            keepalive: state == TcpState::Established && message.timer == TIMER_KEEPALIVE,
             lport: id.lport.get(),
             rport: id.rport.get(),
             laddr: address(id.laddr),
@@ -600,6 +607,7 @@ mod tests {
         let expected = Socket {
             state: TcpState::TimeWait,
             mini: true,
+            keepalive: false,
             lport: 40_000,
             rport: 443,
             laddr: std::net::Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets(),
@@ -641,6 +649,7 @@ mod tests {
         let of =
             |state, timer| Socket::from_message(&Message { state, timer, ..time_wait() }).unwrap();
         assert!(of(5, 3).mini && !of(5, 2).mini);
+        assert!(of(1, 2).keepalive && !of(1, 1).keepalive && !of(5, 2).keepalive);
         assert_eq!((of(5, 0).expires_ms, of(5, 2).expires_ms), (0, 59_000));
     }
 

@@ -61,8 +61,8 @@ fn listening(socket: &host::Socket) -> ListeningSocket {
 }
 
 fn plain(socket: &host::Socket) -> Socket {
-    let host::Socket { state, mini, inode, .. } = *socket;
-    Socket { state, mini, tuple: seeding::tuple(socket), inode }
+    let host::Socket { state, mini, keepalive, inode, .. } = *socket;
+    Socket { state, mini, keepalive, tuple: seeding::tuple(socket), inode }
 }
 
 /// Finds who holds the sockets that processes may hold.

@@ -7,12 +7,15 @@ use crate::{
     census::report::Report,
     doctor::{
         command::Entry,
-        facts::{Configured, Conntrack, Facts, Known, Machine, Namespace, Softirq, Used},
+        facts::{
+            Configured, Conntrack, Descriptors, Facts, Known, Machine, Namespace, OpenFiles,
+            Softirq, Used,
+        },
         gathering::Gathering,
     },
     frame::Frame,
     host::{self, Netns, NetnsEntry, Reach, SysctlLine},
-    stats::snapshot::Snapshot,
+    stats::{snapshot::Snapshot, thresholds::NEARLY_FULL},
 };
 
 /// A host that is examined.
@@ -54,7 +57,8 @@ impl Examination {
             .map(namespace)
             .collect();
         let census = self.census(&snapshot);
-        Facts { namespaces, census, machine: self.machine(), snapshot }
+        let machine = self.machine(census.as_ref().ok());
+        Facts { namespaces, census, machine, snapshot }
     }
 
     fn conntrack(&self, netns: Option<&Netns>) -> Known<Conntrack> {
@@ -78,15 +82,28 @@ impl Examination {
         if report.states.is_some() { Ok(report) } else { Err(silent()) }
     }
 
-    fn machine(&self) -> Machine {
+    fn machine(&self, census: Option<&Report>) -> Machine {
         Machine {
             slabs: known(host::slab_sizes()),
             files: known(host::open_files()).map(used),
+            descriptors: self.descriptors(census),
+            hidden_processes: Reach::direct().hidden_processes(),
             memory: known(host::tcp_memory()).map(used),
             orphans: known(host::orphans()).map(used),
             configured: self.configured(),
             softirq: self.softirq.clone().and_then(softirq_since),
         }
+    }
+
+    /// Of one namespace those whose main thread is in it, or who hold a socket of it.
+    fn descriptors(&self, census: Option<&Report>) -> Known<Descriptors> {
+        let host::Descriptors { mut full, unreadable } = known(host::descriptors(NEARLY_FULL))?;
+        if let Some(only) = self.only {
+            let rows = census.map_or(&[][..], |it| &it.by_process);
+            let holds = |pid| rows.iter().any(|row| row.pid == Some(pid));
+            full.retain(|it| it.netns == Some(only) || holds(it.pid));
+        }
+        Ok(Descriptors { full: full.into_iter().map(open_files).collect(), unreadable })
     }
 
     /// Files are applied to the first namespace alone: that of process 1.
@@ -129,6 +146,11 @@ fn used(read: host::InUse) -> Used {
     Used { now: read.now, max: read.max }
 }
 
+fn open_files(read: host::OpenFiles) -> OpenFiles {
+    let host::OpenFiles { pid, comm, netns, open, limit, hard_limit } = read;
+    OpenFiles { pid, comm, netns, files: Used { now: open, max: limit }, hard_limit }
+}
+
 fn softirq_since(before: host::Softirq) -> Known<Softirq> {
     let after = known(host::softirq())?;
     Ok(Softirq {
@@ -162,6 +184,8 @@ pub fn of_recording(snapshot: Snapshot, gathering: &Gathering) -> Facts {
         machine: Machine {
             slabs: Err(untold()),
             files: Err(untold()),
+            descriptors: Err(untold()),
+            hidden_processes: None,
             memory: Err(untold()),
             orphans: Err(untold()),
             configured: Err(untold()),

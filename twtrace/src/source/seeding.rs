@@ -83,14 +83,14 @@ pub(super) fn look(
         Ok(list) => list,
         Err(error) => return Looked { first: Some(format!("{error:#}")), ..Looked::default() },
     };
-    let hidden = only.is_none() && list.unreadable > 0;
-    let mut looked = Looked { listed: true, hidden, ..Looked::default() };
-    if hidden {
-        looked.first = Some(format!(
-            "{} processes hide their network namespaces; CAP_SYS_PTRACE shows them",
-            list.unreadable
-        ));
-    }
+    let told = (list.unreadable > 0).then(|| {
+        let unreadable = list.unreadable;
+        format!("{unreadable} processes hide their network namespaces; CAP_SYS_PTRACE shows them")
+    });
+    // Of one namespace none can be missing: it was found.
+    let first = told.or_else(|| reach.hidden_processes()).filter(|_| only.is_none());
+    let hidden = first.is_some();
+    let mut looked = Looked { listed: true, hidden, first, ..Looked::default() };
     for netns in list.found.iter().filter(|netns| only.is_none_or(|only| netns.inode == only)) {
         match at(netns) {
             Ok(()) => looked.looked_at += 1,

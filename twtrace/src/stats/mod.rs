@@ -23,6 +23,7 @@ mod search_failures;
 mod searches;
 pub mod snapshot;
 mod sysctls;
+pub mod thresholds;
 mod time_wait;
 pub mod timeline;
 mod totals;

@@ -5,7 +5,10 @@
 use super::text::format::{count, endpoint, harmless_line, span, whole};
 use crate::{
     probes::Tier,
-    stats::snapshot::{CloseWait, Closer, Destination, Snapshot},
+    stats::{
+        snapshot::{Closer, Destination, Snapshot},
+        thresholds::{CHEAP_PCT, NEARLY_FULL, SOON_S, is_leak},
+    },
 };
 
 /// How bad it is.
@@ -28,20 +31,10 @@ pub struct Verdict {
     pub text: String,
 }
 
-/// A destination that runs out of ports later than this is no matter of now.
-const SOON_S: f64 = 600.0;
 /// Active closes per second from which on it is said who closes first.
 const BUSY_PER_S: f64 = 20.0;
 /// Part of the active closes that makes one process the one to talk about.
 const MOST: f64 = 0.5;
-/// Sockets in CLOSE_WAIT that are no accident any more.
-const LEAK: u64 = 20;
-/// How long a process may take to close before it is said to leak.
-const PATIENCE_S: f64 = 30.0;
-/// Part of the ports from which on a destination is worth a look.
-const NEARLY_FULL: f64 = 0.8;
-/// Part of a core that port searches may take.
-const CHEAP_PCT: f64 = 5.0;
 /// The ports that a range can have: those below are for servers.
 /// <https://docs.kernel.org/networking/ip-sysctl.html>
 const ALL_PORTS: u64 = 65_535 - 1_023;
@@ -152,12 +145,7 @@ fn refused(s: &Snapshot) -> Option<Verdict> {
 }
 
 fn leak(s: &Snapshot) -> Option<Verdict> {
-    let is_leak = |row: &&CloseWait| {
-        let is_old = row.oldest_s.is_some_and(|age| age >= PATIENCE_S);
-        let grows = row.growth_per_min.is_some_and(|growth| growth > 0.0);
-        !row.other && row.count >= LEAK && (is_old || grows)
-    };
-    let leaks = s.close_wait.iter().flatten().filter(is_leak);
+    let leaks = s.close_wait.iter().flatten().filter(|row| is_leak(row));
     let mut named = leaks.filter_map(|row| Some((row, process(row.comm.as_deref(), row.pid)?)));
     let (row, who) = named.next()?;
     let growth = row.growth_per_min.filter(|growth| *growth >= 0.5);

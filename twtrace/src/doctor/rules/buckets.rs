@@ -6,10 +6,9 @@ use super::super::{
     finding::{Finding, Futile, Remedy, Severity},
     words::{bytes, count, percent},
 };
+use crate::stats::thresholds::NEARLY_FULL;
 
 const LIMIT: &str = "net.ipv4.tcp_max_tw_buckets";
-/// From here on there is little room.
-const NEARLY_FULL: f64 = 0.8;
 
 pub(super) fn find(facts: &Facts) -> Vec<Finding> {
     let namespaces = facts.namespaces.iter();

@@ -6,29 +6,23 @@ use super::super::{
     finding::{Finding, Futile, Severity, process},
     words::{count, number},
 };
-use crate::{census::report::Process, stats::snapshot::CloseWait};
+use crate::{
+    census::report::Process,
+    stats::{snapshot::CloseWait, thresholds::is_leak},
+};
 
 const CLOSE_WAIT: &str = "CLOSE_WAIT";
-/// Fewer are no leak yet.
-const LEAK: u64 = 20;
-/// How long a process may take to close.
-const PATIENCE_S: f64 = 30.0;
 
 pub(super) fn find(facts: &Facts) -> Vec<Finding> {
-    let rows = facts.snapshot.close_wait.iter().flatten().filter(|row| !row.other);
-    rows.filter_map(|row| finding(facts, row)).collect()
+    let rows = facts.snapshot.close_wait.iter().flatten().filter(|row| is_leak(row));
+    rows.map(|row| finding(facts, row)).collect()
 }
 
-fn finding(facts: &Facts, row: &CloseWait) -> Option<Finding> {
-    let grows = row.growth_per_min.is_some_and(|growth| growth >= 1.0);
-    let is_old = row.oldest_s.is_some_and(|age| age >= PATIENCE_S);
-    if row.count < LEAK || !(grows || is_old) {
-        return None;
-    }
+fn finding(facts: &Facts, row: &CloseWait) -> Finding {
     let (pid, comm) = holder(facts, row);
     let who = process(comm.as_deref(), pid).unwrap_or("a process".to_owned());
     let not_accepted = row.unaccepted * 2 > row.count;
-    Some(Finding {
+    Finding {
         id: "close_wait",
         severity: Severity::Warning,
         netns: row.netns,
@@ -59,7 +53,7 @@ fn finding(facts: &Facts, row: &CloseWait) -> Option<Finding> {
             ),
         ],
         check: format!("`{}`: CLOSE_WAIT of {who} goes down", again(&facts.entry(row.netns))),
-    })
+    }
 }
 
 /// Who holds them. The pipeline learns that now and then; what was seen at the end tells it, too.

@@ -6,11 +6,10 @@ use super::super::{
     finding::{Finding, Futile, Remedy, Severity},
     words::{count, percent},
 };
+use crate::stats::thresholds::NEARLY_FULL;
 
 const MAX: &str = "net.netfilter.nf_conntrack_max";
 const TIME_WAIT: &str = "net.netfilter.nf_conntrack_tcp_timeout_time_wait";
-/// From here on there is little room.
-const NEARLY_FULL: f64 = 0.8;
 
 pub(super) fn find(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().filter_map(|(netns, namespace)| {

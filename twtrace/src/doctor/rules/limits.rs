@@ -6,9 +6,8 @@ use super::super::{
     finding::{Finding, Futile, Remedy, Severity},
     words::{count, percent},
 };
+use crate::stats::thresholds::NEARLY_FULL;
 
-/// From here on there is little room.
-const NEARLY_FULL: f64 = 0.8;
 /// Fewer happen on any host that is busy for a moment.
 const MANY_SQUEEZED: u64 = 100;
 

@@ -10,6 +10,7 @@ use crate::census::report::ListenerRow;
 
 const SOMAXCONN: &str = "net.core.somaxconn";
 const COOKIES: &str = "net.ipv4.tcp_syncookies";
+const SYN_BACKLOG: &str = "net.ipv4.tcp_max_syn_backlog";
 
 pub(super) fn find(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().flat_map(|(netns, namespace)| {
@@ -99,11 +100,12 @@ fn flood(facts: &Facts, netns: u32, namespace: &Namespace) -> Option<Finding> {
     let grown = |name| namespace.grown(name).unwrap_or(0);
     let dropped = grown("TCPReqQFullDrop");
     let cookies = grown("TCPReqQFullDoCookies").max(grown("SyncookiesSent"));
-    if dropped == 0 && cookies == 0 {
-        return None;
-    }
     let row = listeners(facts, netns).max_by_key(|row| row.states["SYN_RECV"]);
     let row = row.filter(|row| row.states["SYN_RECV"] > 0);
+    let kept_short = row.and_then(|row| kept_short(facts, netns, row));
+    if dropped == 0 && cookies == 0 && kept_short.is_none() {
+        return None;
+    }
     let at = row.and_then(|row| {
         let at = endpoint(row.laddr.as_deref()?, row.lport?);
         let who =
@@ -115,15 +117,28 @@ fn flood(facts: &Facts, netns: u32, namespace: &Namespace) -> Option<Finding> {
         ))
     });
     let enabled = facts.number(Some(netns), COOKIES).is_none_or(|it| it > 0);
+    let short = kept_short.map_or(String::new(), |limit| {
+        let drops = count(grown("ListenDrops"));
+        format!(
+            "; from three quarters of {limit} (tcp_max_syn_backlog) on SYNs are dropped while there are \
+             no cookies: {drops} were dropped by listeners (ListenDrops)"
+        )
+    });
+    let longer = kept_short.map(|limit| longer_syn_backlog(namespace, limit));
+    let longer = longer.or_else(|| row.and_then(|row| longer_queue(facts, netns, namespace, row)));
     Some(Finding {
         id: "syn_flood",
-        severity: if dropped > 0 { Severity::Critical } else { Severity::Warning },
+        severity: if dropped > 0 || kept_short.is_some() {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        },
         netns: Some(netns),
         pid: row.and_then(|row| row.pid),
         comm: row.and_then(|row| row.comm.clone()),
         what: format!(
             "{} SYNs met a full queue of half-open requests: {} were dropped, {} answered with a \
-             cookie{}",
+             cookie{}{short}",
             count(dropped + cookies),
             count(dropped),
             count(cookies),
@@ -144,13 +159,57 @@ fn flood(facts: &Facts, netns: u32, namespace: &Namespace) -> Option<Finding> {
                     .to_owned(),
             })
             .into_iter()
+            .chain(longer)
             .collect(),
-        futile: Vec::new(),
+        futile: enabled.then(|| not_asked(facts, netns)).flatten().into_iter().collect(),
         check: format!(
             "`{}`: SyncookiesSent and TCPReqQFullDrop stay as they are",
             again(&namespace.entry)
         ),
     })
+}
+
+/// Where tcp_max_syn_backlog, and no backlog, is what keeps requests out: only without cookies does
+/// the kernel ask for it, and lets peers that it knows have the last quarter
+/// ([`tcp_conn_request`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_input.c)).
+fn kept_short(facts: &Facts, netns: u32, row: &ListenerRow) -> Option<u64> {
+    let without = facts.number(Some(netns), COOKIES)? == 0;
+    let limit = facts.number(Some(netns), SYN_BACKLOG)?;
+    let reached = row.states["SYN_RECV"] * 4 >= limit * 3 && row.backlog > limit - limit / 4;
+    (without && reached && row.sockets == 1).then_some(limit)
+}
+
+fn longer_syn_backlog(namespace: &Namespace, limit: u64) -> Remedy {
+    let raised = (limit * 4).max(4_096);
+    Remedy {
+        command: sysctl(&namespace.entry, SYN_BACKLOG, &raised.to_string()),
+        side_effects:
+            "some 300 bytes of kernel memory for each request more; the backlog of listen() \
+                       is the next limit"
+                .to_owned(),
+    }
+}
+
+/// Where the backlog is what fills, and somaxconn what keeps that short.
+fn longer_queue(
+    facts: &Facts,
+    netns: u32,
+    namespace: &Namespace,
+    row: &ListenerRow,
+) -> Option<Remedy> {
+    let is_full = row.states["SYN_RECV"] >= row.backlog;
+    is_full.then(|| longer(facts, netns, namespace, row)).flatten()
+}
+
+fn not_asked(facts: &Facts, netns: u32) -> Option<Futile> {
+    let (cookies, limit) =
+        (facts.number(Some(netns), COOKIES)?, facts.number(Some(netns), SYN_BACKLOG)?);
+    let because = format!(
+        "it is {}, and not asked for while tcp_syncookies is {cookies}: the queue is as long as the \
+         listener's backlog",
+        count(limit)
+    );
+    Some(Futile::new("a larger net.ipv4.tcp_max_syn_backlog", because))
 }
 
 #[cfg(test)]
@@ -171,7 +230,8 @@ mod tests {
         place.listener(&ListeningSocket { tuple: LISTENER, inode: 7, accept_queue, backlog });
         for rport in 1..=requests {
             let tuple = Tuple { rport, ..LISTENER };
-            place.socket(&Socket { state: TcpState::SynRecv, mini: false, tuple, inode: 0 });
+            let (state, mini, keepalive) = (TcpState::SynRecv, false, false);
+            place.socket(&Socket { state, mini, keepalive, tuple, inode: 0 });
         }
         let mut census = Census::new(10);
         census.add(place);
@@ -220,10 +280,36 @@ mod tests {
         assert_eq!((finding.id, finding.severity), ("syn_flood", Severity::Warning));
         assert!(finding.what.contains("slow (pid 77) has 8 half-open"), "{}", finding.what);
         assert_eq!(finding.then, [], "cookies are on");
+        assert_eq!(finding.futile, [], "how long it may be is not known");
+        set(&mut facts, SYN_BACKLOG, "512");
+        let advice = find(&facts)[0].futile[0].clone();
+        assert!(advice.because.starts_with("it is 512, and not asked for"), "{advice:?}");
         grow(&mut facts, "TCPReqQFullDrop", 3);
         set(&mut facts, COOKIES, "0");
         let [finding] = &find(&facts)[..] else { panic!("one finding") };
         assert_eq!(finding.severity, Severity::Critical);
         assert!(finding.then[0].command.ends_with("net.ipv4.tcp_syncookies=1"));
+    }
+
+    #[test]
+    fn without_cookies_another_setting_keeps_the_queue_short() {
+        let mut facts = healthy();
+        set(&mut facts, COOKIES, "0");
+        set(&mut facts, SYN_BACKLOG, "16");
+        listener(&mut facts, 0, 128, 11);
+        assert_eq!(find(&facts), [], "there is room");
+        listener(&mut facts, 0, 128, 12);
+        grow(&mut facts, "ListenDrops", 9);
+        let [finding] = &find(&facts)[..] else { panic!("one finding") };
+        assert_eq!((finding.severity, finding.pid), (Severity::Critical, Some(77)));
+        assert!(
+            finding.what.ends_with("9 were dropped by listeners (ListenDrops)"),
+            "{finding:#?}"
+        );
+        let commands: Vec<_> = finding.then.iter().map(|it| it.command.as_str()).collect();
+        assert!(commands[0].ends_with("tcp_syncookies=1"), "{commands:?}");
+        assert!(commands[1].ends_with("tcp_max_syn_backlog=4096"), "{commands:?}");
+        listener(&mut facts, 0, 12, 12);
+        assert_eq!(find(&facts), [], "its own backlog is as short");
     }
 }

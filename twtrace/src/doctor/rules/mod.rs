@@ -3,11 +3,14 @@
 //! A new rule is a file here and a line in [`RULES`].
 
 mod buckets;
+mod challenged;
 mod client_closes_first;
 mod close_wait;
 mod config_files;
+mod config_myths;
 mod conntrack;
 mod cut_by_peers;
+mod descriptors;
 mod established_grows;
 mod fin_wait2;
 mod limits;
@@ -27,7 +30,7 @@ use std::cmp::Reverse;
 use super::{facts::Facts, finding::Finding};
 
 /// Every rule.
-const RULES: [fn(&Facts) -> Vec<Finding>; 17] = [
+const RULES: [fn(&Facts) -> Vec<Finding>; 20] = [
     ports::find,
     buckets::find,
     client_closes_first::find,
@@ -35,7 +38,9 @@ const RULES: [fn(&Facts) -> Vec<Finding>; 17] = [
     port_search::find,
     resets::find,
     cut_by_peers::find,
+    challenged::find,
     close_wait::find,
+    descriptors::find,
     fin_wait2::find,
     established_grows::find,
     proxies::find,
@@ -45,6 +50,7 @@ const RULES: [fn(&Facts) -> Vec<Finding>; 17] = [
     not_inherited::find,
     sysctls::find,
     config_files::find,
+    config_myths::find,
 ];
 
 /// Everything that rules find, the worst first.

@@ -6,10 +6,10 @@ use super::super::{
     finding::{Finding, Severity, process},
     words::{count, number},
 };
-use crate::stats::snapshot::{BoundConnects, SearchingProcess};
-
-/// Part of a core, in percent, that searches may take.
-const CHEAP_PCT: f64 = 5.0;
+use crate::stats::{
+    snapshot::{BoundConnects, SearchingProcess},
+    thresholds::CHEAP_PCT,
+};
 
 pub(super) fn find(facts: &Facts) -> Vec<Finding> {
     let searches = facts.snapshot.port_search.iter().flat_map(|it| &it.by_process);

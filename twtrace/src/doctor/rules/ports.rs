@@ -4,23 +4,22 @@ use super::super::{
     command::{again, sysctl},
     facts::{Facts, PORT_RANGE as RANGE},
     finding::{Finding, Futile, Remedy, Severity, process},
-    words::{count, endpoint, of, percent},
+    words::{count, endpoint, number, of, percent},
 };
-use crate::stats::snapshot::Destination;
+use crate::stats::{
+    snapshot::Destination,
+    thresholds::{KNEE, NEARLY_FULL, SOON_S},
+};
 
-/// From here on connects search both halves of the range: each of them walks the first, which is
-/// full ([`__inet_hash_connect`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_hashtables.c)).
-const KNEE: f64 = 0.5;
-/// From here on there is little time left.
-const NEARLY_FULL: f64 = 0.8;
-/// A destination that runs out of ports later than this is no matter of now.
-const SOON_S: f64 = 600.0;
 /// More of one namespace say nothing new.
 const SHOWN: usize = 5;
 
 /// Ports below are for servers, and a range that has the others is as wide as it sensibly gets.
 const WIDEST: (u16, u16) = (1_024, 65_535);
 const REUSE: &str = "net.ipv4.tcp_tw_reuse";
+const REUSE_DELAY: &str = "net.ipv4.tcp_tw_reuse_delay";
+/// The kernel's own.
+const DELAY_MS: u64 = 1_000;
 const TIMESTAMPS: &str = "net.ipv4.tcp_timestamps";
 
 pub(super) fn find(facts: &Facts) -> Vec<Finding> {
@@ -42,7 +41,10 @@ fn finding(facts: &Facts, row: &Destination) -> Option<Finding> {
         what: what(row, &remote, who.as_deref()),
         why: why(row),
         do_first: do_first(row, who.as_deref()),
-        then: [reuse(facts, row), range(facts, row)].into_iter().flatten().collect(),
+        then: [reuse(facts, row), sooner(facts, row), range(facts, row)]
+            .into_iter()
+            .flatten()
+            .collect(),
         futile: futile(facts, row),
         check: format!("`{}` no longer names {remote}", again(&entry)),
     })
@@ -138,6 +140,20 @@ fn reuse(facts: &Facts, row: &Destination) -> Option<Remedy> {
             "connects take any of the {} ports in TIME_WAIT after 1 s instead of 60 s, where the peer \
              sends timestamps, which alone tell old segments then",
             count(row.ports_time_wait)
+        ),
+    })
+}
+
+/// Where the setting lets connects take ports, and a longer delay than the kernel's keeps them from it.
+fn sooner(facts: &Facts, row: &Destination) -> Option<Remedy> {
+    let delay_ms = facts.number(row.netns, REUSE_DELAY).filter(|delay| *delay > DELAY_MS)?;
+    let too_young = facts.reuse(row.netns)?.refused.too_young.filter(|it| *it > 0)?;
+    (row.ports_time_wait > 0).then(|| Remedy {
+        command: sysctl(&facts.entry(row.netns), REUSE_DELAY, &DELAY_MS.to_string()),
+        side_effects: format!(
+            "connects take ports in TIME_WAIT after 1 s instead of {} s, {} now are too young for that",
+            number(delay_ms as f64 / 1e3),
+            count(too_young)
         ),
     })
 }
@@ -302,6 +318,23 @@ mod tests {
                 || finding.what.contains("1,000 local ports taken of 1,000")
         );
         assert!(finding.what.ends_with("by client (pid 90)"), "{}", finding.what);
+    }
+
+    #[test]
+    fn a_delay_is_shortened_where_it_is_what_keeps_ports() {
+        let young = |delay: &'static str, too_young| {
+            let finding = found(destination(900), |facts| {
+                set(facts, REUSE_DELAY, delay);
+                let mut row = tw_reuse(0);
+                (row.setting, row.refused.too_young) = (Some(1), Some(too_young));
+                facts.snapshot.tw_reuse = Some(vec![row]);
+            });
+            let finding = finding.expect("it is nearly full");
+            commands(&finding).iter().any(|it| it.ends_with("tcp_tw_reuse_delay=1000"))
+        };
+        assert!(young("30000", 700));
+        assert!(!young("1000", 700), "it is the kernel's own");
+        assert!(!young("30000", 0), "none waits for it");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::super::{
 /// A range that has fewer ports is narrow for anything that connects.
 const NARROW: u64 = 1_024;
 
+/// Fewer TIME_WAITs that an RST ends are accidents.
+const MANY: u64 = 20;
+
 /// A setting that does harm.
 struct Harm {
     name: &'static str,
@@ -24,7 +27,7 @@ struct Harm {
 /// Looks at the settings of one namespace.
 type Look = fn(&Settings<'_>) -> Option<Harm>;
 
-const LOOKS: [Look; 8] = [
+const LOOKS: [Look; 9] = [
     no_time_wait,
     no_timestamps,
     parity,
@@ -33,6 +36,7 @@ const LOOKS: [Look; 8] = [
     abort_on_overflow,
     no_cookies,
     long_fin_wait,
+    assassinated,
 ];
 
 /// The settings of one namespace.
@@ -211,12 +215,51 @@ fn long_fin_wait(settings: &Settings<'_>) -> Option<Harm> {
     })
 }
 
+/// The hazard of RFC 1337: with 0 an RST ends a TIME_WAIT
+/// ([`tcp_timewait_state_process`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_minisocks.c)).
+fn assassinated(settings: &Settings<'_>) -> Option<Harm> {
+    let name = "net.ipv4.tcp_rfc1337";
+    let is_off = settings.number(name)? == 0;
+    // What ended them is known of the host, not of each namespace.
+    let is_here = settings.facts.only_netns() == Some(settings.netns);
+    let ended = settings.facts.snapshot.time_wait.as_ref()?.ended.reset?;
+    (is_off && is_here && ended >= MANY).then(|| Harm {
+        name,
+        what: format!(
+            "net.ipv4.tcp_rfc1337 is 0, and {} TIME_WAITs were ended by an RST before their time; those \
+             whose peer had not closed yet (FIN_WAIT2) would have been with 1, too",
+            count(ended)
+        ),
+        why: "TIME_WAIT that ends early protects no more from what is still under way of the old \
+              connection (RFC 1337)",
+        do_first: "see who sends RST after the end: a peer that closes with unread data, a load \
+                   balancer that forgets, SO_LINGER 0",
+        value: "1",
+        side_effects: "these ports stay taken for the rest of their 60 s",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
         super::testing::{destination, healthy, set},
         *,
     };
+
+    #[test]
+    fn an_rst_that_ends_time_waits_is_told_where_a_setting_would_prevent_it() {
+        let found = |setting, reset| {
+            let mut facts = healthy();
+            set(&mut facts, "net.ipv4.tcp_rfc1337", setting);
+            facts.snapshot.time_wait.as_mut().expect("it is known").ended.reset = reset;
+            find(&facts)
+        };
+        let [finding] = &found("0", Some(20))[..] else { panic!("one finding") };
+        assert!(finding.then[0].command.ends_with("tcp_rfc1337=1"), "{finding:#?}");
+        for (setting, reset) in [("0", Some(19)), ("1", Some(20)), ("0", None)] {
+            assert_eq!(found(setting, reset), [], "{setting} {reset:?}");
+        }
+    }
 
     #[test]
     fn each_harmful_setting_is_found_with_what_undoes_it() {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use twtrace_common::TcpState;
+
 use crate::{
+    census::{Census, Holders, Place, Socket, report::Report},
     doctor::{
         command::Entry,
-        facts::{Conntrack, Facts, Machine, Namespace, Softirq, Used, Window},
+        facts::{Conntrack, Descriptors, Facts, Machine, Namespace, Softirq, Used, Window},
     },
+    event::Tuple,
     frame::{Frame, KernelCounters, Meta},
     pipeline::Pipeline,
     probes::Hooks,
@@ -58,6 +62,8 @@ pub(crate) fn healthy() -> Facts {
         machine: Machine {
             slabs: Ok([("tw_sock_TCP".to_owned(), 256)].into()),
             files: Ok(Used { now: 1_000, max: 1_000_000 }),
+            descriptors: Ok(Descriptors::default()),
+            hidden_processes: None,
             memory: Ok(Used { now: 100, max: 100_000 }),
             orphans: Ok(Used { now: 0, max: 16_384 }),
             configured: Ok(Vec::new()),
@@ -67,7 +73,7 @@ pub(crate) fn healthy() -> Facts {
 }
 
 /// Counters that rules look at.
-const COUNTERS: [&str; 12] = [
+const COUNTERS: [&str; 15] = [
     "TW",
     "TCPTimeWaitOverflow",
     "ListenOverflows",
@@ -80,6 +86,9 @@ const COUNTERS: [&str; 12] = [
     "ActiveOpens",
     "PassiveOpens",
     "TWRecycled",
+    "TCPSynRetrans",
+    "TCPSYNChallenge",
+    "TCPACKSkippedChallenge",
 ];
 
 /// What a pipeline says to which nothing was told for ten seconds.
@@ -211,4 +220,33 @@ pub(crate) fn closer(role: &'static str, active_closes: u64) -> Closer {
         time_wait_now: Some(active_closes),
         ..Closer::default()
     }
+}
+
+/// What a look finds where one process holds so many sockets in one state.
+pub(crate) fn held(facts: &Facts, pid: u32, state: &str, count: u32) -> Report {
+    let mut place = Place::new(NETNS);
+    let state = TcpState::ALL.into_iter().find(|it| it.name() == state).expect("a state");
+    for inode in 1..=count {
+        let tuple = Tuple { laddr: [0; 16], raddr: [1; 16], lport: 80, rport: 1 };
+        place.socket(&Socket { state, mini: false, keepalive: false, tuple, inode });
+    }
+    let mut census = Census::new(10);
+    census.add(place);
+    let mut holders = Holders::default();
+    holders.by_inode.extend((1..=count).map(|inode| (inode, pid)));
+    holders.names.insert(pid, "gateway".to_owned());
+    census.report(&holders, facts.snapshot.host.clone(), String::new())
+}
+
+/// What a look finds where so many mini-sockets are in each substate.
+pub(crate) fn closed(facts: &Facts, fin_wait2: u32, time_wait: u32) -> Report {
+    let mut place = Place::new(NETNS);
+    let tuple = Tuple { laddr: [0; 16], raddr: [1; 16], lport: 80, rport: 1 };
+    for (state, count) in [(TcpState::FinWait2, fin_wait2), (TcpState::TimeWait, time_wait)] {
+        let socket = Socket { state, mini: true, keepalive: false, tuple, inode: 0 };
+        (0..count).for_each(|_| place.socket(&socket));
+    }
+    let mut census = Census::new(10);
+    census.add(place);
+    census.report(&Holders::default(), facts.snapshot.host.clone(), String::new())
 }
