@@ -23,7 +23,7 @@ use twtrace_common::TcpState;
 
 const DOCUMENTATION: &str = include_str!("../../docs/json.md");
 /// The top level of the contract.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "schema",
     "time",
     "elapsed_s",
