@@ -38,8 +38,21 @@ impl Serve {
     /// Starts it with `args` besides, and a snapshot every 0.2 s; waits until it is ready.
     #[track_caller]
     pub fn start(args: &[&str]) -> Self {
+        Self::launch(&mut Command::new(program()), args)
+    }
+
+    /// The same with no more than so many files.
+    #[track_caller]
+    pub fn with_files(limit: usize, args: &[&str]) -> Self {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={limit}")).arg(program());
+        Self::launch(&mut command, args)
+    }
+
+    #[track_caller]
+    fn launch(command: &mut Command, args: &[&str]) -> Self {
         let witness = Witness::new().ok();
-        let mut child = Command::new(program())
+        let mut child = command
             // It says where it listens.
             .args(["serve", "--listen", "127.0.0.1:0", "-v", "-d", "0.2"])
             .args(args)
