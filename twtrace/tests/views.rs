@@ -242,10 +242,20 @@ fn what_check_found() {
     };
     let rest = [Capability::TimeWait, Capability::EndCause, Capability::PortSearch]
         .map(|rest| capability(rest, None, Some("what it would give")));
+    let right = |right, buys, fix: Option<&str>| check::RightLine {
+        right,
+        held: fix.is_none(),
+        buys,
+        fix: fix.map(str::to_owned),
+    };
     let report = |hooks, exact: Hooks, first| check::Report {
         kernel: "5.10.0-30-amd64".to_owned(),
         measuring_ns: Some(63.4),
         sockets_left_out: None,
+        rights: vec![
+            right("CAP_BPF", "programs and maps: all that is traced", None),
+            right("CAP_DAC_READ_SEARCH", "who holds sockets, of other users", Some("give it")),
+        ],
         hooks,
         capabilities: [first].into_iter().chain(rest.clone()).collect(),
         exactness: exact.exactness(),

@@ -129,7 +129,7 @@ fn missing_rights(rights: Capabilities) -> Option<Refusal> {
     (!missing.is_empty()).then(|| {
         Refusal::new(
             format!("tracing needs {}", missing.join(" and ")),
-            "run as root, or `setcap cap_bpf,cap_perfmon,cap_syslog,cap_net_admin,cap_sys_admin,cap_sys_ptrace+ep` on the binary",
+            "run as root, or `setcap cap_bpf,cap_perfmon,cap_syslog,cap_net_admin,cap_sys_admin,cap_sys_ptrace,cap_dac_read_search+ep` on the binary",
         )
     })
 }

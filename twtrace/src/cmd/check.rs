@@ -17,11 +17,11 @@ use crate::{
         plan::{COMPANIONS, Extras},
     },
     config::Check,
-    host,
+    host::{self, Capabilities},
     probes::{Capability, Exactness, Hooks, Tier},
     source,
     stats::snapshot::Probes,
-    view::check::{self, CapabilityLine, Cost, HookLine, Report},
+    view::check::{self, CapabilityLine, Cost, HookLine, Report, RightLine},
 };
 
 /// Some capability has no hook, or a hook is suspicious.
@@ -43,7 +43,8 @@ pub fn run(config: &Check) -> Result<ExitCode> {
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     let complete = report.capabilities.iter().all(|line| line.lost.is_none())
         && report.hooks.iter().all(|hook| !hook.attached || hook.why.is_none())
-        && report.sockets_left_out.is_none();
+        && report.sockets_left_out.is_none()
+        && report.rights.iter().all(|line| line.held || !decides_alone(line));
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
@@ -65,10 +66,38 @@ fn report(
         kernel: host::read().kernel,
         measuring_ns: costs.and_then(|costs| costs.measuring_ns),
         hooks: attached.reports.iter().map(|report| hook(report, costs)).collect(),
+        rights: rights(host::capabilities()),
         capabilities: wanted.map(|capability| self::capability(capability, hooks)).collect(),
         exactness: exactness(hooks, left_out.is_none()),
         sockets_left_out: left_out,
     }
+}
+
+/// What each is for, beside what hooks say of their own.
+const RIGHTS: [(host::Capability, &str); 7] = [
+    (host::Capability::Bpf, "programs and maps: all that is traced"),
+    (host::Capability::Perfmon, "programs that trace: all that is traced"),
+    (host::Capability::Syslog, "kernel addresses: births and ends of TIME_WAIT"),
+    (host::Capability::NetAdmin, "cgroup hooks: searches for a local port"),
+    (host::Capability::SysAdmin, "what is in other network namespaces; costs"),
+    (host::Capability::SysPtrace, "which other namespaces there are; who holds"),
+    (host::Capability::DacReadSearch, "who holds sockets, of other users"),
+];
+
+fn rights(own: Capabilities) -> Vec<RightLine> {
+    let line = |(right, buys): (host::Capability, &'static str)| {
+        let held = own.suffice_for(right);
+        let fix = || format!("run as root, or give {} to the unit or the binary", right.name());
+        RightLine { right: right.name(), held, buys, fix: (!held).then(fix) }
+    };
+    RIGHTS.into_iter().map(line).collect()
+}
+
+/// Whether nothing else in the report tells of what is lost without it.
+fn decides_alone(line: &RightLine) -> bool {
+    [host::Capability::SysPtrace, host::Capability::DacReadSearch]
+        .into_iter()
+        .any(|right| right.name() == line.right)
 }
 
 /// As `top` will say it at first.
@@ -79,7 +108,9 @@ fn exactness(hooks: Hooks, sees_all: bool) -> BTreeMap<String, Option<Exactness>
     } else {
         Probes::polled(hooks, Some(seen), Some(seen), Some(seen))
     };
-    probes.exactness
+    let mut words = probes.exactness;
+    words.insert("close_wait".to_owned(), Some(seen));
+    words
 }
 
 fn hook(report: &HookReport, costs: Option<&Costs>) -> HookLine {
@@ -159,6 +190,24 @@ mod tests {
         let idle = costs(&[("fentry_connect", 1.0), ("fexit_connect", 0.0)]);
         assert_eq!(silent("fexit_connect", &idle), None, "the window may have cut one in two");
         assert_eq!(silent("state_tp_btf", &busy), None, "it has no companion");
+    }
+
+    #[test]
+    fn each_right_is_there_or_has_its_fix() {
+        let all: Vec<_> = RIGHTS.iter().map(|(right, _)| *right).collect();
+        assert_eq!(all, host::Capability::ALL);
+        for line in rights(Capabilities(0)) {
+            assert!(!line.held && line.fix.is_some_and(|fix| fix.contains(line.right)));
+        }
+        let held = |own| {
+            let lines = rights(Capabilities(own)).into_iter().filter(|line| line.held);
+            lines.map(|line| line.right).collect::<Vec<_>>()
+        };
+        assert_eq!(held(1 << 2 | 1 << 39), ["CAP_BPF", "CAP_DAC_READ_SEARCH"]);
+        // What stands for others.
+        let by_admin = ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN"];
+        assert_eq!(held(1 << 21), by_admin);
+        assert_eq!(held(1 << 1), ["CAP_DAC_READ_SEARCH"]);
     }
 
     #[test]

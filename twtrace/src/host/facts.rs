@@ -86,6 +86,10 @@ fn decimal(text: &str) -> Option<u32> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Capability {
+    /// Stands for [`Self::DacReadSearch`], and is more.
+    DacOverride = 1,
+    /// Look into directories of other users, such as /proc/PID/fd.
+    DacReadSearch = 2,
     /// Attach cgroup and sockops programs; see socket marks.
     NetAdmin = 12,
     /// Look at other users' processes.
@@ -101,13 +105,22 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// All that twtrace can use.
-    pub const ALL: [Self; 6] =
-        [Self::NetAdmin, Self::SysPtrace, Self::SysAdmin, Self::Syslog, Self::Perfmon, Self::Bpf];
+    /// All that twtrace can use, from what is needed first on.
+    pub const ALL: [Self; 7] = [
+        Self::Bpf,
+        Self::Perfmon,
+        Self::Syslog,
+        Self::NetAdmin,
+        Self::SysAdmin,
+        Self::SysPtrace,
+        Self::DacReadSearch,
+    ];
 
     /// The name as setcap and systemd take it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::DacOverride => "CAP_DAC_OVERRIDE",
+            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
             Self::NetAdmin => "CAP_NET_ADMIN",
             Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::SysAdmin => "CAP_SYS_ADMIN",
@@ -126,6 +139,16 @@ impl Capabilities {
     /// Whether `capability` is in the set.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 >> capability as u8 & 1 == 1
+    }
+
+    /// Whether there is `capability`, or another one that the kernel takes for it.
+    pub const fn suffice_for(self, capability: Capability) -> bool {
+        let other = match capability {
+            Capability::Bpf | Capability::Perfmon | Capability::NetAdmin => Capability::SysAdmin,
+            Capability::DacReadSearch => Capability::DacOverride,
+            other => other,
+        };
+        self.has(capability) || self.has(other)
     }
 }
 

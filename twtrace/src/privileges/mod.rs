@@ -82,7 +82,13 @@ pub fn give_up(keep: Keep<'_>, purpose: Purpose) -> Result<Left> {
 /// # Errors
 /// As there.
 pub fn become_helper() -> Result<Left> {
-    give_up(Keep::Always(OF_THE_HELPER), Purpose::Help)
+    let own = rustix::thread::capabilities(None).context("cannot read the own capabilities")?;
+    let mut kept = OF_THE_HELPER;
+    if !own.permitted.contains(CapabilitySet::DAC_READ_SEARCH) {
+        // It stands for that, in many containers; nothing can be opened for writing.
+        kept |= CapabilitySet::DAC_OVERRIDE;
+    }
+    give_up(Keep::Always(kept), Purpose::Help)
 }
 
 /// What the kernel told this process at its start is asked for once and kept: later /proc/self/auxv

@@ -19,6 +19,8 @@ pub struct Report {
     pub hooks: Vec<HookLine>,
     /// What that gives.
     pub capabilities: Vec<CapabilityLine>,
+    /// The capabilities of the process, and what each is for.
+    pub rights: Vec<RightLine>,
     /// Why some of the sockets that exist cannot be seen; `None` if all can.
     pub sockets_left_out: Option<String>,
     /// How exact each key of the Snapshot is.
@@ -54,6 +56,19 @@ pub struct Cost {
     pub ns_per_run: Option<f64>,
     /// CPU of that, as a share of one core in percent; `null` if it did not run.
     pub core_pct: Option<f64>,
+}
+
+/// One right.
+#[derive(Clone, Debug, Serialize)]
+pub struct RightLine {
+    /// Its name, such as `CAP_BPF`.
+    pub right: &'static str,
+    /// Whether the process has it, or one that stands for it.
+    pub held: bool,
+    /// What it is for: without it, that is unavailable.
+    pub buys: &'static str,
+    /// What helps; `None` if it is held.
+    pub fix: Option<String>,
 }
 
 /// One capability.
@@ -114,12 +129,26 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
             writeln!(out, "               missing: {lost}")?;
         }
     }
+    write_rights(out, &report.rights)?;
     if let Some(why) = &report.sockets_left_out {
         writeln!(out, "  some sockets are left out: {why}")?;
     }
     writeln!(out, "\nEXACTNESS")?;
     for (word, keys) in by_word(report) {
         write_keys(out, word, &keys)?;
+    }
+    Ok(())
+}
+
+fn write_rights(out: &mut String, rights: &[RightLine]) -> std::fmt::Result {
+    writeln!(out, "\nRIGHTS")?;
+    for line in rights {
+        let held = if line.held { "held" } else { "missing" };
+        writeln!(out, "  {:<19}  {held:<7}  {}", line.right, line.buys)?;
+    }
+    if rights.iter().any(|line| !line.held) {
+        writeln!(out, "  what is missing is unavailable: run as root, or give it to a unit or a")?;
+        writeln!(out, "  file, and check again")?;
     }
     Ok(())
 }
