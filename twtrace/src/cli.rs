@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Who closes TCP connections first, and what that costs.
 #[derive(Debug, Parser)]
@@ -11,6 +11,18 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line as users are told of it: without the subcommands that twtrace starts itself
+    /// with, which completions would offer too.
+    pub fn shown() -> clap::Command {
+        let all = Self::command();
+        let subcommands = all.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
+        let about = all.get_about().cloned().unwrap_or_default();
+        let shown = clap::Command::new("twtrace").about(about).version(env!("CARGO_PKG_VERSION"));
+        shown.subcommands(subcommands)
+    }
 }
 
 /// The subcommand that `selftest` starts itself with.
@@ -547,4 +559,17 @@ pub enum ProbesArg {
     Tracepoint,
     /// No BPF: poll sock_diag
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_for_users_is_shown() {
+        let shown = Cli::shown();
+        let names: Vec<&str> = shown.get_subcommands().map(clap::Command::get_name).collect();
+        assert!(names.contains(&"top") && names.contains(&"completions"), "{names:?}");
+        assert!(!names.contains(&HOLD) && !names.contains(&MANUAL), "{names:?}");
+    }
 }

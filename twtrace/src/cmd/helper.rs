@@ -4,10 +4,15 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use anyhow::{Context, Result, ensure};
 use rustix::net::{SocketType, sockopt::socket_type};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
 
 use crate::{bpf::run_time, host, privileges};
 
@@ -16,7 +21,7 @@ use crate::{bpf::run_time, host, privileges};
 /// # Errors
 /// Somebody else has started it than twtrace, or something is asked that twtrace does not ask.
 pub fn run() -> Result<ExitCode> {
-    ignore_signals();
+    outlive_signals()?;
     let (namespaces, holders) = (socket(io::stdin().as_fd())?, socket(io::stdout().as_fd())?);
     privileges::become_helper()?;
     host::serve(namespaces, holders, run_time::open)?;
@@ -31,9 +36,10 @@ fn socket(file: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// Whoever ends a service signals all of its processes, and this one is asked until the last has
 /// been told: it ends when nobody can ask any more.
-fn ignore_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: no handler of ours runs: the signal is ignored. The arguments are constants.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+fn outlive_signals() -> Result<()> {
+    let nobody_looks = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register(signal, Arc::clone(&nobody_looks)).context("cannot catch signals")?;
     }
+    Ok(())
 }

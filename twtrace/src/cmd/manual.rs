@@ -3,7 +3,6 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 
 use crate::cli::Cli;
 
@@ -12,7 +11,7 @@ use crate::cli::Cli;
 /// # Errors
 /// They cannot be written there.
 pub fn run(folder: &Path) -> Result<ExitCode> {
-    clap_mangen::generate_to(Cli::command(), folder)
+    clap_mangen::generate_to(Cli::shown(), folder)
         .with_context(|| format!("cannot write manual pages to {}", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }
