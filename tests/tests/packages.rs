@@ -90,7 +90,10 @@ fn the_list_of_parts_is_what_cyclonedx_says_it_is() {
 fn the_daemon_set_is_what_kubernetes_says_it_is() {
     let contrib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib");
     let said = read_by("manifest.py", &contrib.join("kubernetes/daemonset.yaml"));
-    let of_pods: BTreeSet<String> = said.split_whitespace().map(|it| format!("CAP_{it}")).collect();
+    let mut of_pods: BTreeSet<String> =
+        said.split_whitespace().map(|it| format!("CAP_{it}")).collect();
+    // A pod starts as root, which it has to leave; the service never is.
+    assert!(of_pods.remove("CAP_SETUID") && of_pods.remove("CAP_SETGID"), "{of_pods:?}");
     let unit = std::fs::read_to_string(contrib.join("systemd/twtrace.service")).expect("the unit");
     for key in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
         let lines = unit.lines().filter_map(|line| line.strip_prefix(key));
