@@ -145,7 +145,7 @@ impl Helper {
     ) -> Result<Opened> {
         let entered = self.ask(&self.namespaces, |lane| {
             lane.send(&[OPEN + opening as u8], &[handle])?;
-            let mut buffer = [0; 4 * 64];
+            let mut buffer = [0; 1024];
             let (answer, files) = lane.receive(&mut buffer)?;
             opened(answer, files, opening)
         })?;
