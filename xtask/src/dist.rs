@@ -3,6 +3,8 @@
 mod checksums;
 mod debian;
 pub(crate) mod host;
+mod notices;
+mod parts;
 pub(crate) mod program;
 mod sbom;
 mod tarball;
@@ -15,6 +17,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::{apt, command, workspace};
+use parts::Parts;
 use tree::Tree;
 
 /// Commands that are needed, and the Debian packages that have them.
@@ -57,10 +60,12 @@ pub(crate) fn make(root: &Path) -> Result<Made> {
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("cannot empty {}", dist.display()))?;
     }
+    let parts = Parts::find(root)?;
     let tree = Tree::lay_out(root, &program, &dist.join("tree"))?;
+    notices::write(&parts, &tree.path().join("THIRD-PARTY"))?;
     let deb = debian::pack(root, &tree, &release, &dist)?;
     let tarball = tarball::pack(&tree, &release, &dist)?;
-    let sbom = sbom::write(root, &release, &dist)?;
+    let sbom = sbom::write(&parts, &release, &dist)?;
     let checksums = checksums::write(&dist, &[&deb, &tarball, &sbom])?;
     Ok(Made { deb, others: vec![tarball, sbom, checksums] })
 }

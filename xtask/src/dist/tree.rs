@@ -20,6 +20,7 @@ const SHELLS: [(&str, &str); 3] =
 /// twtrace                      the program
 /// man/twtrace.1 …              a page for each subcommand
 /// completions/bash/twtrace …   for each shell
+/// THIRD-PARTY                  notices of what is linked in
 /// contrib/ README.md …         as in the repository
 /// ```
 pub(super) struct Tree(PathBuf);
