@@ -203,7 +203,7 @@ fn serves_as_told() {
         let scraped = prometheus.number(query).unwrap_or_else(|| panic!("no {query}"));
         // Roles come from records, and what was missed is in none.
         assert!(
-            (scraped - told as f64).abs() <= unseen as f64,
+            (scraped - told as f64).abs() <= unseen_then as f64,
             "{query}: {scraped}, {key}: {told}"
         );
     }
