@@ -112,9 +112,13 @@ impl Debian {
 
 impl Drop for Debian {
     fn drop(&mut self) {
-        let pid = Pid::from_raw(self.nspawn.id().cast_signed()).expect("a process");
-        // The first process ends with nspawn, and everything with it.
-        let _ = kill_process(pid, Signal::KILL);
+        // Everything inside ends with its first process, and nspawn tidies up after it; a container
+        // outlives an nspawn that is killed.
+        if let Some(init) = Pid::from_raw(self.init.cast_signed()) {
+            let _ = kill_process(init, Signal::KILL);
+        } else {
+            let _ = self.nspawn.kill();
+        }
         let _ = self.nspawn.wait();
     }
 }
