@@ -10,9 +10,10 @@ mod sbom;
 mod tarball;
 mod tree;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::UNIX_EPOCH;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 
@@ -70,15 +71,19 @@ pub(crate) fn make(root: &Path) -> Result<Made> {
     Ok(Made { deb, others: vec![tarball, sbom, checksums] })
 }
 
-/// When the commit was made that is checked out.
+/// When the commit was made that is checked out; of sources that are no checkout, when the lock file
+/// was written.
 fn epoch(root: &Path) -> Result<u64> {
-    let said = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(set) => set,
-        Err(_) => {
-            let mut log = Command::new("git");
-            log.current_dir(root).args(["log", "-1", "--format=%ct"]);
-            command::capture(&mut log).context("without git, set SOURCE_DATE_EPOCH")?
-        }
-    };
-    said.trim().parse().with_context(|| format!("SOURCE_DATE_EPOCH={said} is no number of seconds"))
+    if let Ok(set) = env::var("SOURCE_DATE_EPOCH") {
+        let wrong = || format!("SOURCE_DATE_EPOCH={set} is no number of seconds");
+        return set.trim().parse().with_context(wrong);
+    }
+    let mut log = Command::new("git");
+    log.current_dir(root).args(["log", "-1", "--format=%ct"]);
+    if let Ok(seconds) = command::capture(&mut log).unwrap_or_default().trim().parse() {
+        return Ok(seconds);
+    }
+    let written = fs::metadata(root.join("Cargo.lock")).and_then(|lock| lock.modified());
+    let written = written.context("cannot read Cargo.lock")?;
+    Ok(written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
