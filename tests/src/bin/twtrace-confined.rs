@@ -106,6 +106,13 @@ fn raw_calls(parent: i32) {
         };
         tell(name, outcome(made));
     }
+    // SAFETY: no memory is passed, and the signal lets a stopped process go on, which none is.
+    let signalled = unsafe { libc::syscall(libc::SYS_tgkill, parent, parent, libc::SIGCONT) };
+    tell("signal_a_thread_of_another", outcome(signalled));
+    let own = std::process::id();
+    // SAFETY: the same.
+    let signalled = unsafe { libc::syscall(libc::SYS_tgkill, own, own, libc::SIGCONT) };
+    tell("signal_oneself", outcome(signalled));
     // SAFETY: the address and the size are of no memory of ours; nothing is written through them.
     let attached =
         unsafe { libc::ptrace(libc::PTRACE_SEIZE, parent, std::ptr::null_mut::<u8>(), 0) };
