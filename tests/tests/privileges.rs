@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -262,6 +262,56 @@ fn when_the_helper_is_gone_that_is_said_once_and_tracing_goes_on() {
     assert!(stderr.contains("helper is gone") && stderr.contains("restart"), "{stderr}");
 }
 
+/// It is late, and not lost: nobody who empties the ring waits for it, and it is asked again.
+#[test]
+fn a_helper_that_is_stopped_for_a_while_is_asked_again() {
+    let tool = start("helper");
+    let helper = helper_of(&tool).expect("there is a helper");
+    signal(helper, Signal::STOP);
+    let netns = PrivateNetns::new();
+    let (leaking, port) = Peer::leaking(&netns, Peer::program());
+    leak(&netns, port);
+    // Longer than who can wait does: what is asked then has no answer.
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut longest = Duration::ZERO;
+    while Instant::now() < until {
+        let asked = Instant::now();
+        close_first(&netns, 10);
+        events_go_on(&tool, &netns);
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(longest < Duration::from_secs(5), "events took {longest:?} to come");
+    assert!(!is_held(&tool.snapshot(), &leaking));
+    signal(helper, Signal::CONT);
+    tool.wait_long_for("who leaks", FOUND, |snapshot| is_held(snapshot, &leaking));
+    leak(&netns, port);
+    close_first(&netns, 10);
+    tool.wait_for("its settings", |snapshot| {
+        range_towards(snapshot, &netns, port).is_some_and(|range| !range.is_null())
+    });
+    let Ended { status, stderr, .. } = tool.stop(Signal::INT);
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "it is said once: {stderr}");
+    assert!(stderr.contains("does not answer"), "{stderr}");
+}
+
+/// Nor does the end wait for one that is stopped.
+#[test]
+fn serve_heeds_signals_while_its_helper_is_stopped() {
+    let serve = Serve::start(&[]);
+    let helper = child_of(serve.pid()).expect("there is a helper");
+    signal(helper, Signal::STOP);
+    // Programs are to be measured, and namespaces to be listed, meanwhile.
+    std::thread::sleep(SOON);
+    let asked = Instant::now();
+    let (status, said) = serve.stop(Signal::TERM);
+    let took = asked.elapsed();
+    signal(helper, Signal::CONT);
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(took < Duration::from_secs(8), "it took {took:?}");
+    wait_for("the helper to end", SOON, || (!is_there(helper)).then_some(()));
+}
+
 /// Whoever ends a service signals all of its processes, and a terminal does.
 #[test]
 fn the_helper_does_not_end_before_its_master() {
@@ -427,7 +477,8 @@ impl Lanes {
         sendmsg(&self.namespaces, &bytes, &mut control, SendFlags::NOSIGNAL).expect("asking");
     }
 
-    /// What comes back: how many bytes, the first four as an errno, and descriptors.
+    /// What comes back, after the word that says that it is all: how many bytes, the first four as
+    /// an errno, and descriptors.
     fn answer(&self) -> (usize, i32, Vec<OwnedFd>) {
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(128))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -442,8 +493,9 @@ impl Lanes {
         let files = files.collect();
         // One that ended with a question unread resets the connection.
         let length = length.unwrap_or(0);
-        let first = bytes.first_chunk().map_or(0, |first| i32::from_ne_bytes(*first));
-        (length, first, files)
+        let (words, _) = bytes.as_chunks().0.split_at(2);
+        assert_eq!(words[0], [0; 4], "nothing is to follow");
+        (length.saturating_sub(4), i32::from_ne_bytes(words[1]), files)
     }
 }
 

@@ -56,6 +56,10 @@ impl CostMeter {
             self.last.bpf_cpu_pct = ran_ns.map(|ran_ns| percent(Duration::from_nanos(ran_ns)));
         } else if self.reads.is_multiple_of(MEASURED_EACH) {
             self.measuring = Measuring::start(&self.reach).ok().zip(host::own_programs_ns());
+            if self.measuring.is_none() {
+                // Whoever measures may have been busy.
+                return self.last;
+            }
         }
         self.reads += 1;
         self.last

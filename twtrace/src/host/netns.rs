@@ -23,7 +23,7 @@ use rustix::{
 
 use super::{
     facts::{Capability, capabilities},
-    helper::Helper,
+    helper::{Helper, Patience},
     opening::{Opened, Opening},
 };
 
@@ -45,23 +45,26 @@ pub struct Netns {
     /// in `ls -l /proc/PID/ns/net`. Unique among the namespaces that live.
     pub inode: u32,
     handle: File,
-    /// Who enters it; nobody but ourselves, if there is no one.
-    helper: Option<Arc<Helper>>,
+    /// Who enters it, and how long that may take; nobody but ourselves, if there is no one.
+    helper: Option<(Arc<Helper>, Patience)>,
 }
 
 impl Netns {
     /// From now on it is entered through `helper`.
-    pub(super) fn enter_through(&mut self, helper: &Arc<Helper>) {
-        self.helper = Some(Arc::clone(helper));
+    pub(super) fn enter_through(&mut self, helper: &Arc<Helper>, patience: Patience) {
+        self.helper = Some((Arc::clone(helper), patience));
     }
 
     /// Opens something inside, the way that leads there.
     ///
     /// # Errors
-    /// If the namespace may not be entered, which takes `CAP_SYS_ADMIN`, or the helper is gone.
+    /// If the namespace may not be entered, which takes `CAP_SYS_ADMIN`, or the helper is gone or
+    /// late.
     pub(super) fn open(&self, opening: Opening) -> Result<Opened> {
         match &self.helper {
-            Some(helper) if own_inode()? != self.inode => helper.open(self, self.as_fd(), opening),
+            Some((helper, patience)) if own_inode()? != self.inode => {
+                helper.open(self, self.as_fd(), opening, *patience)
+            }
             _ => within(self, || opening.open()),
         }
     }

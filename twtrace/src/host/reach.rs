@@ -10,7 +10,7 @@ use anyhow::Result;
 use foldhash::fast::FixedState;
 
 use super::{
-    helper::Helper,
+    helper::{Helper, Patience},
     hidden::hidden_processes,
     netns::{self, NetnsList},
     socket_holders::{self, Holder},
@@ -23,6 +23,7 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     helper: Option<Arc<Helper>>,
+    patience: Patience,
 }
 
 impl Reach {
@@ -33,7 +34,14 @@ impl Reach {
 
     /// Through `helper`, which ends with the last of these.
     pub fn through(helper: Helper) -> Self {
-        Self { helper: Some(Arc::new(helper)) }
+        Self { helper: Some(Arc::new(helper)), patience: Patience::Usual }
+    }
+
+    /// The same for one who cannot wait: what a helper does not tell within a second it is not
+    /// told, and nothing at all while the helper is late.
+    #[must_use]
+    pub fn in_a_hurry(&self) -> Self {
+        Self { helper: self.helper.clone(), patience: Patience::Short }
     }
 
     /// Whether the helper that there was is gone: what it told was true until then.
@@ -44,12 +52,12 @@ impl Reach {
     /// Every network namespace that can be reached; see [`netns::list`].
     ///
     /// # Errors
-    /// As there; or the helper is gone, which is said once.
+    /// As there; or the helper is gone, or late, which is said once.
     pub fn list(&self) -> Result<NetnsList> {
         let Some(helper) = &self.helper else { return netns::list() };
-        let mut listed = helper.list()?;
+        let mut listed = helper.list(self.patience)?;
         for netns in &mut listed.found {
-            netns.enter_through(helper);
+            netns.enter_through(helper, self.patience);
         }
         Ok(listed)
     }
@@ -61,7 +69,7 @@ impl Reach {
     }
 
     /// What makes the kernel measure BPF programs as long as it is open, if that is to be had
-    /// through a helper.
+    /// through a helper; it is asked for a moment only.
     pub fn measuring(&self) -> Option<Result<OwnedFd>> {
         Some(self.helper.as_ref()?.measuring())
     }

@@ -47,9 +47,11 @@ pub fn start(
     let hooks = session.hooks;
     let births_counted = hooks.fields_known.then_some(session.tw_counts_births);
     let meta = Meta { sample_hz: session.sample_hz, ..super::meta(hooks, netns, births_counted) };
-    let kernel = KernelReader::new(later.clone(), meta.home_netns, netns);
-    let settings = SettingsReader::new(later.clone(), meta.home_netns, netns);
-    let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(later.clone(), netns));
+    // The ring fills while a helper is asked.
+    let hurried = later.in_a_hurry();
+    let kernel = KernelReader::new(hurried.clone(), meta.home_netns, netns);
+    let settings = SettingsReader::new(hurried.clone(), meta.home_netns, netns);
+    let poller = (hooks.time_wait == Some(Tier::None)).then(|| Poller::new(hurried, netns));
     let wanted = Wanted {
         netns,
         netns_known: hooks.fields_known,

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
     process::{Child, Command, Stdio},
@@ -23,14 +23,12 @@ use foldhash::fast::FixedState;
 use log::warn;
 use rustix::{
     io::Errno,
-    net::{
-        AddressFamily, SocketFlags, SocketType, socketpair,
-        sockopt::{Timeout, set_socket_timeout},
-    },
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
 };
 
 use super::{
-    EVERYBODY, FAILED, LIST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
+    EVERYBODY, FAILED, LIST, LONGEST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
+    asker::{Asker, Patience, Turns, is_passing},
     lane::{Lane, unexpected, words},
 };
 use crate::host::{
@@ -39,17 +37,16 @@ use crate::host::{
     socket_holders::Holder,
 };
 
-/// How long an answer may take: a second on a large host, and longer on a busy one.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PATIENCE_FOR_HOLDERS: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(1);
 
 /// The helper, as long as it is there; dropped, it ends.
 #[derive(Debug)]
 pub struct Helper {
-    namespaces: Mutex<Option<Lane>>,
-    holders: Mutex<Option<Lane>>,
+    namespaces: Turns,
+    holders: Turns,
+    /// Whether it was said that it does not answer for now.
+    is_late: AtomicBool,
     is_lost: AtomicBool,
     child: Mutex<Child>,
 }
@@ -61,8 +58,8 @@ impl Helper {
     /// # Errors
     /// It cannot be started.
     pub fn start(name: &str) -> Result<Self> {
-        let (namespaces, its_namespaces) = pair(PATIENCE)?;
-        let (holders, its_holders) = pair(PATIENCE_FOR_HOLDERS)?;
+        let (namespaces, its_namespaces) = pair()?;
+        let (holders, its_holders) = pair()?;
         let child = Command::new("/proc/self/exe")
             .arg(name)
             .stdin(Stdio::from(its_namespaces))
@@ -74,8 +71,9 @@ impl Helper {
             .spawn()
             .context("cannot start the privileged helper: mount /proc, or use --privileges drop")?;
         Ok(Self {
-            namespaces: Mutex::new(Some(namespaces)),
-            holders: Mutex::new(Some(holders)),
+            namespaces: Turns::new(namespaces),
+            holders: Turns::new(holders),
+            is_late: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
             child: Mutex::new(child),
         })
@@ -86,7 +84,7 @@ impl Helper {
         self.child.lock().unwrap_or_else(PoisonError::into_inner).id()
     }
 
-    /// Whether it has ended, or does not answer: then nothing can be asked any more.
+    /// Whether it has ended, or talks nonsense: then nothing can be asked any more.
     pub fn is_lost(&self) -> bool {
         let ended = || {
             let ended = self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
@@ -111,24 +109,23 @@ impl Helper {
     }
 
     /// Every namespace that it can reach, open.
-    pub(in crate::host) fn list(&self) -> Result<NetnsList> {
-        let listed = self.ask(&self.namespaces, |lane| {
-            lane.send(&[LIST], &[])?;
+    pub(in crate::host) fn list(&self, patience: Patience) -> Result<NetnsList> {
+        let listed = self.ask(&self.namespaces, patience, |lane| {
+            lane.ask(&[LIST], &[])?;
             let mut buffer = [0; 1024];
-            let (answer, _) = lane.receive(&mut buffer)?;
-            let ([count, unreadable], reason) = words(answer)?;
-            if count == FAILED {
+            let (answer, _) = lane.hear(&mut buffer)?;
+            let ([unreadable], reason) = words(answer)?;
+            if unreadable == FAILED {
                 return Ok(Err(String::from_utf8_lossy(reason).into_owned()));
             }
             let mut found = Vec::new();
-            while found.len() < count as usize {
-                let (_, files) = lane.receive(&mut buffer)?;
-                let arrived = files.len();
+            while lane.is_owed() {
+                let (_, files) = lane.hear(&mut buffer)?;
+                if !(1..=NAMESPACES).contains(&files.len()) {
+                    return Err(unexpected());
+                }
                 for file in files {
                     found.extend(namespace(File::from(file))?);
-                }
-                if !(1..=NAMESPACES).contains(&arrived) {
-                    return Err(unexpected());
                 }
             }
             Ok(Ok(NetnsList { found, unreadable: unreadable as usize }))
@@ -142,11 +139,12 @@ impl Helper {
         netns: &Netns,
         handle: BorrowedFd<'_>,
         opening: Opening,
+        patience: Patience,
     ) -> Result<Opened> {
-        let entered = self.ask(&self.namespaces, |lane| {
-            lane.send(&[OPEN + opening as u8], &[handle])?;
+        let entered = self.ask(&self.namespaces, patience, |lane| {
+            lane.ask(&[OPEN + opening as u8], &[handle])?;
             let mut buffer = [0; 1024];
-            let (answer, files) = lane.receive(&mut buffer)?;
+            let (answer, files) = lane.hear_last(&mut buffer)?;
             opened(answer, files, opening)
         })?;
         entered.map_err(|errno| {
@@ -154,12 +152,12 @@ impl Helper {
         })
     }
 
-    /// What makes the kernel measure BPF programs as long as it is open.
+    /// What makes the kernel measure BPF programs as long as it is open; if that is had at once.
     pub(in crate::host) fn measuring(&self) -> Result<OwnedFd> {
-        let measuring = self.ask(&self.namespaces, |lane| {
-            lane.send(&[MEASURE], &[])?;
-            let mut buffer = [0; 4];
-            let (_, mut files) = lane.receive(&mut buffer)?;
+        let measuring = self.ask(&self.namespaces, Patience::Moment, |lane| {
+            lane.ask(&[MEASURE], &[])?;
+            let mut buffer = [0; 8];
+            let (_, mut files) = lane.hear_last(&mut buffer)?;
             Ok(files.pop())
         })?;
         measuring.context("the privileged helper has no CAP_SYS_ADMIN to measure programs with")
@@ -174,19 +172,10 @@ impl Helper {
         let most = MOST as usize;
         let pids = pids.map(|pids| &pids[..pids.len().min(most)]);
         let wanted: Vec<u32> = wanted.iter().copied().take(most).collect();
-        let asked = self.ask(&self.holders, |lane| {
+        let asked = self.ask(&self.holders, Patience::Long, |lane| {
             let of = pids.map_or(EVERYBODY, |pids| pids.len() as u32);
-            lane.send_words(&[of, wanted.len() as u32])?;
-            lane.send_words(pids.unwrap_or_default())?;
-            lane.send_words(&wanted)?;
-            let mut count = [0];
-            lane.receive_words(&mut count)?;
-            if count[0] > MOST {
-                return Err(unexpected());
-            }
-            let mut rows = vec![0; count[0] as usize * ROW];
-            lane.receive_words(&mut rows)?;
-            Ok(rows)
+            lane.ask_words(&[&[of, wanted.len() as u32], pids.unwrap_or_default(), &wanted])?;
+            rows(lane)
         });
         let rows = asked.unwrap_or_default();
         let (rows, _) = rows.as_chunks::<ROW>();
@@ -196,20 +185,68 @@ impl Helper {
         rows.iter().map(holder).collect()
     }
 
-    /// Asks on one lane. Whatever goes wrong there is its end.
+    /// Asks on one lane.
     fn ask<T>(
         &self,
-        lane: &Mutex<Option<Lane>>,
-        question: impl FnOnce(&Lane) -> io::Result<T>,
+        lane: &Turns,
+        patience: Patience,
+        question: impl FnOnce(&mut Asker) -> io::Result<T>,
     ) -> Result<T> {
-        let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_lost = self.is_lost.load(Ordering::Relaxed);
-        let open = lane.as_ref().filter(|_| !is_lost).ok_or_else(lost)?;
-        question(open).map_err(|error| {
-            *lane = None;
-            self.lose(&error);
-            lost()
-        })
+        if self.is_lost.load(Ordering::Relaxed) {
+            return Err(lost());
+        }
+        match lane.ask(patience, question) {
+            Ok(answer) => {
+                self.is_late.store(false, Ordering::Relaxed);
+                Ok(answer)
+            }
+            Err(error) if is_passing(&error) => {
+                self.say_late(&error, patience);
+                Err(anyhow!("the privileged helper has not answered: {}", reason(&error)))
+            }
+            Err(error) => {
+                self.lose(&error);
+                Err(lost())
+            }
+        }
+    }
+
+    /// Says it, once until it answers again; that one could not wait is not worth a line.
+    fn say_late(&self, why: &io::Error, patience: Patience) {
+        if patience.is_long() && !self.is_late.swap(true, Ordering::Relaxed) {
+            warn!(
+                "the privileged helper does not answer ({}): other network namespaces and who \
+                 holds sockets may be unknown until it does",
+                reason(why)
+            );
+        }
+    }
+}
+
+/// Why there is no answer this time.
+fn reason(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS) => {
+            "out of file descriptors; raise `ulimit -n`"
+        }
+        Some(Errno::NOBUFS | Errno::NOMEM) => "out of memory",
+        _ => "too late; `ps` shows whether it is stopped",
+    }
+}
+
+/// The answer about holders.
+fn rows(lane: &mut Asker) -> io::Result<Vec<u32>> {
+    let (mut rows, mut buffer) = (Vec::new(), vec![0; LONGEST]);
+    loop {
+        let (part, _) = lane.hear(&mut buffer)?;
+        let (words, rest) = part.as_chunks::<{ size_of::<u32>() }>();
+        rows.extend(words.iter().map(|word| u32::from_ne_bytes(*word)));
+        if !rest.is_empty() || rows.len() > MOST as usize * ROW {
+            return Err(unexpected());
+        }
+        if !lane.is_owed() {
+            return Ok(rows);
+        }
     }
 }
 
@@ -244,22 +281,17 @@ fn errno(raw: u32) -> Errno {
 }
 
 /// Ours, and the helper's.
-fn pair(patience: Duration) -> Result<(Lane, OwnedFd)> {
+fn pair() -> Result<(Lane, OwnedFd)> {
     let sockets =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (ours, its) = sockets.context("cannot make a socket pair")?;
-    for side in [Timeout::Recv, Timeout::Send] {
-        set_socket_timeout(ours.as_fd(), side, Some(patience))
-            .context("cannot set up a socket pair")?;
-    }
     Ok((Lane::new(ours), its))
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        for lane in [&mut self.namespaces, &mut self.holders] {
-            *lane.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-        }
+        self.namespaces.end();
+        self.holders.end();
         // That is what it ends by. One that was stopped is not waited for.
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         let until = Instant::now() + END;

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -11,6 +12,7 @@ use rustix::{
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
         SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+        sockopt::{Timeout, set_socket_timeout},
     },
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -20,6 +22,15 @@ use super::NAMESPACES;
 /// One end of a SOCK_SEQPACKET pair: a message comes whole, or not at all.
 #[derive(Debug)]
 pub(super) struct Lane(OwnedFd);
+
+/// What has come, and the descriptors with it.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) files: Vec<OwnedFd>,
+    /// Whether there were more descriptors than this process may have open.
+    pub(super) files_are_missing: bool,
+}
 
 impl Lane {
     pub(super) fn new(socket: OwnedFd) -> Self {
@@ -40,12 +51,29 @@ impl Lane {
         }
     }
 
-    /// A message of no more than `buffer` holds, and the descriptors with it. That the other end
-    /// is closed is an error, too.
-    pub(super) fn receive<'a>(
+    /// The same, unless that takes too long ([`Errno::AGAIN`]).
+    pub(super) fn send_until(
         &self,
+        until: Instant,
+        bytes: &[u8],
+        files: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        set_socket_timeout(&self.0, Timeout::Send, Some(left(until)))?;
+        self.send(bytes, files)
+    }
+
+    /// A message of no more than `buffer` holds, unless that takes too long ([`Errno::AGAIN`]).
+    pub(super) fn receive_until<'a>(
+        &self,
+        until: Instant,
         buffer: &'a mut [u8],
-    ) -> io::Result<(&'a mut [u8], Vec<OwnedFd>)> {
+    ) -> io::Result<Message<'a>> {
+        set_socket_timeout(&self.0, Timeout::Recv, Some(left(until)))?;
+        self.receive(buffer)
+    }
+
+    /// A message of no more than `buffer` holds. That the other end is closed is an error, too.
+    pub(super) fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Message<'a>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(NAMESPACES))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
@@ -61,30 +89,42 @@ impl Lane {
                 files.extend(received);
             }
         }
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        if received.flags.contains(ReturnFlags::TRUNC) {
             return Err(io::Error::other("a message is longer than any should be"));
         }
         if received.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok((&mut buffer[..received.bytes], files))
+        let files_are_missing = received.flags.contains(ReturnFlags::CTRUNC);
+        Ok(Message { bytes: &buffer[..received.bytes], files, files_are_missing })
     }
 
-    pub(super) fn send_words(&self, words: &[u32]) -> io::Result<()> {
-        words.chunks(super::CHUNK).try_for_each(|chunk| self.send(chunk.as_bytes(), &[]))
+    /// A part of an answer; it says first whether there is more to come.
+    pub(super) fn answer(
+        &self,
+        more: bool,
+        bytes: &[u8],
+        files: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        self.send(&[u32::from(more).as_bytes(), bytes].concat(), files)
     }
 
     /// A message of words, of exactly as many as `words` holds.
     pub(super) fn receive_words(&self, words: &mut [u32]) -> io::Result<()> {
         for chunk in words.chunks_mut(super::CHUNK) {
             let length = size_of_val(chunk);
-            let (bytes, files) = self.receive(chunk.as_mut_bytes())?;
-            if bytes.len() != length || !files.is_empty() {
+            let message = self.receive(chunk.as_mut_bytes())?;
+            if message.bytes.len() != length || !message.files.is_empty() {
                 return Err(unexpected());
             }
         }
         Ok(())
     }
+}
+
+/// For a socket, for which no time at all would be for ever.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
 /// The words that a message begins with.

@@ -6,12 +6,17 @@
 //! there are no rights. It takes no path and no command, and it ends when nobody asks any more.
 //!
 //! There are two lanes, each with one question at a time, since who holds sockets may take a
-//! second, and whoever empties the ring must not wait for that.
+//! second, and whoever empties the ring must not wait for that. Nor does it wait long for others
+//! that ask on its own lane ([`Patience`]).
+//!
+//! Each message of an answer begins with a `u32` that says whether there is more of it to come.
 
+mod asker;
 mod client;
 mod lane;
 mod server;
 
+pub(in crate::host) use self::asker::Patience;
 pub use self::{client::Helper, server::serve};
 
 /// A question on the lane of namespaces: one of these, and the namespace for all but the first.
@@ -29,6 +34,8 @@ const EVERYBODY: u32 = u32::MAX;
 const MOST: u32 = 1 << 20;
 /// So many `u32`s are sent at once.
 const CHUNK: usize = 4096;
+/// No message has more bytes than a chunk, and the word before.
+const LONGEST: usize = (CHUNK + 1) * size_of::<u32>();
 /// A row about a holder: inode, pid, and both halves of when it started.
 const ROW: usize = 4;
 

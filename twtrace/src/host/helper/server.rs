@@ -13,9 +13,10 @@ use rustix::{
     io::Errno,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
+use zerocopy::IntoBytes;
 
 use super::{
-    EVERYBODY, FAILED, LIST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
+    CHUNK, EVERYBODY, FAILED, LIST, MEASURE, MOST, NAMESPACES, OPEN, ROW,
     lane::{Lane, unexpected, words},
 };
 use crate::host::{
@@ -73,14 +74,15 @@ fn end(why: io::Error) {
 fn answer(lane: &Lane, home: &Netns, measure: fn() -> Result<OwnedFd>) -> io::Result<()> {
     // One more than any question has.
     let mut buffer = [0; 2];
-    let (question, mut files) = lane.receive(&mut buffer)?;
-    match (&*question, files.as_mut_slice()) {
+    let mut question = lane.receive(&mut buffer)?;
+    match (question.bytes, question.files.as_mut_slice()) {
         ([LIST], []) => list(lane),
         ([MEASURE], []) => {
             let measuring = measure().ok();
             let files: Vec<BorrowedFd<'_>> = measuring.iter().map(OwnedFd::as_fd).collect();
-            lane.send(&[MEASURE], &files)
+            lane.answer(false, &[], &files)
         }
+        ([_], []) if question.files_are_missing => refuse(lane, Errno::MFILE),
         ([kind], [netns]) => {
             let opening = kind.checked_sub(OPEN).and_then(|at| Opening::ALL.get(usize::from(at)));
             open(lane, home, netns.as_fd(), *opening.ok_or_else(unexpected)?)
@@ -93,24 +95,30 @@ fn list(lane: &Lane) -> io::Result<()> {
     let listed = match netns::list() {
         Ok(listed) => listed,
         Err(error) => {
-            let mut answer = [FAILED.to_ne_bytes(), [0; 4]].concat();
+            let mut answer = FAILED.to_ne_bytes().to_vec();
             answer.extend(format!("{error:#}").bytes().take(512));
-            return lane.send(&answer, &[]);
+            return lane.answer(false, &answer, &[]);
         }
     };
-    let numbers = [listed.found.len(), listed.unreadable];
-    lane.send_words(&numbers.map(|number| u32::try_from(number).unwrap_or(FAILED - 1)))?;
-    for some in listed.found.chunks(NAMESPACES) {
-        let handles: Vec<BorrowedFd<'_>> = some.iter().map(Netns::as_fd).collect();
-        lane.send(&[LIST], &handles)?;
+    let unreadable = u32::try_from(listed.unreadable).unwrap_or(FAILED).min(FAILED - 1);
+    let mut parts = listed.found.chunks(NAMESPACES).peekable();
+    lane.answer(parts.peek().is_some(), &unreadable.to_ne_bytes(), &[])?;
+    while let Some(part) = parts.next() {
+        let handles: Vec<BorrowedFd<'_>> = part.iter().map(Netns::as_fd).collect();
+        lane.answer(parts.peek().is_some(), &[], &handles)?;
     }
     Ok(())
+}
+
+/// The namespace could not be entered.
+fn refuse(lane: &Lane, errno: Errno) -> io::Result<()> {
+    lane.answer(false, &errno.raw_os_error().to_ne_bytes(), &[])
 }
 
 fn open(lane: &Lane, home: &Netns, netns: BorrowedFd<'_>, opening: Opening) -> io::Result<()> {
     let opened = match inside(home, netns, || opening.open()) {
         Ok(opened) => opened,
-        Err(errno) => return lane.send(&errno.raw_os_error().to_ne_bytes(), &[]),
+        Err(errno) => return refuse(lane, errno),
     };
     let mut answer = 0_i32.to_ne_bytes().to_vec();
     let mut files = Vec::new();
@@ -119,7 +127,7 @@ fn open(lane: &Lane, home: &Netns, netns: BorrowedFd<'_>, opening: Opening) -> i
         answer.extend(outcome.to_ne_bytes());
         files.extend(thing.as_ref().ok().map(OwnedFd::as_fd));
     }
-    lane.send(&answer, &files)
+    lane.answer(false, &answer, &files)
 }
 
 /// Does it in another namespace, which the kernel takes for nothing else than a network namespace.
@@ -136,9 +144,13 @@ fn inside<T>(home: &Netns, netns: BorrowedFd<'_>, work: impl FnOnce() -> T) -> R
 
 fn answer_holders(lane: &Lane) -> io::Result<()> {
     let mut buffer = [0; 12];
-    let (question, files) = lane.receive(&mut buffer)?;
-    let ([of, wanted], rest) = words(question)?;
-    if !rest.is_empty() || !files.is_empty() || wanted > MOST || (of > MOST && of != EVERYBODY) {
+    let question = lane.receive(&mut buffer)?;
+    let ([of, wanted], rest) = words(question.bytes)?;
+    if !rest.is_empty()
+        || !question.files.is_empty()
+        || wanted > MOST
+        || (of > MOST && of != EVERYBODY)
+    {
         return Err(unexpected());
     }
     let mut pids = vec![0; if of == EVERYBODY { 0 } else { of as usize }];
@@ -156,6 +168,10 @@ fn answer_holders(lane: &Lane) -> io::Result<()> {
         let started = holder.started_ns;
         rows.extend([inode, holder.pid, started as u32, (started >> 32) as u32]);
     }
-    lane.send_words(&[(rows.len() / ROW) as u32])?;
-    lane.send_words(&rows)
+    let mut parts = rows.chunks(CHUNK).peekable();
+    lane.answer(parts.peek().is_some(), &[], &[])?;
+    while let Some(part) = parts.next() {
+        lane.answer(parts.peek().is_some(), part.as_bytes(), &[])?;
+    }
+    Ok(())
 }
