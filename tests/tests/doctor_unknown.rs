@@ -1,13 +1,11 @@
 //! `twtrace doctor` where it may not see everything: what it cannot know is unknown, with the
 //! reason, and no reason to fail.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Command;
 
 use twtrace_tests::doctor::{Said, apply, text};
 use twtrace_tests::netns::PrivateNetns;
+use twtrace_tests::shared::Shared;
 use twtrace_tests::tool::{Run, program};
 
 /// Runs what follows as nobody, without a capability.
@@ -20,30 +18,13 @@ const NOBODY: [&str; 6] = [
     "--no-new-privs",
 ];
 
-/// A copy of the tool that anybody may run.
-struct Shared {
-    _folder: tempfile::TempDir,
-    program: PathBuf,
-}
-
-impl Shared {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for a copy of the tool");
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(folder.path(), open).expect("opening the folder to all");
-        let copy = folder.path().join("twtrace");
-        fs::copy(program(), &copy).expect("copying the tool");
-        Self { _folder: folder, program: copy }
-    }
-}
-
 const UNTRACED: [&str; 6] = ["doctor", "--json", "--probes", "none", "--duration", "0.1"];
 
 #[test]
 fn without_rights_it_says_what_it_could_not_see() {
-    let (shared, other) = (Shared::new(), PrivateNetns::new());
+    let (shared, other) = (Shared::new(&program()), PrivateNetns::new());
     let mut command = Command::new("setpriv");
-    command.args(NOBODY).arg(&shared.program).args(UNTRACED).current_dir("/");
+    command.args(NOBODY).arg(shared.path("twtrace")).args(UNTRACED).current_dir("/");
     let said = Said::of(&mut command);
     assert!(said.unknown("who closes first").contains("run as root"));
     assert!(said.unknown("sizes of TIME_WAIT sockets").contains("slabinfo"));
@@ -64,8 +45,9 @@ fn hiding(then: &str) -> Command {
 
 #[test]
 fn what_hidepid_hides_is_told() {
-    let shared = Shared::new();
-    let tool = shared.program.display();
+    let shared = Shared::new(&program());
+    let tool = shared.path("twtrace");
+    let tool = tool.display();
     let untraced = UNTRACED.join(" ");
     let as_nobody = format!("setpriv {} {tool} {untraced} --netns self", NOBODY.join(" "));
     let said = Said::of(&mut hiding(&as_nobody));

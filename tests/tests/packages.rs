@@ -12,6 +12,7 @@ use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::prometheus::Prometheus;
 use twtrace_tests::scenario::Pair;
 use twtrace_tests::snapshot::{missed, number};
+use twtrace_tests::status::Status;
 use twtrace_tests::withheld::Witness;
 use twtrace_tests::{bpf_objects, http, wait_for};
 
@@ -152,15 +153,15 @@ fn the_package_is_installed_serves_and_is_purged() {
 #[track_caller]
 fn runs_as_told(debian: &Debian) {
     let main = main_process(debian);
-    for thread in statuses(&format!("/proc/{main}/task")) {
-        let is = |key: &str, value: &str| assert_eq!(field(&thread, key), value, "{key}: {thread}");
+    for thread in Status::of_threads(main) {
+        let is = |key: &str, value: &str| assert_eq!(thread.field(key), value, "{thread:#?}");
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             is(set, "0000000000000000");
         }
         is("NoNewPrivs", "1");
         is("Seccomp", "2");
         let user: u32 =
-            field(&thread, "Uid").split('\t').next().expect("a user").parse().expect("a number");
+            thread.field("Uid").split('\t').next().expect("a user").parse().expect("a number");
         // https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#DynamicUser=
         assert!((61_184..=65_519).contains(&user), "no dynamic user: {user}");
     }
@@ -168,10 +169,9 @@ fn runs_as_told(debian: &Debian) {
     let children = children.expect("its children");
     let helpers: Vec<&str> = children.split_whitespace().collect();
     assert_eq!(helpers.len(), 1, "one helper: {helpers:?}");
-    let helper =
-        std::fs::read_to_string(format!("/proc/{}/status", helpers[0])).expect("a process");
+    let helper = Status::of(helpers[0].parse().expect("a process id"));
     // CAP_DAC_READ_SEARCH 2, CAP_SYS_PTRACE 19, CAP_SYS_ADMIN 21.
-    assert_eq!(field(&helper, "CapEff"), format!("{:016x}", (1 << 2) | (1 << 19) | (1 << 21)));
+    assert_eq!(helper.set("CapEff"), (1 << 2) | (1 << 19) | (1 << 21));
 }
 
 /// A real Prometheus has what the service told, an alert fires at the knee, and resolves when the
@@ -231,26 +231,13 @@ fn connect_and_close(connections: u64) {
 fn main_process(debian: &Debian) -> u32 {
     let shown = debian.output("systemctl", &["show", "--property=MainPID", "--value", "twtrace"]);
     let inside = shown.trim();
-    let is_it = |status: &&String| {
-        field(status, "NSpid").split('\t').next_back() == Some(inside)
-            && field(status, "Name") == "twtrace"
+    let is_it = |status: &&Status| {
+        status.field("NSpid").split('\t').next_back() == Some(inside)
+            && status.field("Name") == "twtrace"
     };
-    let statuses = statuses("/proc");
-    let found = statuses.iter().find(is_it).unwrap_or_else(|| panic!("no process {inside} inside"));
-    field(found, "Pid").parse().expect("a number")
-}
-
-/// What /proc says of each process, or thread, below a folder.
-fn statuses(folder: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("listing processes").flatten();
-    entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok()).collect()
-}
-
-#[track_caller]
-fn field<'a>(status: &'a str, key: &str) -> &'a str {
-    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
-    let found = fields.find(|(known, _)| *known == key);
-    found.map(|(_, value)| value.trim()).unwrap_or_else(|| panic!("no {key} in {status}"))
+    let all = Status::of_all();
+    let found = all.iter().find(is_it).unwrap_or_else(|| panic!("no process {inside} inside"));
+    found.field("Pid").parse().expect("a number")
 }
 
 /// Every file that a package could leave behind.

@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,9 @@ use twtrace::cli::HELPER;
 use twtrace_tests::netns::PrivateNetns;
 use twtrace_tests::peer::Peer;
 use twtrace_tests::serve::Serve;
+use twtrace_tests::shared::Shared;
 use twtrace_tests::snapshot::WITHHELD;
+use twtrace_tests::status::Status;
 use twtrace_tests::tool::{Ended, Run, Tool, exit_status, helper, program};
 use twtrace_tests::traffic::{End, Traffic};
 use twtrace_tests::{bpf_objects, wait_for};
@@ -42,33 +43,14 @@ fn start(privileges: &str) -> Tool {
     Tool::start(&["--privileges", privileges, "--top", "10000"])
 }
 
-/// The status of each thread of a process, by its lines.
-fn threads(pid: u32) -> Vec<BTreeMap<String, String>> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of a process");
-    let read = |entry: std::io::Result<fs::DirEntry>| {
-        // A thread may end between the two looks.
-        let text = fs::read_to_string(entry.ok()?.path().join("status")).ok()?;
-        let line = |line: &str| {
-            let (name, value) = line.split_once(":\t")?;
-            Some((name.to_owned(), value.to_owned()))
-        };
-        Some(text.lines().filter_map(line).collect())
-    };
-    tasks.filter_map(read).collect()
-}
-
-fn set(thread: &BTreeMap<String, String>, name: &str) -> u64 {
-    u64::from_str_radix(&thread[name], 16).expect("a set of capabilities")
-}
-
 #[track_caller]
-fn assert_confined(thread: &BTreeMap<String, String>, capabilities: u64) {
-    let sets = SETS.map(|name| set(thread, name));
+fn assert_confined(thread: &Status, capabilities: u64) {
+    let sets = SETS.map(|name| thread.set(name));
     assert_eq!(sets, [0, capabilities, capabilities, 0, 0], "{SETS:?} of {thread:#?}");
     for (name, value) in
-        [("NoNewPrivs", "1"), ("Seccomp", "2"), ("Uid", NOBODY), ("Gid", NOBODY), ("Groups", " ")]
+        [("NoNewPrivs", "1"), ("Seccomp", "2"), ("Uid", NOBODY), ("Gid", NOBODY), ("Groups", "")]
     {
-        assert_eq!(thread[name].trim_end(), value.trim_end(), "{name} of {thread:#?}");
+        assert_eq!(thread.field(name), value, "{name} of {thread:#?}");
     }
 }
 
@@ -146,9 +128,9 @@ fn range_towards(snapshot: &Value, netns: &PrivateNetns, port: u16) -> Option<Va
 #[test]
 fn every_thread_has_given_up_what_was_promised() {
     let kept = start("keep");
-    for thread in threads(kept.pid()) {
-        assert!(set(&thread, "CapEff") & OF_THE_HELPER == OF_THE_HELPER, "{thread:#?}");
-        assert_eq!(thread["Seccomp"], "0", "{thread:#?}");
+    for thread in Status::of_threads(kept.pid()) {
+        assert!(thread.set("CapEff") & OF_THE_HELPER == OF_THE_HELPER, "{thread:#?}");
+        assert_eq!(thread.field("Seccomp"), "0", "{thread:#?}");
     }
     assert_eq!(helper_of(&kept), None);
     kept.finish();
@@ -156,15 +138,16 @@ fn every_thread_has_given_up_what_was_promised() {
     wait_for("the helper of the start to end", SOON, || {
         helper_of(&dropped).is_none().then_some(())
     });
-    let all = threads(dropped.pid());
+    let all = Status::of_threads(dropped.pid());
     assert!(all.len() >= 3, "{} threads", all.len());
     all.iter().for_each(|thread| assert_confined(thread, 0));
     dropped.finish();
     let helped = start("helper");
-    threads(helped.pid()).iter().for_each(|thread| assert_confined(thread, 0));
+    Status::of_threads(helped.pid()).iter().for_each(|thread| assert_confined(thread, 0));
     let helper = helper_of(&helped).expect("there is a helper");
-    let its = threads(helper);
+    let its = Status::of_threads(helper);
     assert_eq!(its.len(), 2, "{its:#?}");
+    assert_eq!(Status::of(helper).field("Name"), "twtrace-helper");
     its.iter().for_each(|thread| assert_confined(thread, OF_THE_HELPER));
     helped.finish();
     wait_for("the helper to end", SOON, || (!is_there(helper)).then_some(()));
@@ -176,10 +159,10 @@ fn every_thread_has_given_up_what_was_promised() {
 fn serve_gives_up_what_it_does_not_need() {
     let serve = Serve::start(&[]);
     let helper = child_of(serve.pid()).expect("there is a helper");
-    let all = threads(serve.pid());
-    assert!(all.iter().any(|thread| thread["Name"] == "http"), "{all:#?}");
+    let all = Status::of_threads(serve.pid());
+    assert!(all.iter().any(|thread| thread.field("Name") == "http"), "{all:#?}");
     all.iter().for_each(|thread| assert_confined(thread, 0));
-    threads(helper).iter().for_each(|thread| assert_confined(thread, OF_THE_HELPER));
+    Status::of_threads(helper).iter().for_each(|thread| assert_confined(thread, OF_THE_HELPER));
     let is_measured = |series: &str| serve.get("/metrics").text().contains(series);
     for series in ["twtrace_bpf_cpu_ratio ", "twtrace_resident_memory_bytes "] {
         wait_for(series, SOON, || is_measured(series).then_some(()));
@@ -282,9 +265,12 @@ fn a_helper_that_is_stopped_for_a_while_is_asked_again() {
     }
     assert!(longest < Duration::from_secs(5), "events took {longest:?} to come");
     assert!(!is_held(&tool.snapshot(), &leaking));
+    // A peer does not wait so long for more connections.
+    drop(leaking);
+    let (leaking, port) = Peer::leaking(&netns, Peer::program());
+    leak(&netns, port);
     signal(helper, Signal::CONT);
     tool.wait_long_for("who leaks", FOUND, |snapshot| is_held(snapshot, &leaking));
-    leak(&netns, port);
     close_first(&netns, 10);
     tool.wait_for("its settings", |snapshot| {
         range_towards(snapshot, &netns, port).is_some_and(|range| !range.is_null())
@@ -359,14 +345,15 @@ fn another_user_needs_ambient_capabilities_alone() {
             .args(["top", "--batch", "--json", "-d", "0.2", "--privileges", privileges])
             .current_dir("/");
         let tool = Tool::launch(&mut command);
-        for thread in threads(tool.pid()) {
-            let sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|name| set(&thread, name));
+        for thread in Status::of_threads(tool.pid()) {
+            let sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|name| thread.set(name));
             assert_eq!(sets, [0; 4], "{thread:#?}");
         }
         match of_helper {
             Some(kept) => {
                 let helper = helper_of(&tool).expect("there is a helper");
-                let all = threads(helper).iter().fold(0, |all, one| all | set(one, "CapEff"));
+                let all =
+                    Status::of_threads(helper).iter().fold(0, |all, one| all | one.set("CapEff"));
                 assert_eq!(all, kept, "{capabilities}");
             }
             // The one of the start.
@@ -379,26 +366,6 @@ fn another_user_needs_ambient_capabilities_alone() {
         tool.wait_for("events", |snapshot| closes_active(snapshot, &netns) >= 50);
         // What is missing of the least is said.
         assert_eq!(tool.stop(Signal::INT).status.code(), Some(0));
-    }
-}
-
-/// A file where every user can run it, or write it.
-struct Shared {
-    directory: tempfile::TempDir,
-}
-
-impl Shared {
-    fn new(program: &Path) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for a copy");
-        let open = fs::Permissions::from_mode(0o777);
-        fs::set_permissions(directory.path(), open).expect("opening the directory to all");
-        let name = program.file_name().expect("a program has a name");
-        fs::copy(program, directory.path().join(name)).expect("copying a program");
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.directory.path().join(name)
     }
 }
 
@@ -438,7 +405,7 @@ fn what_was_given_up_cannot_be_done() {
             assert_eq!(outcome, wanted, "{purpose}: {what}");
         }
         assert_eq!(fs::read_to_string(&file).expect("it is still there"), "untouched");
-        assert_eq!(fs::read_dir(shared.directory.path()).expect("listing").count(), 2);
+        assert_eq!(fs::read_dir(shared.directory()).expect("listing").count(), 2);
         let status = run.stdout.split_once("Name:").expect("the status of a thread").1;
         let kept = if purpose == "help" { OF_THE_HELPER } else { 0 };
         let line = format!("CapEff:\t{kept:016x}");

@@ -21,6 +21,8 @@ use crate::{bpf::run_time, host, privileges};
 /// # Errors
 /// Somebody else has started it than twtrace, or something is asked that twtrace does not ask.
 pub fn run() -> Result<ExitCode> {
+    // It was started as /proc/self/exe, which tells nobody what it is.
+    rustix::thread::set_name(c"twtrace-helper").context("cannot set the name of a process")?;
     outlive_signals()?;
     let (namespaces, holders) = (socket(io::stdin().as_fd())?, socket(io::stdout().as_fd())?);
     privileges::become_helper()?;

@@ -227,3 +227,85 @@ impl Asker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    fn pair() -> (Turns, Lane) {
+        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let (ours, its) = socketpair(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        (Turns::new(Lane::new(ours)), Lane::new(its))
+    }
+
+    fn ask(turns: &Turns, patience: Patience) -> io::Result<Vec<u8>> {
+        turns.ask(patience, |asker| {
+            asker.ask(b"?", &[])?;
+            let mut buffer = [0; 16];
+            Ok(asker.hear_last(&mut buffer)?.0.to_vec())
+        })
+    }
+
+    #[test]
+    fn what_comes_too_late_is_no_answer_to_the_next_question() {
+        let (turns, its) = pair();
+        assert!(is_passing(&ask(&turns, Patience::Moment).unwrap_err()));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for answers in [&[(true, b"old"), (false, b"old")][..], &[(false, b"new")]] {
+                    its.receive(&mut [0; 2]).unwrap();
+                    for (more, answer) in answers {
+                        its.answer(*more, *answer, &[]).unwrap();
+                    }
+                }
+            });
+            assert_eq!(ask(&turns, Patience::Usual).unwrap(), b"new");
+        });
+    }
+
+    #[test]
+    fn one_in_a_hurry_waits_once_for_one_that_hangs() {
+        let (turns, _its) = pair();
+        assert!(is_passing(&ask(&turns, Patience::Short).unwrap_err()));
+        let again = Instant::now();
+        for _ in 0..10 {
+            assert!(is_passing(&ask(&turns, Patience::Short).unwrap_err()));
+        }
+        assert!(again.elapsed() < Patience::Short.time(), "{:?}", again.elapsed());
+    }
+
+    #[test]
+    fn a_long_question_that_was_cut_short_is_asked_to_its_end_before_the_next() {
+        let (turns, its) = pair();
+        let long = vec![7; 64 * CHUNK];
+        let cut = turns.ask(Patience::Moment, |asker| asker.ask_words(&[&[1], &long]));
+        assert!(is_passing(&cut.unwrap_err()));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut first, mut rest) = ([0], vec![0; long.len()]);
+                its.receive_words(&mut first).unwrap();
+                its.receive_words(&mut rest).unwrap();
+                its.answer(false, b"old", &[]).unwrap();
+                its.receive(&mut [0; 2]).unwrap();
+                its.answer(false, b"new", &[]).unwrap();
+            });
+            assert_eq!(ask(&turns, Patience::Usual).unwrap(), b"new");
+        });
+    }
+
+    #[test]
+    fn a_lane_ends_with_the_other_end_or_with_nonsense() {
+        let (turns, its) = pair();
+        drop(its);
+        for _ in 0..2 {
+            assert!(!is_passing(&ask(&turns, Patience::Usual).unwrap_err()));
+        }
+        let (turns, its) = pair();
+        its.send(b"?", &[]).unwrap();
+        assert!(!is_passing(&ask(&turns, Patience::Usual).unwrap_err()));
+    }
+}
