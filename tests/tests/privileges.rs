@@ -358,7 +358,8 @@ fn another_user_needs_ambient_capabilities_alone() {
             }
             // The one of the start.
             None => {
-                wait_for("no helper to be left", SOON, || helper_of(&tool).is_none().then_some(()))
+                let is_alone = || helper_of(&tool).is_none().then_some(());
+                wait_for("no helper to be left", SOON, is_alone);
             }
         }
         let netns = PrivateNetns::new();
