@@ -1,12 +1,15 @@
 //! `twtrace serve`: its numbers are the Snapshot's, and no scraper can hurt it.
 
-use std::io::{Read, Write};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use twtrace_tests::http;
 use twtrace_tests::netns::PrivateNetns;
@@ -14,6 +17,7 @@ use twtrace_tests::serve::{Scrape, Serve};
 use twtrace_tests::snapshot::{Exact, born, number};
 use twtrace_tests::tool::{Run, program};
 use twtrace_tests::traffic::{End, Traffic};
+use twtrace_tests::wait_for;
 
 const OPENMETRICS: &str = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1\r\n";
 
@@ -131,6 +135,9 @@ fn what_is_no_scrape_is_refused() {
     assert_eq!(ask("GET /nothing HTTP/1.0\r\n\r\n").status, 404);
     assert_eq!(ask("GET /../../etc/passwd HTTP/1.0\r\n\r\n").status, 404);
     assert_eq!(ask("GET /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc").status, 413);
+    let posted = ask("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+    assert_eq!((posted.status, posted.header("allow")), (405, Some("GET,HEAD")));
+    assert_eq!(posted.header("connection"), Some("close"));
     let large = format!("X-Large: {}\r\n", "x".repeat(64 << 10));
     assert_eq!(ask(&format!("GET /metrics HTTP/1.0\r\n{large}\r\n")).status, 431);
     let many = "X-Many: x\r\n".repeat(200);
@@ -212,7 +219,12 @@ fn who_speaks_slowly_keeps_nobody_out() {
     let mut first = &half[0];
     first.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
     let mut byte = [0];
-    assert!(matches!(first.read(&mut byte), Ok(0) | Err(_)), "it was not answered");
+    let told = first.read(&mut byte);
+    let is_over = |told: &io::Result<usize>| match told {
+        Ok(read) => *read == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    };
+    assert!(is_over(&told), "it is open still, or was answered: {told:?}");
     drop((half, silent, deaf));
     assert_eq!(serve.get("/healthz").status, 200);
     // Open connections do not keep it from ending.
@@ -221,7 +233,84 @@ fn who_speaks_slowly_keeps_nobody_out() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Without a file for one more connection it waits, and goes on when there is one.
+/// Asks on a connection that stays open, and reads the answer; says whether it is the last one.
+#[track_caller]
+fn ask_again(stream: &mut BufReader<TcpStream>) -> bool {
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.get_mut().write_all(request).expect("asking");
+    let mut lines = stream.lines().map(|line| line.expect("an answer"));
+    let mut head = lines.by_ref().take_while(|line| !line.is_empty());
+    assert_eq!(head.next().as_deref(), Some("HTTP/1.1 200 OK"), "nobody is cut off");
+    let head: Vec<String> = head.map(|line| line.to_ascii_lowercase()).collect();
+    let header = |name: &str| head.iter().find_map(|line| line.strip_prefix(name));
+    let length = header("content-length: ").expect("the length of the answer");
+    let mut body = vec![0; length.parse().expect("a number")];
+    stream.read_exact(&mut body).expect("the rest of the answer");
+    header("connection: ") == Some("close")
+}
+
+/// As many as there may be, each of which asks again and again, so that none is ever quiet.
+#[test]
+fn who_never_rests_keeps_nobody_out() {
+    const THREADS: usize = 8;
+    let netns = PrivateNetns::new();
+    let serve = on(&netns);
+    let address = serve.address();
+    let (all_are_in, is_over) = (Barrier::new(THREADS + 1), AtomicBool::new(false));
+    let busy = || {
+        let connect = |_| BufReader::new(TcpStream::connect(address).expect("a connection"));
+        let mut open: Vec<BufReader<TcpStream>> = (0..256 / THREADS).map(connect).collect();
+        assert!(!open.iter_mut().any(ask_again), "there is room for all of them");
+        all_are_in.wait();
+        let before = open.len();
+        while !is_over.load(Ordering::Relaxed) {
+            open.retain_mut(|stream| !ask_again(stream));
+            thread::sleep(Duration::from_millis(50));
+        }
+        before - open.len()
+    };
+    let (waited, left) = thread::scope(|scope| {
+        let busy: Vec<_> = (0..THREADS).map(|_| scope.spawn(busy)).collect();
+        all_are_in.wait();
+        let begin = Instant::now();
+        let statuses = [(); 5].map(|()| http::get(address, "/metrics", "").map(|it| it.status));
+        let waited = begin.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        let left: usize = busy.into_iter().map(|it| it.join().expect("it is answered")).sum();
+        statuses.into_iter().for_each(|status| assert_eq!(status.expect("an answer"), 200));
+        (waited, left)
+    });
+    assert!(waited < Duration::from_secs(5), "five scrapes took {waited:?}");
+    assert!((1..=100).contains(&left), "{left} had to leave");
+    wait_for("that to be told", Duration::from_secs(5), || {
+        (serve.scrape().number("http_crowded_out_total") >= left as f64).then_some(())
+    });
+    let (status, _) = serve.stop(Signal::TERM);
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_helper_that_is_gone_is_told() {
+    let netns = PrivateNetns::new();
+    let serve = Serve::start(&["--netns", &netns.selector(), "--privileges", "helper"]);
+    assert_eq!(serve.scrape().number("helper_up"), 1.0);
+    let path = format!("/proc/{0}/task/{0}/children", serve.pid());
+    let children = fs::read_to_string(path).expect("its children");
+    let helper = children.trim().parse().ok().and_then(Pid::from_raw).expect("it has one helper");
+    kill_process(helper, Signal::KILL).expect("ending the helper");
+    wait_for("the helper to be told gone", Duration::from_secs(10), || {
+        (serve.scrape().number("helper_up") == 0.0).then_some(())
+    });
+    assert_eq!(serve.get("/readyz").status, 200, "everything else is told");
+    let (status, _) = serve.stop(Signal::TERM);
+    assert_eq!(status.code(), Some(0));
+    let serve = Serve::start(&["--netns", &netns.selector(), "--privileges", "keep"]);
+    assert!(!serve.get("/metrics").text().contains("helper_up"), "there never was one");
+    let (status, _) = serve.stop(Signal::TERM);
+    assert_eq!(status.code(), Some(0));
+}
+
+/// Without a file for one more connection others make room, and that is said once.
 #[test]
 fn want_of_files_is_survived() {
     let netns = PrivateNetns::new();
@@ -229,10 +318,12 @@ fn want_of_files_is_survived() {
     let serve = Serve::with_files(128, &["--netns", &netns.selector()]);
     let many: Vec<TcpStream> =
         (0..200).map(|_| TcpStream::connect(serve.address()).expect("a connection")).collect();
-    thread::sleep(Duration::from_millis(500));
+    assert_eq!(serve.get("/readyz").status, 200, "those who are quiet make room");
+    assert!(serve.scrape().number("http_crowded_out_total") > 0.0);
     drop(many);
     assert_eq!(serve.get("/readyz").status, 200, "it goes on when there is room again");
     let (status, said) = serve.stop(Signal::TERM);
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("cannot take a connection") && said.contains("ulimit -n"), "{said}");
+    assert_eq!(said.matches("cannot take a connection").count(), 1, "{said}");
+    assert!(said.contains("ulimit -n"), "{said}");
 }

@@ -44,6 +44,11 @@ impl Reach {
         Self { helper: self.helper.clone(), patience: Patience::Short }
     }
 
+    /// Whether there is a helper, or was one.
+    pub fn has_helper(&self) -> bool {
+        self.helper.is_some()
+    }
+
     /// Whether the helper that there was is gone: what it told was true until then.
     pub fn is_lost(&self) -> bool {
         self.helper.as_ref().is_some_and(|helper| helper.is_lost())

@@ -34,6 +34,10 @@ impl Roles {
         }
         let withdrawn = matches!(transition.credit, Some((Credit::ActiveCloseWithdrawn, _)));
         counts.withdrawn += u64::from(withdrawn);
+        // A socket has its role from the first that is seen of it, and one that begins anew has
+        // nothing to be withdrawn: it is taken from the role that it was given to.
+        let active = counts.outcomes[Outcome::CloseActive as usize];
+        debug_assert!(counts.withdrawn <= active, "withdrawn from a role that had none");
     }
 
     /// A close left a mini-socket.

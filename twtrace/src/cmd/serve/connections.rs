@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,42 +17,75 @@ pub(super) const LIMIT: usize = 256;
 /// Nobody is crowded out who said something so shortly ago.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// When a connection said something last.
+/// What is known of a connection, here and by whoever serves it.
 #[derive(Clone, Debug)]
-pub(super) struct Heard {
-    since: Instant,
-    at_ms: Arc<AtomicU64>,
+pub(super) struct Guest {
+    epoch: Instant,
+    of: Arc<Stay>,
 }
 
-impl Heard {
-    fn new(since: Instant) -> Self {
-        let heard = Self { since, at_ms: Arc::default() };
-        heard.now();
-        heard
+#[derive(Debug, Default)]
+struct Stay {
+    /// When it said something last.
+    heard_ms: AtomicU64,
+    /// Whether its next answer is the last.
+    leaves: AtomicBool,
+}
+
+impl Guest {
+    fn new(epoch: Instant) -> Self {
+        let guest = Self { epoch, of: Arc::default() };
+        guest.speaks();
+        guest
     }
 
     /// It says something.
-    pub(super) fn now(&self) {
-        let now_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.at_ms.store(now_ms, Ordering::Relaxed);
+    pub(super) fn speaks(&self) {
+        let now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.of.heard_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    fn at(&self) -> Duration {
-        Duration::from_millis(self.at_ms.load(Ordering::Relaxed))
+    /// Whether its next answer is the last.
+    pub(super) fn leaves(&self) -> bool {
+        self.of.leaves.load(Ordering::Relaxed)
     }
+
+    fn quiet(&self) -> Duration {
+        let heard = Duration::from_millis(self.of.heard_ms.load(Ordering::Relaxed));
+        self.epoch.elapsed().saturating_sub(heard)
+    }
+}
+
+/// One that is open.
+#[derive(Debug)]
+struct Open {
+    task: AbortHandle,
+    guest: Guest,
+    since: Instant,
+}
+
+/// What was done for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// One was ended: there is room.
+    Made,
+    /// One was asked to end: there will be.
+    Asked,
+    /// All of them have been asked.
+    Awaited,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Connections {
-    since: Instant,
+    epoch: Instant,
     tasks: JoinSet<()>,
-    open: HashMap<Id, (AbortHandle, Heard), FixedState>,
+    open: HashMap<Id, Open, FixedState>,
 }
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), tasks: JoinSet::new(), open: HashMap::default() }
+        Self { epoch: Instant::now(), tasks: JoinSet::new(), open: HashMap::default() }
     }
 
     /// Whether one more has room.
@@ -61,13 +94,13 @@ impl Connections {
     }
 
     /// Serves one more.
-    pub(super) fn add<F>(&mut self, serve: impl FnOnce(Heard) -> F)
+    pub(super) fn add<F>(&mut self, serve: impl FnOnce(Guest) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let heard = Heard::new(self.since);
-        let task = self.tasks.spawn(serve(heard.clone()));
-        self.open.insert(task.id(), (task, heard));
+        let guest = Guest::new(self.epoch);
+        let task = self.tasks.spawn(serve(guest.clone()));
+        self.open.insert(task.id(), Open { task, guest, since: Instant::now() });
     }
 
     /// Forgets one that has ended, once one has.
@@ -79,17 +112,21 @@ impl Connections {
         }
     }
 
-    /// Ends the one that has been quiet longest, if it has been for a while; says whether
-    /// there was one.
-    pub(super) fn crowd_out(&mut self) -> bool {
-        let quietest = self.open.values().min_by_key(|(_, heard)| heard.at());
-        let Some((task, heard)) = quietest else { return false };
-        if self.since.elapsed().saturating_sub(heard.at()) < QUIET {
-            return false;
+    /// Ends the one that has been quiet longest, if it has been for a while. If none has, all are
+    /// busy, and might be for ever: then the oldest is asked to end with its next answer, so that
+    /// nobody is cut off who is being answered.
+    pub(super) fn crowd_out(&mut self) -> Room {
+        let quietest = self.open.iter().max_by_key(|(_, open)| open.guest.quiet());
+        if let Some((&id, open)) = quietest
+            && open.guest.quiet() >= QUIET
+        {
+            open.task.abort();
+            self.open.remove(&id);
+            return Room::Made;
         }
-        task.abort();
-        let id = task.id();
-        self.open.remove(&id);
-        true
+        let stay = self.open.values().filter(|open| !open.guest.leaves());
+        let Some(oldest) = stay.min_by_key(|open| open.since) else { return Room::Awaited };
+        oldest.guest.of.leaves.store(true, Ordering::Relaxed);
+        Room::Asked
     }
 }

@@ -14,6 +14,7 @@ pub(super) struct Observer {
     /// How many names a label has.
     top: usize,
     cost: CostMeter,
+    reach: host::Reach,
     floor: Floor,
     /// Whose connection tracking is asked; `None` if it is not known where we are.
     netns: Option<host::Netns>,
@@ -21,7 +22,13 @@ pub(super) struct Observer {
 
 impl Observer {
     pub(super) fn new(top: usize, reach: host::Reach) -> Self {
-        Self { top, cost: CostMeter::new(reach), floor: Floor::default(), netns: host::own().ok() }
+        Self {
+            top,
+            cost: CostMeter::new(reach.clone()),
+            reach,
+            floor: Floor::default(),
+            netns: host::own().ok(),
+        }
     }
 
     /// The moment of `snapshot`, which was taken at `wall_ns`.
@@ -41,6 +48,7 @@ impl Observer {
             cpu_s: host::own_cpu().as_secs_f64(),
             rss_bytes: cost.rss_bytes,
             bpf_cpu_ratio: cost.bpf_cpu_pct.map(|percent| percent / 100.0),
+            helper_up: self.reach.has_helper().then(|| !self.reach.is_lost()),
             scrapes,
             rendering_s: rendering.as_secs_f64(),
             crowded_out,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use axum::{
     Router,
     body::Body,
-    http::{Request, Response, StatusCode, header::CONNECTION},
+    http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION},
     response::IntoResponse,
 };
 use hyper::{
@@ -30,9 +30,9 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 
 use super::{
-    accept::accept,
+    accept::{PAUSE, Want, accept},
     answers::answers,
-    connections::{Connections, Heard},
+    connections::{Connections, Guest, Room},
     moment::{self, Receiver, Sender},
 };
 
@@ -45,7 +45,7 @@ const HEADERS: usize = 64;
 const REQUEST: Duration = Duration::from_secs(150);
 /// Somebody has to take a part of an answer so often.
 const TAKEN: Duration = Duration::from_secs(10);
-/// How often is looked for room when nobody can be crowded out.
+/// How often one more is asked to leave when all are busy.
 const LOOK: Duration = Duration::from_millis(50);
 /// A moment may come late by so many intervals, and so many seconds.
 const LATE: (u32, Duration) = (3, Duration::from_secs(5));
@@ -114,18 +114,30 @@ async fn serve(
     mut stopped: oneshot::Receiver<()>,
 ) {
     let answers = answers(moments.clone(), freshness);
-    let mut connections = Connections::new();
+    let (mut connections, mut want) = (Connections::new(), Want::default());
+    let crowd_out = |connections: &mut Connections| {
+        let room = connections.crowd_out();
+        if room != Room::Awaited {
+            moments.costs.crowded_out();
+        }
+        room
+    };
     loop {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             _ = &mut stopped => return,
             () = connections.ended() => continue,
-            stream = accept(&listener) => stream,
+            accepted = accept(&listener, &mut want) => accepted,
         };
-        while !connections.has_room() {
-            if connections.crowd_out() {
-                moments.costs.crowded_out();
-                break;
+        let Some(stream) = accepted else {
+            crowd_out(&mut connections);
+            tokio::select! {
+                _ = &mut stopped => return,
+                () = connections.ended() => {}
+                () = tokio::time::sleep(PAUSE) => {}
             }
+            continue;
+        };
+        while !connections.has_room() && crowd_out(&mut connections) != Room::Made {
             tokio::select! {
                 _ = &mut stopped => return,
                 () = connections.ended() => {}
@@ -133,23 +145,29 @@ async fn serve(
             }
         }
         let answers = answers.clone();
-        connections.add(|heard| answer(stream, answers, heard));
+        connections.add(|guest| answer(stream, answers, guest));
     }
 }
 
 /// Answers one connection until it ends, which is nobody's failure.
-async fn answer(stream: TcpStream, answers: Router, heard: Heard) {
+async fn answer(stream: TcpStream, answers: Router, guest: Guest) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(TAKEN));
     let answers = TowerToHyperService::new(answers);
     let service = service_fn(move |request: Request<Incoming>| {
-        heard.now();
-        let answers = answers.clone();
+        guest.speaks();
+        let (guest, answers) = (guest.clone(), answers.clone());
+        // Nothing here takes a body, and it is not read: nothing can follow it.
+        let has_body = !request.body().is_end_stream();
+        let is_known = matches!(*request.method(), Method::GET | Method::HEAD);
         async move {
-            if !request.body().is_end_stream() {
-                return Ok(without_body());
-            }
-            answers.call(request.map(Body::new)).await
+            let answer = if has_body && is_known {
+                Ok((StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n").into_response())
+            } else {
+                answers.call(request.map(|_| Body::empty())).await
+            };
+            let is_last = has_body || guest.leaves();
+            answer.map(|answer| if is_last { last(answer) } else { answer })
         }
     });
     let served = http1::Builder::new()
@@ -161,8 +179,8 @@ async fn answer(stream: TcpStream, answers: Router, heard: Heard) {
     let _ = served.await;
 }
 
-/// Nothing here takes a body, and it is not read.
-fn without_body() -> Response<Body> {
-    let why = "no request here has a body\n";
-    (StatusCode::PAYLOAD_TOO_LARGE, [(CONNECTION, "close")], why).into_response()
+/// The connection ends with this answer.
+fn last(mut answer: Response<Body>) -> Response<Body> {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }

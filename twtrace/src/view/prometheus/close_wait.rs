@@ -10,7 +10,7 @@ pub(super) fn families(snapshot: &Snapshot, top: usize) -> Vec<Family> {
     );
     let rows = snapshot.close_wait.iter().flatten();
     for (comm, count) in ranked(rows.map(|row| (row.comm.as_deref(), row.count)), top) {
-        waits.push("comm", comm, count);
+        waits.push("comm", &comm, count);
     }
     let mut left = Family::gauge(
         "closer_time_wait_sockets",
@@ -19,7 +19,7 @@ pub(super) fn families(snapshot: &Snapshot, top: usize) -> Vec<Family> {
     let rows = snapshot.closers.iter().flatten();
     let rows = rows.filter_map(|row| Some((row.comm.as_deref(), row.time_wait_now?)));
     for (comm, count) in ranked(rows.filter(|(_, count)| *count > 0), top) {
-        left.push("comm", comm, count);
+        left.push("comm", &comm, count);
     }
     vec![waits, left]
 }

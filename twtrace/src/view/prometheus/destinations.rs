@@ -42,10 +42,10 @@ pub(super) fn families(snapshot: &Snapshot, top: usize) -> Vec<Family> {
     .unit(Unit::Seconds);
     let (named, rest) = ranked(snapshot.destinations.as_deref().unwrap_or_default(), top);
     for (name, way) in named {
-        used.push("destination", name.clone(), way.ports_used);
+        used.push("destination", &name, way.ports_used);
         let push = |family: &mut Family, value: Option<f64>| {
             if let Some(value) = value {
-                family.push("destination", name.clone(), value);
+                family.push("destination", &name, value);
             }
         };
         push(&mut ratio, way.used_ratio);

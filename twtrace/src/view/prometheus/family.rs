@@ -57,7 +57,7 @@ impl Unit {
 /// One number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Names and values, not escaped.
+    /// Names and values: these without control characters, and not escaped.
     pub labels: Vec<(&'static str, Cow<'static, str>)>,
     /// The number.
     pub value: Value,
@@ -120,13 +120,9 @@ impl Family {
     }
 
     /// One number more, under a name that the host gave.
-    pub(super) fn push(
-        &mut self,
-        label: &'static str,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Value>,
-    ) {
-        self.samples.push(Sample { labels: vec![(label, name.into())], value: value.into() });
+    pub(super) fn push(&mut self, label: &'static str, name: &str, value: impl Into<Value>) {
+        let name = Cow::Owned(clean(name).into_owned());
+        self.samples.push(Sample { labels: vec![(label, name)], value: value.into() });
     }
 
     /// What all of its series begin with.
@@ -148,9 +144,19 @@ impl Family {
     }
 }
 
+/// A name as it is told. Control characters are allowed in every format, and no good to whoever
+/// looks at them in a terminal.
+pub(super) fn clean(name: &str) -> Cow<'_, str> {
+    if name.contains(char::is_control) {
+        Cow::Owned(name.replace(char::is_control, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
 /// A label's value as both text formats want it.
 pub(super) fn escaped(value: &str) -> Cow<'_, str> {
-    if !value.contains(['\\', '"', '\n']) && !value.contains(char::is_control) {
+    if !value.contains(['\\', '"', '\n']) {
         return Cow::Borrowed(value);
     }
     let mut escaped = String::with_capacity(value.len() + 8);
@@ -159,8 +165,6 @@ pub(super) fn escaped(value: &str) -> Cow<'_, str> {
             '\\' => escaped.push_str("\\\\"),
             '"' => escaped.push_str("\\\""),
             '\n' => escaped.push_str("\\n"),
-            // Allowed, and no good to whoever looks at it in a terminal.
-            c if c.is_control() => escaped.push(char::REPLACEMENT_CHARACTER),
             c => escaped.push(c),
         }
     }
@@ -175,6 +179,11 @@ mod tests {
     fn label_values_cannot_end_early() {
         assert_eq!(escaped("nginx"), "nginx");
         assert_eq!(escaped("a\"} 1\nb\\"), "a\\\"} 1\\nb\\\\");
-        assert_eq!(escaped("\u{1b}[31m\r"), "\u{fffd}[31m\u{fffd}");
+    }
+
+    #[test]
+    fn names_are_told_without_control_characters() {
+        assert_eq!(clean("nginx \"a\""), "nginx \"a\"");
+        assert_eq!(clean("\u{1b}[31m\r\n"), "\u{fffd}[31m\u{fffd}\u{fffd}");
     }
 }

@@ -68,6 +68,6 @@ fn tiers(snapshot: &Snapshot) -> Family {
 
 fn host(snapshot: &Snapshot) -> Family {
     let mut family = Family::new("host", Kind::Info, "The kernel that runs.");
-    family.push("kernel", snapshot.host.kernel.clone(), 1_u64);
+    family.push("kernel", &snapshot.host.kernel, 1_u64);
     family
 }

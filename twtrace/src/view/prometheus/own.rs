@@ -19,6 +19,8 @@ pub struct Own {
     pub rendering_s: f64,
     /// Connections that were closed to make room for others.
     pub crowded_out: u64,
+    /// Whether the privileged helper is there; `None` without one.
+    pub helper_up: Option<bool>,
     /// Entries of connection tracking, and how many there may be in all namespaces.
     pub conntrack: Option<(u64, u64)>,
 }
@@ -56,6 +58,12 @@ pub(super) fn families(own: &Own) -> Vec<Family> {
         )
         .unit(Unit::Ratio)
         .of(own.bpf_cpu_ratio),
+        Family::gauge(
+            "helper_up",
+            "Whether the privileged helper is there: without it other network namespaces and who \
+             holds sockets are unknown.",
+        )
+        .of(own.helper_up.map(u64::from)),
         Family::counter("scrapes", "Answers to scrapes.").of(Some(own.scrapes)),
         Family::counter("scrape_rendering", "Time that writing what scrapers read has taken.")
             .unit(Unit::Seconds)

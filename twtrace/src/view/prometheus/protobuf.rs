@@ -166,6 +166,14 @@ mod tests {
     use crate::stats::snapshot::Encoded;
 
     #[test]
+    fn labels_have_no_control_characters() {
+        let mut family = Family::gauge("sockets", "");
+        family.push("comm", "a\u{1b}[31m\n\"", 1_u64);
+        let metric = &message(&family).metric[0];
+        assert_eq!(metric.label[0].value, "a\u{fffd}[31m\u{fffd}\"");
+    }
+
+    #[test]
     fn native_buckets_hold_what_was_seen() {
         let mut kept = hdrhistogram::Histogram::new(3).expect("three figures are allowed");
         for value in [0, 1_000_000, 1_000_000, 1_050_000, 60_000_000_u64] {

@@ -40,11 +40,17 @@ fn histogram(text: &mut String, name: &str, sample: &Sample, of: &Distribution) 
     let mut below = 0;
     for (bound, count) in of.classic() {
         below += count;
-        line(text, name, "_bucket", sample, Some(&bound.to_string()), below)?;
+        line(text, name, "_bucket", sample, Some(&bounded(bound)), below)?;
     }
     line(text, name, "_bucket", sample, Some("+Inf"), of.count())?;
     line(text, name, "_sum", sample, None, of.sum())?;
     line(text, name, "_count", sample, None, of.count())
+}
+
+/// A bound as OpenMetrics has it, with a point: queries of `le` are then the same of both.
+fn bounded(bound: f64) -> String {
+    let text = bound.to_string();
+    if text.contains('.') { text } else { text + ".0" }
 }
 
 fn line(
