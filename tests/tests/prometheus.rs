@@ -151,6 +151,65 @@ fn an_alert_fires_at_the_knee_and_resolves() {
     wait_for("the alert of a twtrace that is down", SOON, || alert("TwtraceDown").then_some(()));
 }
 
+/// Of all else that has an alert, in one namespace: what serves and what scrapes are in it too, since
+/// connection tracking is looked at where twtrace is.
+#[test]
+fn each_trouble_fires_its_alert() {
+    let netns = PrivateNetns::new();
+    netns.run(|| {
+        // A ring of a page takes some fifty transitions, and a burst has thousands.
+        let serve = Serve::start(&["--netns", "self", "--ring-size", "4096"]);
+        let rules = contrib("prometheus/twtrace.rules.yml");
+        let prometheus = Prometheus::scrape(serve.address(), &rules, &[]);
+        let troubles = [
+            "TwtraceConntrackNearlyFull",
+            "TwtraceCloseWaitGrows",
+            "TwtraceTimeWaitOverflow",
+            "TwtraceLosses",
+        ];
+        for name in troubles {
+            assert!(!prometheus.fires(name), "{name}: nothing is wrong yet");
+        }
+        let fires = |name: &str| wait_for(name, SOON, || prometheus.fires(name).then_some(()));
+
+        let max: u64 =
+            netns.sysctl_get("net.netfilter.nf_conntrack_max").parse().expect("a number");
+        conntrack::fill(u32::try_from(max * 81 / 100).expect("a number of entries"));
+        fires("TwtraceConntrackNearlyFull");
+        conntrack::flush();
+
+        let mut leaks = leak(40);
+        wait_for("the first of those that nobody closes", SOON, || {
+            prometheus.number("sum(twtrace_close_wait_sockets) >= 40")
+        });
+        leaks.extend(leak(120));
+        fires("TwtraceCloseWaitGrows");
+        drop(leaks);
+
+        netns.sysctl_set("net.ipv4.tcp_max_tw_buckets", "5");
+        connect_and_close(50, 1_000.0);
+        fires("TwtraceTimeWaitOverflow");
+
+        connect_and_close(1_000, 1_000_000.0);
+        fires("TwtraceLosses");
+        wait_for("connection tracking to be well again", SOON, || {
+            (!prometheus.fires("TwtraceConntrackNearlyFull")).then_some(())
+        });
+    });
+}
+
+/// Connections whose server has closed, and whose client does not.
+fn leak(connections: usize) -> Vec<TcpStream> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let leaked = |_| {
+        let client = TcpStream::connect(address).expect("a connection");
+        drop(listener.accept().expect("accepting"));
+        client
+    };
+    (0..connections).map(leaked).collect()
+}
+
 #[track_caller]
 fn every_query_gives_data(prometheus: &Prometheus) {
     let queries = dashboard();
