@@ -6,7 +6,7 @@ use twtrace_common::{
     TimeWaitRecord, TransitionRecord, transition_flags,
 };
 
-use crate::{counting::Counting, globals, maps::RECORDS, mini, sock::Addresses};
+use crate::{counting::Counting, globals, maps::RECORDS, memory, mini, sock::Addresses};
 
 /// The reader looks by its own clock. To wake it is to raise an interrupt on this
 /// CPU, after which softirqs run while this program still counts as running:
@@ -23,9 +23,10 @@ pub(crate) struct Seen {
     /// See [`TransitionRecord::own_range`].
     pub(crate) own_range: [u16; 2],
     pub(crate) has_owner: bool,
-    /// All zero if it has none: the payload of an `Option` would stay unwritten,
-    /// and Linux 5.10 refuses to read stack that was never written.
-    pub(crate) owner: ProcessKey,
+    /// When it started and its number, 0 both if it has none: the payload of an
+    /// `Option` would stay unwritten, and Linux 5.10 refuses to read stack that was
+    /// never written. Apart, since the compiler would fill a key byte by byte.
+    pub(crate) owner: (u64, u32),
 }
 
 /// Counts `seen`, then writes its record, if it has one and the ring has room.
@@ -84,7 +85,8 @@ fn time_wait(mut counting: Counting, record: &TimeWaitRecord) {
         _ => counting.end(record.end, substate),
     }
     if let Some(mut entry) = reserve::<TimeWaitRecord>(&mut counting) {
-        entry.write(*record);
+        // SAFETY: the ring handed out room for one record, aligned to 8 bytes.
+        unsafe { memory::copy(record, entry.as_mut_ptr()) };
         entry.submit(BPF_RB_NO_WAKEUP);
     }
 }
@@ -97,13 +99,15 @@ pub(crate) fn connect(sk: u64, lport: u16) {
         return;
     };
     if let Some(mut entry) = reserve::<ConnectRecord>(&mut counting) {
-        entry.write(ConnectRecord {
-            kind: RecordKind::Connect as u8,
-            padding: [0; 5],
-            lport,
-            time_ns: now_ns(),
-            sk,
-        });
+        let record = entry.as_mut_ptr();
+        // SAFETY: as above. The first word is written as one: its padding would be filled
+        // byte by byte.
+        unsafe {
+            record.cast::<u64>().write(u64::from(RecordKind::Connect as u8));
+            (&raw mut (*record).lport).write(lport);
+            (&raw mut (*record).time_ns).write(now_ns());
+            (&raw mut (*record).sk).write(sk);
+        }
         entry.submit(BPF_RB_NO_WAKEUP);
     }
 }
@@ -155,7 +159,8 @@ pub(crate) fn probed_search_if_wanted(kind: Search, record: &SearchRecord) {
 #[inline(always)]
 fn search(mut counting: Counting, record: &SearchRecord) {
     if let Some(mut entry) = reserve::<SearchRecord>(&mut counting) {
-        entry.write(*record);
+        // SAFETY: the ring handed out room for one record, aligned to 8 bytes.
+        unsafe { memory::copy(record, entry.as_mut_ptr()) };
         entry.submit(BPF_RB_NO_WAKEUP);
     }
 }
@@ -199,8 +204,8 @@ fn write_transition(record: *mut TransitionRecord, seen: &Seen) {
         (&raw mut (*record).netns).write(seen.netns);
         (&raw mut (*record).time_ns).write(now_ns());
         (&raw mut (*record).sk).write(seen.sk);
-        (&raw mut (*record).start_time_ns).write(seen.owner.start_time_ns);
-        (&raw mut (*record).tgid).write(seen.owner.tgid);
+        (&raw mut (*record).start_time_ns).write(seen.owner.0);
+        (&raw mut (*record).tgid).write(seen.owner.1);
         (&raw mut (*record).lport).write(change.lport);
         (&raw mut (*record).rport).write(seen.rport);
         (&raw mut (*record).error).write(change.error);

@@ -1,5 +1,7 @@
 //! The ways to read kernel memory.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::{self, generated};
 
 /// A way to load a field at an offset resolved from kernel BTF.
@@ -103,4 +105,32 @@ impl Load for Copied {
         // SAFETY: `base` is an aligned copy of a structure, by the caller's promise.
         unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
     }
+}
+
+/// Copies a record of whole words. Word by word, and volatile: left to itself the
+/// compiler calls a loop over bytes, which costs more than the rest of a program.
+///
+/// # Safety
+/// `from` is a record, and `to` room for one, both aligned to a word.
+#[inline(always)]
+pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8), "it has no whole words") };
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let value = core::ptr::read_volatile(from.cast::<u64>().add(word));
+            core::ptr::write_volatile(to.cast::<u64>().add(word), value);
+        }
+    }
+}
+
+/// Fills words with zero; as [`copy`], word by word.
+#[inline(always)]
+pub(crate) fn zero<const WORDS: usize>(room: &mut MaybeUninit<[u64; WORDS]>) -> &mut [u64; WORDS] {
+    for word in 0..WORDS {
+        // SAFETY: it lies in the array.
+        unsafe { core::ptr::write_volatile(room.as_mut_ptr().cast::<u64>().add(word), 0) };
+    }
+    // SAFETY: all of it has just been written.
+    unsafe { room.assume_init_mut() }
 }

@@ -1,5 +1,7 @@
 //! `struct inet_timewait_sock`, by its address or by way of its timer.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated;
 use twtrace_common::{RecordKind, TcpState, TimeWaitRecord, time_wait_flags};
 
@@ -65,10 +67,11 @@ impl Mini {
     /// What the mini-socket says of itself; its time is now.
     #[inline(always)]
     pub(crate) fn record(self, kind: RecordKind) -> TimeWaitRecord {
-        let mut copy = [0u64; COPIED_WORDS];
+        let mut copy = MaybeUninit::<[u64; COPIED_WORDS]>::uninit();
         let tw = self.address();
-        // SAFETY: the helper copes with any address and fills the copy. On
-        // failure the copy is zero, a namespace that does not exist.
+        // SAFETY: the helper copes with any address and fills the copy: on
+        // failure with zeros, a namespace that does not exist.
+        // <https://github.com/torvalds/linux/blob/v6.12/kernel/trace/bpf_trace.c#L240-L250>
         unsafe {
             generated::bpf_probe_read_kernel(
                 copy.as_mut_ptr().cast(),

@@ -18,9 +18,6 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// As all records; see [`crate::emit`].
 const BPF_RB_NO_WAKEUP: u64 = 1;
 
-/// Of a transition that no process is credited with.
-pub(crate) const NOBODY: ProcessKey = ProcessKey { start_time_ns: 0, tgid: 0, padding: 0 };
-
 /// The current process; tells user space its name at first sight.
 #[inline(always)]
 pub(crate) fn current<M: Memory>() -> ProcessKey {
@@ -49,16 +46,23 @@ fn identify<M: Memory>() -> ProcessKey {
         let leader = M::load::<usize>(M::current_task(), offset!(task_group_leader)) as *const u8;
         (leader, M::load::<u64>(leader, offset!(task_start_boottime)))
     };
-    let key = ProcessKey { start_time_ns, tgid, padding: 0 };
     if let Some(recent) = RECENT.get_ptr_mut(0) {
         // SAFETY: this CPU's own element; see `Counting::of`.
         let recent = unsafe { &mut (*recent).process };
         let is_same = recent.start_time_ns == start_time_ns && recent.tgid == tgid;
-        if !is_same && (PROCESSES.get_ptr(key).is_some() || introduce(&key, leader)) {
-            *recent = key;
+        if !is_same && is_introduced(start_time_ns, tgid, leader) {
+            recent.start_time_ns = start_time_ns;
+            recent.tgid = tgid;
         }
     }
-    key
+    ProcessKey { start_time_ns, tgid, padding: 0 }
+}
+
+/// Whether user space has been told about the process by now.
+#[inline(always)]
+fn is_introduced(start_time_ns: u64, tgid: u32, leader: *const u8) -> bool {
+    let key = ProcessKey { start_time_ns, tgid, padding: 0 };
+    PROCESSES.get_ptr(key).is_some() || introduce(&key, leader)
 }
 
 /// The current process on kernels that tell no offsets: its start is unknown.

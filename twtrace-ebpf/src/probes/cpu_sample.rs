@@ -9,6 +9,8 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "aya hands programs their context by value")]
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_perf_event_data,
@@ -18,7 +20,11 @@ use aya_ebpf::{
 };
 use twtrace_common::Doing;
 
-use crate::{emit, globals, memory::Probed, process};
+use crate::{
+    emit, globals,
+    memory::{self, Probed},
+    process,
+};
 
 /// Innermost functions looked at. What a search calls is not deep; where it is not
 /// among so many, something interrupted it.
@@ -64,20 +70,22 @@ fn found(connects: bool) {
 
 #[inline(always)]
 fn doing(ctx: &PerfEventContext) -> Doing {
-    let mut frames = [0u64; FRAMES];
+    // The helper writes the frames there are, and no more.
+    let mut room = MaybeUninit::uninit();
+    let frames: &mut [u64; FRAMES] = memory::zero(&mut room);
     // SAFETY: the helper writes at most the size of the array.
     let written = unsafe {
         generated::bpf_get_stack(
             ctx.as_ptr(),
             frames.as_mut_ptr().cast(),
-            size_of_val(&frames) as u32,
+            size_of_val(frames) as u32,
             0,
         )
     };
     if written <= 0 {
         return Doing::Nothing;
     }
-    for frame in frames {
+    for &mut frame in frames {
         for known in globals::sampled() {
             // A return address lies behind its call, which may be a function's last.
             if frame > known.start && frame <= known.end {

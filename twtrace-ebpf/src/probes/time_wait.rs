@@ -22,6 +22,8 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "aya hands programs their context by value")]
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext, helpers::generated, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
@@ -30,6 +32,7 @@ use twtrace_common::{End, Kills, RecordKind, TimeWaitRecord};
 use crate::{
     connecting, emit, globals,
     maps::{PENDING, Pending},
+    memory,
     mini::{self, Timer},
     processor,
 };
@@ -147,17 +150,19 @@ fn emit_end(record: &mut TimeWaitRecord, end: End) {
 /// interrupted another.
 #[inline(always)]
 fn caller(ctx: &BtfTracePointContext, ignored: Kills) -> Kills {
-    let mut frames = [0u64; FRAMES];
+    // The helper writes the frames there are, and no more.
+    let mut room = MaybeUninit::uninit();
+    let frames: &mut [u64; FRAMES] = memory::zero(&mut room);
     // SAFETY: the helper writes at most the size of the array.
     let _ = unsafe {
         generated::bpf_get_stack(
             ctx.as_ptr(),
             frames.as_mut_ptr().cast(),
-            size_of_val(&frames) as u32,
+            size_of_val(frames) as u32,
             0,
         )
     };
-    for frame in frames {
+    for &mut frame in frames {
         for known in globals::tw_callers() {
             // A return address lies behind its call, which may be a function's last.
             let is_there = frame > known.start && frame <= known.end;

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
-use twtrace_common::{Change, TcpState};
+use twtrace_common::{Change, ProcessKey, TcpState};
 
 use crate::{
     connecting,
@@ -90,7 +90,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         new as u8
     );
     let has_owner = change.has_owner();
-    let owner = if has_owner { process::current::<M>() } else { process::NOBODY };
+    let owner = if has_owner { numbers(process::current::<M>()) } else { (0, 0) };
     match (old, new) {
         (_, TcpState::SynSent) => connecting::begins(sock, change.lport),
         (TcpState::SynSent, TcpState::Close) => connecting::forgets(sock.address()),
@@ -106,6 +106,11 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         has_owner,
         owner,
     });
+}
+
+#[inline(always)]
+fn numbers(owner: ProcessKey) -> (u64, u32) {
+    (owner.start_time_ns, owner.tgid)
 }
 
 /// The record's layout, the same on all kernels since 5.6; user space compares
@@ -157,7 +162,7 @@ fn by_record(ctx: &TracePointContext) -> Option<()> {
         lport,
     };
     let has_owner = change.has_owner();
-    let owner = if has_owner { process::current_without_btf() } else { process::NOBODY };
+    let owner = if has_owner { numbers(process::current_without_btf()) } else { (0, 0) };
     let own_range = [0; 2];
     emit::transition(&Seen { change, sk, netns: 0, rport, addresses, own_range, has_owner, owner });
     Some(())
