@@ -8,6 +8,7 @@
 
 mod counters;
 mod end;
+mod ends;
 mod offsets;
 mod outcome;
 mod record;
@@ -19,6 +20,7 @@ pub use counters::{
     COUNTER_WORDS, Counters, PAIRS, SUBSTATES, pair_index, pair_states, substate_index,
 };
 pub use end::{CALLERS, Caller, ENDS, End, Kills};
+pub use ends::{PORT_WORDS, PortBits, asked_ends, port_bit};
 pub use offsets::Offsets;
 pub use outcome::{Change, OUTCOMES, Outcome};
 pub use record::{

@@ -8,6 +8,7 @@ use aya_ebpf::helpers;
 use twtrace_common::{End, TimeWaitRecord};
 
 use crate::{
+    globals,
     maps::{CONNECTING, Connecting},
     memory::{Memory, Probed},
     processor::{self, jiffies},
@@ -62,8 +63,10 @@ pub(crate) fn forgets(sk: u64) {
 #[inline(always)]
 pub(crate) fn took(record: &TimeWaitRecord, remote: [u64; 2]) -> Option<End> {
     let connecting = current()?;
+    // Where nobody asks for searches their ends are not told. It is another's port then,
+    // if it took one.
     let searches = connecting.sk != 0
-        && connecting.is_told != 0
+        && (connecting.is_told != 0 || globals::is_light())
         && connecting.rport == record.rport
         && connecting.remote[0] == remote[0]
         && connecting.remote[1] == remote[1]

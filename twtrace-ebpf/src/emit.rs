@@ -6,7 +6,7 @@ use twtrace_common::{
     TimeWaitRecord, TransitionRecord, transition_flags,
 };
 
-use crate::{counting::Counting, globals, maps::RECORDS, memory, mini, sock::Addresses};
+use crate::{counting::Counting, maps::RECORDS, memory, mini, sock::Addresses, wanted};
 
 /// The reader looks by its own clock. To wake it is to raise an interrupt on this
 /// CPU, after which softirqs run while this program still counts as running:
@@ -45,11 +45,19 @@ pub(crate) fn transition(seen: &Seen) {
     }
 }
 
-/// Counts what happened to a mini-socket and writes its record, unless its
-/// namespace is not wanted.
+/// Counts a transition of which nothing is written.
+#[inline(always)]
+pub(crate) fn counted(netns: u32, change: &Change) {
+    if let Some(mut counting) = Counting::of(netns) {
+        counting.transition(change);
+    }
+}
+
+/// Counts what happened to a mini-socket and writes its record, unless it is not
+/// wanted.
 #[inline(always)]
 pub(crate) fn time_wait_if_wanted(record: &TimeWaitRecord) {
-    if is_wanted(record.netns)
+    if wanted::mini(record)
         && let Some(counting) = Counting::of(record.netns)
     {
         time_wait(counting, record);
@@ -59,17 +67,11 @@ pub(crate) fn time_wait_if_wanted(record: &TimeWaitRecord) {
 /// Counts that the timer of a mini-socket was set back, which has no record.
 #[inline(always)]
 pub(crate) fn rearmed_if_wanted(record: &TimeWaitRecord) {
-    if is_wanted(record.netns)
+    if wanted::mini(record)
         && let Some(mut counting) = Counting::of(record.netns)
     {
         counting.rearmed();
     }
-}
-
-#[inline(always)]
-pub(crate) fn is_wanted(netns: u32) -> bool {
-    let filter = globals::netns_filter();
-    filter == 0 || filter == netns
 }
 
 #[inline(always)]
@@ -136,7 +138,7 @@ pub(crate) fn sample(connects: bool, owner: ProcessKey) {
 /// not wanted.
 #[inline(always)]
 pub(crate) fn bind_if_wanted(bind: Search, record: &SearchRecord) {
-    if is_wanted(record.netns)
+    if wanted::netns(record.netns)
         && let Some(mut counting) = Counting::of(record.netns)
     {
         counting.search(bind);
@@ -148,7 +150,7 @@ pub(crate) fn bind_if_wanted(bind: Search, record: &SearchRecord) {
 /// unless its namespace is not wanted.
 #[inline(always)]
 pub(crate) fn probed_search_if_wanted(kind: Search, record: &SearchRecord) {
-    if is_wanted(record.netns)
+    if wanted::netns(record.netns)
         && let Some(mut counting) = Counting::of(record.netns)
     {
         counting.probed_search(kind, record.error != 0);

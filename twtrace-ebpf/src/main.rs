@@ -4,7 +4,8 @@
 //! over to a body that all tiers share. The rest is what those bodies need:
 //! [`globals`] that user space sets before loading, [`maps`], [`memory`],
 //! [`sock`] and [`mini`] (the only readers of kernel memory), [`process`],
-//! [`processor`], [`connecting`], [`verdict`], [`searching`], [`counting`] and [`emit`].
+//! [`processor`], [`wanted`], [`connecting`], [`verdict`], [`searching`], [`counting`] and
+//! [`emit`].
 //!
 //! Build it with `cargo xtask bpf`. On the host this crate is an empty program,
 //! so that `cargo build --workspace` needs nothing special.
@@ -37,6 +38,8 @@ mod searching;
 mod sock;
 #[cfg(target_arch = "bpf")]
 mod verdict;
+#[cfg(target_arch = "bpf")]
+mod wanted;
 
 #[cfg(target_arch = "bpf")]
 mod licence {

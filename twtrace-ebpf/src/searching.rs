@@ -10,6 +10,7 @@ use crate::{
     memory::Probed,
     process,
     sock::Sock,
+    wanted,
 };
 
 const EADDRINUSE: u16 = 98;
@@ -90,8 +91,11 @@ pub(crate) fn ends(status: i32) {
 #[inline(always)]
 fn over(start: SearchStart, search: Search, status: i32, time_ns: u64) {
     let sock = sock(start.sk);
-    let owner = process::current::<Probed>();
     let connects = matches!(search, Search::Connect);
+    if connects && !wanted::rport(sock.remote_port()) {
+        return;
+    }
+    let owner = process::current::<Probed>();
     let remote = if connects { sock.addresses().remote } else { [0; 2] };
     let record = SearchRecord {
         kind: RecordKind::Search as u8,

@@ -26,6 +26,12 @@ pub(crate) struct Addresses {
     pub(crate) remote: [u64; 2],
 }
 
+/// Whether an address is one of IPv4, mapped into IPv6.
+#[inline(always)]
+pub(crate) fn is_mapped(address: [u64; 2]) -> bool {
+    address[0] == 0 && address[1] as u32 == 0xffff_0000
+}
+
 impl<M: Load> Sock<M> {
     /// # Safety
     /// `address` is the `struct sock *` argument of the running hook, or, for

@@ -115,6 +115,10 @@ pub struct TopArgs {
     /// Rows in each table; the rest is summed in one more
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Count alone: no process, no destination, no port search; for the busiest hosts
+    #[arg(long, conflicts_with_all = ["replay", "demo", "flight", "sort", "count_tried", "pid",
+          "comm", "cgroup", "lport", "rport", "raddr", "ipv4", "ipv6"])]
+    pub light: bool,
     /// Keep the last SECS, and write them to a recording when w is pressed
     #[arg(long, value_name = "SECS", conflicts_with_all = ["replay", "batch", "json", "csv"])]
     pub flight: Option<String>,

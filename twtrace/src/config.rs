@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{
-    bpf::plan::{Extras, Wanted},
+    bpf::{
+        ends::Ends,
+        plan::{Extras, Wanted},
+    },
     cli::{
         CheckArgs, ColorArg, DoctorArgs, ExportArgs, FilterArgs, FormatArg, PortsArgs,
         PrivilegesArg, ProbesArg, RecordArgs, ReportArgs, SelftestArgs, ServeArgs, StatesArgs,
@@ -287,6 +290,10 @@ pub struct Trace {
     pub ring_bytes: u32,
     /// Only this network namespace.
     pub netns: Option<u32>,
+    /// What the programs leave out already, of what a filter leaves out anyway.
+    pub ends: Ends,
+    /// Whether transitions are counted and not told.
+    pub light: bool,
     /// Sockets to remember at most.
     pub max_connections: usize,
     /// How often each processor is looked at, per second; `None` for never.
@@ -313,6 +320,9 @@ impl Top {
             flight.is_none() || matches!(looks, Looks::Screen { .. }),
             "--flight of top needs a terminal, for the key w: `twtrace record --flight` needs none"
         );
+        // In a recording a number stands for every process that had it.
+        let filter = if args.replay.is_empty() { live_filter } else { filter };
+        let (filter, everything) = (filter(&args.filter)?, Filter::default());
         Ok(Self {
             interval: interval(&args.interval)?,
             snapshots: args.snapshots,
@@ -323,13 +333,12 @@ impl Top {
             replay: replay(args)?,
             demo: args.demo,
             privileges: args.privileges.map_or(Privileges::Keep, Into::into),
-            // In a recording a number stands for every process that had it.
-            filter: if args.replay.is_empty() {
-                live_filter(&args.filter)?
-            } else {
-                filter(&args.filter)?
+            trace: Trace {
+                light: args.light,
+                // What is kept is everybody's.
+                ..Trace::of(&args.trace, if flight.is_none() { &filter } else { &everything })?
             },
-            trace: Trace::new(&args.trace)?,
+            filter,
         })
     }
 }
@@ -474,14 +483,15 @@ impl Ports {
             (Format::Text, DEFAULT_TEXT_ROWS)
         };
         let words = args.command.clone();
+        let filter = live_filter(&args.filter)?;
         Ok(Self {
             duration: args.duration.as_deref().map(duration).transpose()?,
             // One tick, at the end: what is over the last interval is over the whole run.
             interval: Duration::MAX,
             format,
             rows: args.top.unwrap_or(rows),
-            filter: live_filter(&args.filter)?,
-            trace: Trace::new(&args.trace)?,
+            trace: Trace::of(&args.trace, &filter)?,
+            filter,
             command: (!words.is_empty()).then_some(Command { words, open_files }),
         })
     }
@@ -533,14 +543,15 @@ impl Serve {
     /// As [`Top::new`].
     pub fn new(args: &ServeArgs) -> Result<Self> {
         let top = usize::from(args.top);
+        let filter = live_filter(&args.filter)?;
         Ok(Self {
             listen: args.listen,
             interval: interval(&args.interval)?,
             top,
             rows: top * ROWS_PER_LABEL,
             privileges: args.privileges.map_or_else(Privileges::least, Into::into),
-            filter: live_filter(&args.filter)?,
-            trace: Trace::new(&args.trace)?,
+            trace: Trace::of(&args.trace, &filter)?,
+            filter,
         })
     }
 }
@@ -583,15 +594,26 @@ impl Trace {
             object: args.bpf_object.clone(),
             ring_bytes: ring_bytes(&args.ring_size)?,
             netns: args.netns.as_deref().map(host::resolve).transpose()?,
+            ends: Ends::default(),
+            light: false,
             max_connections: args.max_connections,
             sample_hz: NonZeroU32::new(args.sample_hz),
             count_tried: args.count_tried,
         })
     }
 
+    /// The same, for somebody who needs nothing that `filter` leaves out.
+    fn of(args: &TraceArgs, filter: &Filter) -> Result<Self> {
+        Ok(Self { ends: filter.into(), ..Self::new(args)? })
+    }
+
     /// What is wanted besides tiers.
     pub fn extras(&self) -> Extras {
-        Extras { samples: self.sample_hz.is_some(), tried: self.count_tried }
+        Extras {
+            searches: !self.light,
+            samples: self.sample_hz.is_some() && !self.light,
+            tried: self.count_tried,
+        }
     }
 }
 

@@ -95,6 +95,9 @@ pub enum Exactness {
 pub struct Hooks {
     /// The tier that delivers transitions; [`Tier::None`] when sock_diag is polled instead.
     pub transitions: Tier,
+    /// Whether each transition is counted and not told of: whose it is nobody knows.
+    #[serde(default)]
+    pub light: bool,
     /// Whether that hook can read the socket and the task: without it there is
     /// no network namespace, no cause of a reset or of a failed connect, and a
     /// process is only its number.
@@ -113,6 +116,7 @@ impl Hooks {
     /// sock_diag alone.
     pub const POLLING: Self = Self {
         transitions: Tier::None,
+        light: false,
         fields_known: false,
         time_wait: Some(Tier::None),
         port_search: None,
@@ -123,6 +127,11 @@ impl Hooks {
     /// Whether anything is traced.
     pub fn traces(self) -> bool {
         self.transitions != Tier::None
+    }
+
+    /// Whether sockets are followed from one transition to the next.
+    pub fn follows_sockets(self) -> bool {
+        self.traces() && !self.light
     }
 
     /// The tier that delivers `capability`; `None` if nobody does.
@@ -157,30 +166,33 @@ impl Hooks {
     }
 
     fn transition_words(self) -> Vec<Word> {
-        use Exactness::{Exact, Inferred};
+        use Exactness::{Exact, Inferred, UpperBound};
         let traced = self.traces().then_some(Exact);
         let explained = traced.filter(|_| self.fields_known);
         // Without the process's start a reused number could be credited.
-        let credited = if self.fields_known { traced } else { traced.map(|_| Inferred) };
+        let followed = traced.filter(|_| !self.light);
+        let credited = if self.fields_known { followed } else { followed.map(|_| Inferred) };
+        // Which of them were simultaneous is told one by one.
+        let active = if self.light { traced.map(|_| UpperBound) } else { traced };
         vec![
             ("transitions", traced),
             ("rates.opens_per_s", traced),
-            ("rates.active_closes_per_s", traced),
+            ("rates.active_closes_per_s", active),
             ("connects.ok", traced),
             ("connects.refused", explained),
             ("connects.timed_out", explained),
             ("connects.no_port", explained),
             ("connects.other", explained),
-            ("closes.active", traced),
+            ("closes.active", active),
             ("closes.passive", traced),
             ("closes.simultaneous", traced),
             ("closes.reset", traced),
             ("closes.reset_local", explained),
             ("closes.reset_remote", explained),
-            ("roles", traced),
+            ("roles", followed),
             ("closers", credited),
-            ("closers.resets", explained),
-            ("states", Some(Exact)),
+            ("closers.resets", explained.and(followed)),
+            ("states", Some(Exact).filter(|_| !self.light)),
             // Looked at whatever is traced.
             ("close_wait", Some(Exact)),
             ("close_wait.oldest_s", Some(Inferred)),
@@ -193,8 +205,8 @@ impl Hooks {
     /// What sockets and mini-sockets together tell.
     fn destination_words(self) -> [Word; 9] {
         use Exactness::{Exact, Inferred};
-        let followed = self.traces() && self.tier(Capability::EndCause).is_some();
-        let polled = self.time_wait == Some(Tier::None);
+        let followed = self.follows_sockets() && self.tier(Capability::EndCause).is_some();
+        let polled = self.time_wait == Some(Tier::None) && !self.light;
         let followed = followed.then_some(Exact);
         let shown = followed.or(polled.then_some(Exact));
         let reckoned = shown.map(|_| Inferred);
@@ -220,12 +232,13 @@ impl Hooks {
         let caused = probed.or(followed.map(|_| Inferred));
         let polled = self.time_wait.filter(|tier| *tier == Tier::None).map(|_| Inferred);
         let seen = followed.or(polled);
+        let owned = |word: Option<Exactness>| word.filter(|_| !self.light);
         vec![
             ("time_wait.now", self.time_wait.map(|_| Exact)),
             ("time_wait.seeded", followed),
             ("time_wait.born", seen),
             // Of both: what the kernel's own counter says limits it.
-            ("time_wait.refused", caused.or(polled)),
+            ("time_wait.refused", probed.or(owned(caused)).or(polled)),
             ("time_wait.rearmed", probed),
             ("time_wait.ended.expired", seen),
             ("time_wait.ended.fin_wait2_timeout", seen),
@@ -246,10 +259,10 @@ impl Hooks {
             ("fin_wait2.born", seen),
             ("fin_wait2.to_time_wait", caused.or(polled)),
             ("fin_wait2.time_s", probed),
-            ("closers.time_wait_now", followed),
-            ("closers.port_seconds", followed),
-            ("closers.lifetime_s", followed),
-            ("closers.refused", caused),
+            ("closers.time_wait_now", owned(followed)),
+            ("closers.port_seconds", owned(followed)),
+            ("closers.lifetime_s", owned(followed)),
+            ("closers.refused", owned(caused)),
             ("rates.births_per_s", seen),
             ("rates.ends_per_s", seen),
         ]
@@ -297,6 +310,27 @@ mod tests {
         assert_eq!(words["time_wait.born"], Some(Exactness::Inferred));
         assert_eq!(words["time_wait.ended.reused"], None);
         assert_eq!(words["port_search.connect.latency_ns"], None);
+    }
+
+    #[test]
+    fn what_is_light_knows_totals_and_mini_sockets_alone() {
+        let hooks = Hooks {
+            transitions: Tier::Tracepoint,
+            light: true,
+            fields_known: true,
+            time_wait: Some(Tier::Tracepoint),
+            ..Hooks::POLLING
+        };
+        let words = hooks.exactness();
+        for known in ["transitions", "closes.passive", "connects.ok", "time_wait.lifetime_s"] {
+            assert_eq!(words[known], Some(Exactness::Exact), "{known}");
+        }
+        assert_eq!(words["closes.active"], Some(Exactness::UpperBound));
+        for unknown in
+            ["closers", "roles", "states", "destinations", "clients", "closers.time_wait_now"]
+        {
+            assert_eq!(words[unknown], None, "{unknown}");
+        }
     }
 
     #[test]

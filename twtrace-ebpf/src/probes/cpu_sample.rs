@@ -23,7 +23,7 @@ use twtrace_common::Doing;
 use crate::{
     emit, globals,
     memory::{self, Probed},
-    process,
+    process, wanted,
 };
 
 /// Innermost functions looked at. What a search calls is not deep; where it is not
@@ -63,7 +63,7 @@ fn in_user_mode(ctx: &PerfEventContext) -> bool {
 #[inline(always)]
 fn found(connects: bool) {
     // Of a sample the process is known, and not the socket.
-    if emit::is_wanted(process::netns()) {
+    if wanted::netns(process::netns()) {
         emit::sample(connects, process::current::<Probed>());
     }
 }

@@ -13,6 +13,8 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "aya hands programs their context by value")]
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_ANY,
@@ -28,6 +30,7 @@ use crate::{
     memory::{Probed, Typed},
     process,
     sock::Sock,
+    wanted,
 };
 
 /// `SK_PASS` of a cgroup hook: go on.
@@ -56,19 +59,29 @@ fn found(ctx: &SockOpsContext) {
         return;
     }
     connecting::ends(sk as u64);
-    let filter = globals::netns_filter();
-    if filter != 0 {
-        // SAFETY: the helper checks the socket, and gives the pointer its type.
-        let tcp = unsafe { generated::bpf_skc_to_tcp_sock(sk.cast()) };
-        // SAFETY: the verifier knows the helper's pointer.
-        if tcp.is_null() || unsafe { Sock::<Typed>::new(tcp.cast()) }.netns() != filter {
-            return;
-        }
+    // SAFETY: the verifier knows the context. Volatile keeps the loads whole: the kernel
+    // refuses half of one.
+    let (lport, rport) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*ctx.ops).local_port),
+            u32::from_be(core::ptr::read_volatile(&raw const (*ctx.ops).remote_port)),
+        )
+    };
+    if !wanted::rport(rport as u16) || !in_wanted_netns(sk.cast()) {
+        return;
     }
-    // SAFETY: the verifier knows the context. Volatile keeps the load whole: the kernel
-    // refuses half of it.
-    let lport = unsafe { core::ptr::read_volatile(&raw const (*ctx.ops).local_port) };
     emit::connect(sk as u64, lport as u16);
+}
+
+#[inline(always)]
+fn in_wanted_netns(sk: *mut c_void) -> bool {
+    if globals::netns_filter() == 0 {
+        return true;
+    }
+    // SAFETY: the helper checks the socket, and gives the pointer its type.
+    let tcp = unsafe { generated::bpf_skc_to_tcp_sock(sk) };
+    // SAFETY: the verifier knows the helper's pointer.
+    !tcp.is_null() && wanted::netns(unsafe { Sock::<Typed>::new(tcp.cast()) }.netns())
 }
 
 #[cgroup_sock_addr(bind4)]

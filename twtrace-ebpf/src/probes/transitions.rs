@@ -19,6 +19,7 @@ use crate::{
     memory::{Memory, Probed, Typed},
     process,
     sock::{Addresses, Sock},
+    wanted,
 };
 
 /// With kernel BTF: the socket's type is known, its fields are plain loads.
@@ -65,8 +66,7 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         return;
     }
     let netns = sock.netns();
-    let filter = globals::netns_filter();
-    if filter != 0 && filter != netns {
+    if !wanted::netns(netns) || !wanted::transition(sock, old, new) {
         return;
     }
     let closes = matches!(new, TcpState::Close);
@@ -89,13 +89,17 @@ fn by_socket<C: aya_ebpf::EbpfContext, M: Memory>(ctx: &C, sock: &Sock<M>, old: 
         old as u8,
         new as u8
     );
-    let has_owner = change.has_owner();
-    let owner = if has_owner { numbers(process::current::<M>()) } else { (0, 0) };
     match (old, new) {
         (_, TcpState::SynSent) => connecting::begins(sock, change.lport),
         (TcpState::SynSent, TcpState::Close) => connecting::forgets(sock.address()),
         _ => {}
     }
+    if globals::is_light() {
+        emit::counted(netns, &change);
+        return;
+    }
+    let has_owner = change.has_owner();
+    let owner = if has_owner { numbers(process::current::<M>()) } else { (0, 0) };
     emit::transition(&Seen {
         change,
         sk: sock.address(),
@@ -161,6 +165,10 @@ fn by_record(ctx: &TracePointContext) -> Option<()> {
         shutdown: 0,
         lport,
     };
+    if globals::is_light() {
+        emit::counted(0, &change);
+        return Some(());
+    }
     let has_owner = change.has_owner();
     let owner = if has_owner { numbers(process::current_without_btf()) } else { (0, 0) };
     let own_range = [0; 2];

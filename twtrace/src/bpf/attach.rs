@@ -28,6 +28,7 @@ use zerocopy::IntoBytes;
 use super::{
     cost::{self, Costs},
     counters::{Counted, Counters},
+    ends::Ends,
     log::ProgramLog,
     offsets,
     plan::{Candidate, Hook, Place, Probe, Step},
@@ -66,6 +67,10 @@ pub struct Settings {
     pub netns_slots: u32,
     /// Trace only this network namespace.
     pub netns: Option<u32>,
+    /// What is asked of a socket's ends.
+    pub ends: Ends,
+    /// Whether transitions are counted and not told.
+    pub light: bool,
     /// What tells mini-sockets' timers from others; `None` if nothing does.
     pub timewait: Option<TimeWaitSymbols>,
     /// Root of the cgroup v2 hierarchy; `None` if there is none to attach to.
@@ -160,7 +165,7 @@ pub fn attach(object: &[u8], steps: &[Step], settings: &Settings) -> Result<Atta
         attempt.step(object, step, settings)?;
     }
     let reports = std::mem::take(&mut attempt.reports);
-    let Some((loaded, hooks, programs)) = attempt.working() else {
+    let Some((loaded, hooks, programs)) = attempt.working(settings) else {
         return Ok(Attached { session: None, reports });
     };
     let Loaded { mut ebpf, tw_counts_births, .. } = loaded;
@@ -272,11 +277,12 @@ impl Attempt {
 
     /// The object, what it delivers, and its programs at work; `None` unless
     /// transitions are among them, which give the others their meaning.
-    fn working(self) -> Option<(Loaded, Hooks, Vec<Counted>)> {
+    fn working(self, settings: &Settings) -> Option<(Loaded, Hooks, Vec<Counted>)> {
         let tier = |capability| Some(self.working.get(&capability)?.first()?.0.tier);
         let (transitions, _) = self.working.get(&Capability::Transitions)?.first()?;
         let hooks = Hooks {
             transitions: transitions.tier,
+            light: settings.light,
             fields_known: transitions.hook.fields_known,
             // sock_diag tells some of it without any hook.
             time_wait: tier(Capability::TimeWait).or(Some(Tier::None)),
@@ -315,6 +321,10 @@ impl Loaded {
             .btf(btf.as_ref())
             .override_global("OFFSETS", offsets.as_bytes(), true)
             .override_global("NETNS_FILTER", &netns, true)
+            .override_global("LIGHT", &u32::from(settings.light), true)
+            .override_global("ASKED_ENDS", &settings.ends.asked, true)
+            .override_global("LPORTS", settings.ends.lports.as_bytes(), true)
+            .override_global("RPORTS", settings.ends.rports.as_bytes(), true)
             .override_global("TW_TIMER_HANDLER", &handler, true)
             .override_global("TW_CALLERS", callers.as_bytes(), true)
             .override_global("SAMPLED", sampled.as_bytes(), true)

@@ -284,6 +284,8 @@ const fn ports_tried(tier: Tier, hooks: &'static [Hook]) -> Candidate {
 /// What the user leaves out or asks for, besides tiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extras {
+    /// The search for a port.
+    pub searches: bool,
     /// CPU samples.
     pub samples: bool,
     /// The number of ports each search looks at.
@@ -294,6 +296,7 @@ impl Extras {
     /// Whether `capability` is wanted at all.
     pub const fn want(self, capability: Capability) -> bool {
         match capability {
+            Capability::PortSearch => self.searches,
             Capability::CpuShare => self.samples,
             Capability::PortsTried => self.tried,
             _ => true,
@@ -376,7 +379,7 @@ mod tests {
         sampled: None,
         cgroup: None,
     };
-    const EXTRAS: Extras = Extras { samples: true, tried: true };
+    const EXTRAS: Extras = Extras { searches: true, samples: true, tried: true };
 
     fn first(host: &HostAllows, wanted: Wanted, netns_filter: bool) -> Option<Place> {
         plan(host, wanted, EXTRAS, netns_filter)
@@ -434,7 +437,7 @@ mod tests {
 
     #[test]
     fn what_costs_more_is_planned_only_where_asked_for() {
-        let none = Extras { samples: false, tried: false };
+        let none = Extras { searches: true, samples: false, tried: false };
         let has = |extras, capability| {
             let steps = plan(&ALL, Wanted::Auto, extras, false);
             steps.iter().any(|step| step.candidate.capability == capability)

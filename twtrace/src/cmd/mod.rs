@@ -111,6 +111,8 @@ fn settings(trace: &Trace, host: HostAllows) -> Settings {
         ring_bytes: trace.ring_bytes,
         netns_slots: slots as u32,
         netns: trace.netns,
+        ends: trace.ends.clone(),
+        light: trace.light,
         timewait: host.timewait,
         cgroup: host.cgroup,
         sampled: host.sampled,

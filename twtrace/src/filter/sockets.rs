@@ -100,6 +100,12 @@ impl Socket {
         }
     }
 
+    /// Whether nothing is lost with it: its ends are not wanted, which each of its transitions
+    /// tells again.
+    pub(super) fn can_be_forgotten(&self) -> bool {
+        self.ends == Some(false) && self.listens.is_none()
+    }
+
     /// Its ends as a transition tells them.
     pub(super) fn learn_ends(&mut self, filter: &Filter, event: &TransitionEvent) {
         if self.ends.is_none() {

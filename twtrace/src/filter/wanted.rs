@@ -155,6 +155,11 @@ impl fmt::Display for Filter {
 pub struct PortSet(Vec<PortRange>);
 
 impl PortSet {
+    /// All of them.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().flat_map(|range| range.low..=range.high)
+    }
+
     /// Whether `port` is among them.
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|range| (range.low..=range.high).contains(&port))

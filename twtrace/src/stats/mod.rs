@@ -375,6 +375,7 @@ impl Stats {
         let hooks = self.meta.hooks;
         let traced = hooks.traces();
         let totals = traced.then_some(&self.totals);
+        let followed = totals.filter(|_| hooks.follows_sockets());
         let withdrawn = self.closers.withdrawn();
         let losses = tracker.losses();
         let rates = self.rates.over_interval(time_ns, self.rate_counts());
@@ -403,17 +404,18 @@ impl Stats {
             transitions: totals.map(TotalCounts::transitions),
             connects: totals.map(|totals| totals.connects(hooks.fields_known)),
             closes: totals.map(|totals| totals.closes(withdrawn, hooks.fields_known)),
-            roles: totals.map(|_| self.roles.shown(self.follows_minis())),
+            roles: followed.map(|_| self.roles.shown(self.follows_minis())),
             time_wait: self.time_wait(tracker),
             fin_wait2: self.fin_wait2(tracker),
-            closers: totals.map(|_| self.closers(time_ns)),
+            closers: followed.map(|_| self.closers(time_ns)),
             port_search,
             destinations,
             clients: ports.as_ref().map(Moment::clients),
-            proxies: self.follows_minis().then(|| self.closers.proxies(self.top, &self.processes)),
+            proxies: (followed.is_some() && self.follows_minis())
+                .then(|| self.closers.proxies(self.top, &self.processes)),
             tw_reuse,
             close_wait: self.close_waits.rows(self.top, &self.processes),
-            states: self.states(traced, tracker),
+            states: self.states(tracker),
             kernel: self.meta.home_netns.and_then(|home| self.kernel.shown(home)),
             reconcile: self.reconcile(tracker),
             hdr: self.hdr(),
@@ -462,9 +464,13 @@ impl Stats {
         }
     }
 
-    /// Which ports are taken; `None` where mini-sockets, which take most, are not seen.
+    /// Which ports are taken; `None` where sockets are not followed, or mini-sockets, which take
+    /// most, are not seen.
     fn ports<'a>(&'a self, time_ns: u64, tracker: &'a Tracker) -> Option<Moment<'a>> {
         let followed = self.follows_minis();
+        if self.meta.hooks.light {
+            return None;
+        }
         (followed || self.polls.now_known().is_some()).then(|| Moment {
             shared: self.scope.shares_destinations,
             ports: tracker.ports(),
@@ -512,6 +518,10 @@ impl Stats {
             // No record tells of it.
             let rearmed = probed.rearmed.filter(|_| !self.scope.recounted);
             return snapshot::TimeWait { rearmed, ..probed };
+        }
+        if self.meta.hooks.light {
+            // Which closes without a mini-socket are explained is told one by one.
+            return self.time_wait.shown(seeded, &self.totals, None);
         }
         let unexplained = |netns| self.closers.without_in(netns);
         let refused = |netns, without| self.known_refused(netns, without);
@@ -596,7 +606,10 @@ impl Stats {
         // A socket whose end found no room stays where it was.
         let tracked = word(self.seeds_complete && self.totals.ring_full == 0);
         let polled = self.polls.now_known();
-        let states = if hooks.traces() { Some(tracked) } else { polled };
+        let states = match hooks.traces() {
+            true => Some(tracked).filter(|_| !hooks.light),
+            false => polled,
+        };
         let mut probes = if self.follows_minis() {
             snapshot::Probes::followed(hooks, states, word(self.seeds_complete))
         } else {
@@ -613,9 +626,13 @@ impl Stats {
         probes
     }
 
-    fn states(&self, traced: bool, tracker: &Tracker) -> BTreeMap<&'static str, Option<u64>> {
+    fn states(&self, tracker: &Tracker) -> BTreeMap<&'static str, Option<u64>> {
+        let hooks = self.meta.hooks;
         match self.polls.states() {
-            _ if traced => snapshot::tracked_states(|state| tracker.population().count(state)),
+            _ if hooks.light => snapshot::unknown_states(),
+            _ if hooks.traces() => {
+                snapshot::tracked_states(|state| tracker.population().count(state))
+            }
             Some(states) => snapshot::polled_states(states, self.scope.is_filtered()),
             None => snapshot::unknown_states(),
         }

@@ -132,6 +132,9 @@ pub struct Probes {
     pub cpu_share: Option<Tier>,
     /// How many ports each looks at.
     pub ports_tried: Option<Tier>,
+    /// Whether transitions are counted and not told one by one (`--light`): what depends on
+    /// whose they are is `null`.
+    pub light: bool,
     /// How exact each key is; `null` where the key is.
     pub exactness: BTreeMap<String, Option<Exactness>>,
 }
@@ -178,6 +181,7 @@ impl Probes {
             port_search: hooks.tier(Capability::PortSearch),
             cpu_share: hooks.tier(Capability::CpuShare),
             ports_tried: hooks.tier(Capability::PortsTried),
+            light: hooks.light,
             exactness,
         }
     }

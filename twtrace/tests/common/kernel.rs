@@ -31,6 +31,7 @@ const WALL_AT_ZERO_NS: u64 = 1_767_225_600_000_000_000 - STARTED_NS;
 /// The best hooks there are.
 pub(crate) const TP_BTF: Hooks = Hooks {
     transitions: Tier::Tracepoint,
+    light: false,
     fields_known: true,
     time_wait: Some(Tier::Tracepoint),
     port_search: Some(Tier::Tracepoint),
@@ -49,6 +50,7 @@ pub(crate) const FENTRY: Hooks = Hooks {
 /// The classic tracepoint on a kernel without BTF: it is the only hook then.
 pub(crate) const CLASSIC: Hooks = Hooks {
     transitions: Tier::Tracepoint,
+    light: false,
     fields_known: false,
     time_wait: None,
     port_search: None,

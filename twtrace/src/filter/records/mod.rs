@@ -166,7 +166,7 @@ impl Records {
         self.told(&mut socket, record, passed);
         self.follow_listener(&mut socket, event.tuple.lport);
         self.follow_leaving(event.sk, &socket);
-        if socket.state != Close {
+        if socket.state != Close && !socket.can_be_forgotten() {
             self.put(event.sk, socket);
         }
     }

@@ -10,6 +10,7 @@ const STARTED_NS: u64 = 1_000_000_000_000;
 const WALL_NS: u64 = 1_767_225_600_000_000_000;
 const HOOKS: Hooks = Hooks {
     transitions: Tier::Tracepoint,
+    light: false,
     fields_known: true,
     time_wait: Some(Tier::Tracepoint),
     port_search: Some(Tier::Tracepoint),

@@ -73,7 +73,8 @@ fn header(out: &mut String, s: &Snapshot) -> fmt::Result {
         Some(tier) => tier.name(),
         None => "none (sock_diag)",
     };
-    title(out, s, tier)?;
+    let light = if s.probes.light { ", light" } else { "" };
+    title(out, s, &format!("{tier}{light}"))?;
     let rates = [
         format!("after {:.1} s", s.elapsed_s),
         format!("opens {}/s", rate(s.rates.opens_per_s)),
@@ -109,6 +110,11 @@ fn loss(out: &mut String, s: &Snapshot) -> fmt::Result {
         format!("evicted {}", count(loss.evicted)),
     ];
     wrapped(out, "loss", &words)
+}
+
+/// Why something is not known: it was not asked for, or for want of a hook.
+pub(in crate::view) fn why(s: &Snapshot, no_hook: &'static str) -> &'static str {
+    if s.probes.light { "left out by --light" } else { no_hook }
 }
 
 fn closes(out: &mut String, s: &Snapshot) -> fmt::Result {
@@ -224,7 +230,8 @@ fn fin_wait2(out: &mut String, s: &Snapshot) -> fmt::Result {
 
 fn port_searches(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(search) = &s.port_search else {
-        return line(out, "ports      unavailable: nothing sees searches; see `twtrace check`");
+        let why = why(s, "nothing sees searches; see `twtrace check`");
+        return line(out, &format!("ports      unavailable: {why}"));
     };
     wrapped(out, "ports", &searches(s, "connect", &search.connect))?;
     let mut bind = searches(s, "bind", &search.bind);

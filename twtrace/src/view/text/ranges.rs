@@ -6,7 +6,7 @@ use super::{
     format::{
         UNKNOWN, compact, count, endpoint, line, maybe_compact, rate, shortened, span, wrapped,
     },
-    tables,
+    tables, why,
 };
 use crate::stats::snapshot::{Client, Destination, Proxy, Snapshot, TwReuse};
 
@@ -17,7 +17,8 @@ const MAX_NAMED: usize = 3;
 pub(super) fn destinations(out: &mut String, s: &Snapshot, rows: usize) -> fmt::Result {
     let Some(destinations) = &s.destinations else {
         out.push('\n');
-        return line(out, "ports used unavailable: nothing counts them; see `twtrace check`");
+        let why = why(s, "nothing counts them; see `twtrace check`");
+        return line(out, &format!("ports used unavailable: {why}"));
     };
     if destinations.is_empty() {
         return Ok(());

@@ -13,7 +13,10 @@ use crate::stats::snapshot::{Closer, SearchOp, SearchingProcess, Snapshot};
 /// Who closes first, and whose mini-sockets keep ports.
 pub(super) fn closers(out: &mut String, s: &Snapshot) -> fmt::Result {
     let Some(rows) = &s.closers else {
-        return Ok(());
+        return match s.probes.light {
+            true => line(out, "\nclosers    unavailable: left out by --light"),
+            false => Ok(()),
+        };
     };
     out.push('\n');
     let title = format!("{}CLOSES FIRST", mark(s, "closers"));

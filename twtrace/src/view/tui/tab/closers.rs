@@ -145,7 +145,7 @@ impl Tabular for Closers {
     }
 
     fn unavailable() -> &'static str {
-        "only transitions tell who closes; see `twtrace check`"
+        "only transitions tell who closes: --light leaves them out, else see `twtrace check`"
     }
 
     fn nothing() -> &'static str {
