@@ -71,7 +71,8 @@ fn both_ways(filter: &[&str]) -> Option<(Value, Value)> {
     netns.run(traffic);
     let live = tool.finish();
     recording.finish();
-    let (report, netns) = (["report", "--json", "--top", "1000", "--netns"], netns.inode().to_string());
+    let (report, netns) =
+        (["report", "--json", "--top", "1000", "--netns"], netns.inode().to_string());
     let run = reading(&[&report[..], &[&netns], filter].concat(), &[&file]);
     assert_eq!((run.code, &run.stderr[..]), (Some(0), ""), "{filter:?}");
     let read = run.snapshots().remove(0);

@@ -145,7 +145,7 @@ impl Tabular for Closers {
     }
 
     fn unavailable() -> &'static str {
-        "only transitions tell who closes: --light leaves them out, else see `twtrace check`"
+        "nobody tells who closes (see `twtrace check`, or --light)"
     }
 
     fn nothing() -> &'static str {

@@ -148,7 +148,7 @@ impl Tabular for Destinations {
     }
 
     fn unavailable() -> &'static str {
-        "nothing counts the ports that are taken: --light leaves it out, else see `twtrace check`"
+        "nothing counts ports taken (see `twtrace check`, or --light)"
     }
 
     fn nothing() -> &'static str {

@@ -129,7 +129,7 @@ impl Tabular for Searchers {
     }
 
     fn unavailable() -> &'static str {
-        "nothing sees searches: --light leaves them out, else see `twtrace check`"
+        "nothing sees searches (see `twtrace check`, or --light)"
     }
 
     fn nothing() -> &'static str {
