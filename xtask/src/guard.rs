@@ -46,7 +46,10 @@ fn compare(baseline: &Baseline, counts: &Counts, kernel: &str) -> Result<Vec<Str
             compared.grown.join("; ")
         );
     }
-    compared.shrunk.iter().for_each(|line| println!("{line}: `cargo xtask guard --accept` keeps it"));
+    compared
+        .shrunk
+        .iter()
+        .for_each(|line| println!("{line}: `cargo xtask guard --accept` keeps it"));
     println!("guard: {} counts within {} % of {FILE}", compared.same, baseline::TOLERATED_PCT);
     Ok(compared.not_compared)
 }

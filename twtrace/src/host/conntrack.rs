@@ -52,9 +52,8 @@ pub fn parse_conntrack(count: &str, max: &str, statistics: &str) -> Result<Connt
     let number = |name: &str, text: &str| -> Result<u64> {
         text.trim().parse().with_context(|| format!("{name} is no number"))
     };
-    let counted = |name| {
-        sum(statistics, name).with_context(|| format!("no {name} in {}", statistics_file()))
-    };
+    let counted =
+        |name| sum(statistics, name).with_context(|| format!("no {name} in {}", statistics_file()));
     Ok(Conntrack {
         count: number(COUNT, count)?,
         max: number(MAX, max)?,

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_the_kernel_writes_them() {
-        let of = |line: &str| parse_limits(&format!("Limit  Soft Limit  Hard Limit  Units\n{line}\n"));
+        let of =
+            |line: &str| parse_limits(&format!("Limit  Soft Limit  Hard Limit  Units\n{line}\n"));
         assert_eq!(of("Max open files   1024   524288   files"), Some((1_024, Some(524_288))));
         assert_eq!(of("Max open files   1024   unlimited   files"), Some((1_024, None)));
         assert_eq!(of("Max open files   unlimited   unlimited   files"), None);

@@ -173,8 +173,8 @@ pub fn destroy(netns: &Netns, target: &Socket) -> Result<bool> {
 /// # Errors
 /// As [`destroy`], and an answer that is cut.
 pub fn parse_end(answer: &[u8]) -> Result<bool> {
-    let (_, body, _) = split(answer)
-        .context("the kernel sent a cut answer: twtrace does not know this kernel")?;
+    let (_, body, _) =
+        split(answer).context("the kernel sent a cut answer: twtrace does not know this kernel")?;
     match errno(body) {
         // It went by itself.
         None | Some(Errno::NOENT) => Ok(true),

@@ -129,8 +129,10 @@ impl Stream {
 
     /// A few microseconds later, now more and now less.
     fn later(&mut self) -> u64 {
-        self.dice =
-            self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.dice = self
+            .dice
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.now_ns += 2_000 + (self.dice >> 52);
         self.now_ns
     }
@@ -152,8 +154,10 @@ fn tuple(number: u32, is_client: bool) -> Tuple {
     };
     let port = 32_768 + (number.wrapping_mul(7_919) % 28_232) as u16;
     let destination = (number % 3) as u8;
-    let ends =
-        [(mapped([10, 0, 0, 1]), port), (mapped([10, 0, 1, destination]), 80 + u16::from(destination))];
+    let ends = [
+        (mapped([10, 0, 0, 1]), port),
+        (mapped([10, 0, 1, destination]), 80 + u16::from(destination)),
+    ];
     let [(laddr, lport), (raddr, rport)] = if is_client { ends } else { [ends[1], ends[0]] };
     Tuple { laddr, raddr, lport, rport }
 }

@@ -38,8 +38,9 @@ impl Baseline {
 
     pub(super) fn read(file: &Path) -> Result<Self> {
         let name = file.display();
-        let text = fs::read_to_string(file)
-            .with_context(|| format!("cannot read {name}: `cargo xtask guard --accept` makes it"))?;
+        let text = fs::read_to_string(file).with_context(|| {
+            format!("cannot read {name}: `cargo xtask guard --accept` makes it")
+        })?;
         let counts = serde_json::from_str(&text);
         counts.map(Self).with_context(|| {
             format!("{name} is no object of counts: `cargo xtask guard --accept` makes it anew")
@@ -61,10 +62,10 @@ impl Baseline {
                  is rewritten when it is loaded is the kernel's ({loaded})"
             ));
         }
-        let is_compared =
-            |name: &&String| !name.starts_with(LOADED) || (knows_kernel && name.starts_with(loaded));
-        let mut names: Vec<&String> =
-            self.0.keys().chain(now.keys()).filter(is_compared).collect();
+        let is_compared = |name: &&String| {
+            !name.starts_with(LOADED) || (knows_kernel && name.starts_with(loaded))
+        };
+        let mut names: Vec<&String> = self.0.keys().chain(now.keys()).filter(is_compared).collect();
         names.sort_unstable();
         names.dedup();
         for name in names {

@@ -117,14 +117,7 @@ impl Counts {
         }
     }
 
-    fn ends(
-        &mut self,
-        it: &Happening,
-        end: End,
-        closer: Who,
-        ports: Option<&Where>,
-        now_ns: u64,
-    ) {
+    fn ends(&mut self, it: &Happening, end: End, closer: Who, ports: Option<&Where>, now_ns: u64) {
         self.now -= 1;
         self.ended[end as usize] += 1;
         if let Act::End(TcpState::FinWait2, _) = it.step.act {
@@ -145,12 +138,16 @@ impl Counts {
         if old != TcpState::Close && !is_child {
             *self.states.entry(name(old)).or_default() -= 1;
         }
-        if new != TcpState::Close && new != TcpState::SynRecv || (new == TcpState::SynRecv && !is_child)
+        if new != TcpState::Close && new != TcpState::SynRecv
+            || (new == TcpState::SynRecv && !is_child)
         {
             *self.states.entry(name(new)).or_default() += 1;
         }
         let leaves_mini = it.born_ns.is_some();
-        if new == TcpState::Close && it.life.goes_out() && it.life.birth != Birth::Listener && !leaves_mini
+        if new == TcpState::Close
+            && it.life.goes_out()
+            && it.life.birth != Birth::Listener
+            && !leaves_mini
         {
             self.port(Some(&place(it.netns, &it.tuple)), -1, 0);
         }
@@ -213,12 +210,36 @@ impl Counts {
         counts.without_zeros()
     }
 
+    /// Active closes, and the answers to the peer's, by process alone.
+    pub(crate) fn by_process(&self) -> BTreeMap<u32, [u64; 2]> {
+        let mut sums = BTreeMap::<u32, [u64; 2]>::new();
+        for ((pid, ..), did) in &self.closers {
+            let sum = sums.entry(pid.expect("it is known")).or_default();
+            sum[0] += did.active;
+            sum[1] += did.peer;
+        }
+        sums.retain(|_, sum| *sum != [0; 2]);
+        sums
+    }
+
     /// As a tier sees it that cannot see the peer's FIN, nor what the kernel refuses.
     pub(crate) fn without_steps(mut self) -> Self {
         self.fin_wait2[1] = 0;
         self.closers.values_mut().for_each(|did| did.refused = 0);
         self.without_zeros()
     }
+}
+
+/// As [`Counts::by_process`], of a Snapshot without namespaces.
+pub(crate) fn closes_by_process(snapshot: &Snapshot) -> BTreeMap<u32, [u64; 2]> {
+    let mut sums = BTreeMap::<u32, [u64; 2]>::new();
+    for row in snapshot.closers.iter().flatten() {
+        let sum = sums.entry(row.pid.expect("it is known")).or_default();
+        sum[0] += row.active_closes;
+        sum[1] += row.peer_closes;
+    }
+    sums.retain(|_, sum| *sum != [0; 2]);
+    sums
 }
 
 /// How many ended, by the order of [`End::ALL`].

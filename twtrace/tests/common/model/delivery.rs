@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use proptest::{collection::vec, prelude::*};
+use proptest::prelude::*;
 use twtrace::{
     event::{ConnectEvent, MiniEvent, SearchEvent},
     frame::{Frame, SeedMini, SeedSocket},
@@ -59,6 +59,15 @@ pub(crate) struct Told {
     /// Of `missed`, births.
     pub(crate) births_missed: u64,
     pub(crate) doubled: u64,
+    /// Records of which anything went wrong.
+    pub(crate) wrong: u64,
+}
+
+impl Luck {
+    fn is_good(&self) -> bool {
+        let Self { fate, doubled, late, back_ns } = *self;
+        (fate, doubled, late, back_ns) == (Fate::Written, false, 0, 0)
+    }
 }
 
 /// Everything in order, and nothing lost.
@@ -67,40 +76,44 @@ pub(crate) fn good() -> Luck {
 }
 
 /// Records that find no room, now and then.
-pub(crate) fn full_ring() -> impl Strategy<Value = Vec<Luck>> {
+pub(crate) fn full_ring() -> impl Strategy<Value = Luck> {
     let fate = prop_oneof![4 => Just(Fate::Written), 1 => Just(Fate::RingFull)];
-    vec(fate.prop_map(|fate| Luck { fate, ..good() }), 1..64)
+    fate.prop_map(|fate| Luck { fate, ..good() })
 }
 
 /// Whatever can go wrong.
-pub(crate) fn any_luck() -> impl Strategy<Value = Vec<Luck>> {
+pub(crate) fn any_luck() -> impl Strategy<Value = Luck> {
     let fate = prop_oneof![
         12 => Just(Fate::Written),
         1 => Just(Fate::RingFull),
         1 => Just(Fate::Missed),
     ];
     let back = prop_oneof![12 => Just(0), 1 => 0_u64..2_000_000_000, 1 => Just(u64::MAX)];
-    let luck = (fate, prop::bool::weighted(0.05), prop_oneof![8 => Just(0), 1 => 1_usize..6], back)
-        .prop_map(|(fate, doubled, late, back_ns)| Luck { fate, doubled, late, back_ns });
-    vec(luck, 1..64)
+    let late = prop_oneof![8 => Just(0), 1 => 1_usize..6];
+    (fate, prop::bool::weighted(0.05), late, back).prop_map(|(fate, doubled, late, back_ns)| Luck {
+        fate,
+        doubled,
+        late,
+        back_ns,
+    })
 }
 
-/// Tells it in `parts`; luck is used again when there is no more.
-pub(crate) fn tell(history: &History, hooks: Hooks, luck: &[Luck], parts: usize) -> Told {
+/// Tells it in `parts`.
+pub(crate) fn tell(history: &History, hooks: Hooks, parts: usize) -> Told {
     let mut kernel = PaperKernel::new(hooks);
-    let mut told = Told { seed: Some(seed(history)), ..Told::default() };
+    let mut told = Told { seed: Some(seed(history, hooks)), ..Told::default() };
     let mut pieces = Vec::new();
-    let many = history.happenings.len();
-    for (number, (happening, luck)) in
-        history.happenings.iter().zip(luck.iter().cycle()).enumerate()
-    {
-        let records = act(&mut kernel, hooks, happening, *luck, &mut told);
+    let part = history.happenings.len().div_ceil(parts).max(1);
+    for (number, happening) in history.happenings.iter().enumerate() {
+        let luck = happening.luck;
+        told.wrong += u64::from(!luck.is_good());
+        let records = act(&mut kernel, hooks, happening, &mut told);
         pieces.push((number + luck.late, number, records.clone()));
         if luck.doubled && !records.is_empty() {
             told.doubled += 1;
             pieces.push((number + luck.late + 1, number, records));
         }
-        if (number + 1) % many.div_ceil(parts.max(1)).max(1) == 0 || number + 1 == many {
+        if (number + 1) % part == 0 {
             let after_s = (happening.time_ns - at(0.0)) as f64 / 1e9;
             told.batches.push(([batch(&mut pieces, number), kernel.totals()], after_s));
         }
@@ -119,13 +132,8 @@ fn batch(pieces: &mut Vec<(usize, usize, Bytes)>, now: usize) -> Frame {
     Frame::Records(here.iter().flat_map(|(.., records)| records.iter().copied()).collect())
 }
 
-fn act(
-    kernel: &mut PaperKernel,
-    hooks: Hooks,
-    it: &Happening,
-    luck: Luck,
-    told: &mut Told,
-) -> Bytes {
+fn act(kernel: &mut PaperKernel, hooks: Hooks, it: &Happening, told: &mut Told) -> Bytes {
+    let luck = it.luck;
     let time_ns = it.time_ns.saturating_sub(luck.back_ns);
     let mini = |substate| MiniEvent {
         time_ns,
@@ -195,13 +203,13 @@ fn located(kernel: &mut PaperKernel, hooks: Hooks, it: &Happening, time_ns: u64,
 }
 
 /// What sock_diag tells of before.
-fn seed(history: &History) -> Frame {
+fn seed(history: &History, hooks: Hooks) -> Frame {
     let minis = history.before.iter().filter(|(life, ..)| life.birth == Birth::MiniFromBefore);
     let sockets = history.before.iter().filter(|(life, ..)| life.birth == Birth::FromBefore);
     Frame::Seed {
         sockets: sockets
             .map(|&(_, netns, tuple)| SeedSocket {
-                netns: Some(netns),
+                netns: hooks.fields_known.then_some(netns),
                 state: TcpState::Established,
                 tuple,
             })

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use proptest::sample::Index;
+use proptest::{collection::vec, prelude::*};
 use twtrace::event::Tuple;
 use twtrace_common::TcpState;
 
-use super::life::{Act, Change, Life, Step};
+use super::{
+    delivery::Luck,
+    life::{Act, Birth, Change, Life, Step, any_life},
+};
 use crate::common::kernel::{NETNS, at};
 
 /// The first address of sockets, and of mini-sockets.
@@ -19,10 +22,38 @@ const APART_NS: u64 = 1_000_000;
 /// Where who connects and who accepts is.
 const HERE: [u8; 16] = mapped([10, 0, 0, 1]);
 
+/// Lives at most.
+const LIVES: usize = 40;
+
+/// A life, when each of its steps is taken, and what becomes of the records. All of it goes with the
+/// life, so that a failure stays one when other lives are taken away.
+#[derive(Clone, Debug)]
+pub(crate) struct Lived {
+    life: Life,
+    /// How long it waits before each step; again from the first when there is no more.
+    pace: Vec<u8>,
+    /// The same of its records' luck.
+    luck: Vec<Luck>,
+}
+
+impl Lived {
+    /// One that waits for nobody.
+    pub(crate) fn at_once(life: Life, luck: Vec<Luck>) -> Self {
+        Self { life, pace: vec![0], luck }
+    }
+}
+
+/// Any lives, with luck of this kind.
+pub(crate) fn any_lives(luck: impl Strategy<Value = Luck>) -> impl Strategy<Value = Vec<Lived>> {
+    let lived = (any_life(), vec(any::<u8>(), 1..8), vec(luck, 1..12));
+    vec(lived.prop_map(|(life, pace, luck)| Lived { life, pace, luck }), 0..LIVES)
+}
+
 /// One thing that happened, in the order of things.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Happening {
     pub(crate) time_ns: u64,
+    pub(crate) luck: Luck,
     pub(crate) life: Life,
     pub(crate) step: Step,
     pub(crate) sk: u64,
@@ -61,7 +92,7 @@ impl Numbers {
 #[derive(Debug)]
 struct Led {
     life: Life,
-    rest: std::vec::IntoIter<Step>,
+    steps: Vec<Step>,
     /// Its address, from its first step to its last.
     place: Option<u64>,
     mini: Option<u64>,
@@ -69,19 +100,24 @@ struct Led {
     born_ns: Option<u64>,
 }
 
-/// Leads all `lives`; who is next `order` says.
-pub(crate) fn lead(lives: &[Life], order: &[Index]) -> History {
+/// Leads them all.
+pub(crate) fn lead(lives: &[Lived]) -> History {
     let mut world = World::default();
-    let mut led: Vec<Led> = lives.iter().map(|life| world.begin(*life)).collect();
-    let mut order = order.iter().cycle();
-    loop {
-        led.retain(|led| !led.rest.as_slice().is_empty());
-        if led.is_empty() {
-            return world.history;
+    let mut led: Vec<Led> = lives.iter().map(|lived| world.begin(lived.life)).collect();
+    let mut agenda: Vec<(u32, usize, usize)> = Vec::new();
+    for (who, (lived, led)) in lives.iter().zip(&led).enumerate() {
+        let mut moment = 0;
+        for (number, pause) in (0..led.steps.len()).zip(lived.pace.iter().cycle()) {
+            moment += u32::from(*pause);
+            agenda.push((moment, who, number));
         }
-        let next = order.next().map_or(0, |pick| pick.index(led.len()));
-        world.go_on(&mut led[next]);
     }
+    agenda.sort_unstable();
+    for (_, who, number) in agenda {
+        let luck = lives[who].luck[number % lives[who].luck.len()];
+        world.go_on(&mut led[who], number, luck);
+    }
+    world.history
 }
 
 #[derive(Debug, Default)]
@@ -94,27 +130,20 @@ struct World {
 
 impl World {
     fn begin(&mut self, life: Life) -> Led {
-        use super::life::Birth::{FromBefore, MiniFromBefore};
         let port = self.ports.take();
-        let mut led = Led {
-            life,
-            rest: life.steps().into_iter(),
-            place: None,
-            mini: None,
-            port,
-            born_ns: None,
-        };
+        let mut led =
+            Led { life, steps: life.steps(), place: None, mini: None, port, born_ns: None };
         match life.birth {
-            FromBefore => led.place = Some(self.sockets.take()),
-            MiniFromBefore => led.mini = Some(self.minis.take()),
+            Birth::FromBefore => led.place = Some(self.sockets.take()),
+            Birth::MiniFromBefore => led.mini = Some(self.minis.take()),
             _ => return led,
         }
         self.history.before.push((life, NETNS + life.netns, tuple(&life, port)));
         led
     }
 
-    fn go_on(&mut self, led: &mut Led) {
-        let Some(step) = led.rest.next() else { return };
+    fn go_on(&mut self, led: &mut Led, number: usize, luck: Luck) {
+        let step = led.steps[number];
         let time_ns = at(0.0) + (self.history.happenings.len() as u64 + 1) * APART_NS;
         if matches!(step.act, Act::Transition(_)) {
             led.place.get_or_insert_with(|| self.sockets.take());
@@ -127,11 +156,12 @@ impl World {
         let change = if let Act::Transition(change) = step.act { Some(change) } else { None };
         let is_unbound =
             |Change { old, new, .. }: Change| (old, new) == (TcpState::Close, TcpState::SynSent);
-        if change.is_some_and(is_unbound) || led.life.birth == super::life::Birth::NoPort {
+        if change.is_some_and(is_unbound) || led.life.birth == Birth::NoPort {
             tuple.lport = 0;
         }
         self.history.happenings.push(Happening {
             time_ns,
+            luck,
             life: led.life,
             step,
             sk: SOCKETS + led.place.unwrap_or(0) * 64,
@@ -167,9 +197,7 @@ fn tuple(life: &Life, port: u64) -> Tuple {
     let there = mapped([10, 0, 1, life.destination]);
     let port = PORTS + port as u16;
     match life.birth {
-        super::life::Birth::Listener => {
-            Tuple { laddr: [0; 16], raddr: [0; 16], lport: port, rport: 0 }
-        }
+        Birth::Listener => Tuple { laddr: [0; 16], raddr: [0; 16], lport: port, rport: 0 },
         _ if life.is_server() => Tuple { laddr: HERE, raddr: there, lport: 80, rport: port },
         _ => Tuple { laddr: HERE, raddr: there, lport: port, rport: 443 },
     }
