@@ -7,7 +7,7 @@ use std::{env, fs, path::Path};
 
 use common::{
     kernel::{TP_BTF, meta},
-    stream::{A_SECOND, EVENTS, Stream},
+    stream::{EVENTS, Stream},
 };
 use twtrace::{
     frame::Frame,
@@ -19,12 +19,14 @@ use twtrace::{
 /// How long they are, in seconds; what a second costs is the difference.
 const SHORT: u32 = 10;
 const LONG: u32 = 40;
+/// Connections between two ticks.
+const A_SECOND: u32 = 500;
 /// Sockets, and rows, as they are by default.
 const MAX_CONNECTIONS: usize = 1_048_576;
 const ROWS: usize = 50;
 
 fn frames(seconds: u32) -> Vec<Frame> {
-    let mut stream = Stream::new();
+    let mut stream = Stream::new(A_SECOND);
     let mut frames: Vec<Frame> = (0..seconds).flat_map(|_| stream.second()).collect();
     frames.extend(stream.end());
     frames

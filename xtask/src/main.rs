@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod apt;
+mod asan;
 mod bench;
 mod bpf;
 mod command;
@@ -41,6 +42,8 @@ enum Task {
     Test(TestArgs),
     /// Fuzz what reads records and recordings
     Fuzz(FuzzArgs),
+    /// Run the tests that go through code that is not safe with AddressSanitizer
+    Asan,
     /// Compare counts that noise does not move with xtask/guard.json; needs root
     Guard(GuardArgs),
     /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
@@ -165,6 +168,7 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Bpf(args) => bpf::build(&root, args.features.contains(&Feature::Log), args.output),
         Task::Test(args) => test::run(&root, &args),
         Task::Fuzz(args) => fuzz::run(&root, &args.targets, args.seconds),
+        Task::Asan => asan::run(&root),
         Task::Guard(args) => {
             let not_compared = guard::run(&root, args.accept)?;
             not_compared.iter().for_each(|what| println!("NOT COMPARED: {what}"));

@@ -15,8 +15,6 @@ use twtrace_common::{
 
 use super::kernel::{Fate, NETNS, PaperKernel, STARTED_NS, Seen, TP_BTF, Task, tick};
 
-/// Connections between two ticks, a second each.
-pub(crate) const A_SECOND: u32 = 500;
 /// Events of a connection: nine transitions of both ends that have a record, the connect, and the
 /// mini-socket's birth and end. Processes are introduced besides.
 pub(crate) const EVENTS: u64 = 12;
@@ -26,6 +24,8 @@ const TIME_WAIT_NS: u64 = 60_000_000_000;
 /// See the module's documentation.
 pub(crate) struct Stream {
     kernel: PaperKernel,
+    /// Connections between two ticks.
+    a_second: u32,
     /// The last number of a sequence without a pattern.
     dice: u64,
     now_ns: u64,
@@ -35,15 +35,15 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(a_second: u32) -> Self {
         let kernel = PaperKernel::new(TP_BTF);
-        Self { kernel, dice: 1, now_ns: STARTED_NS, second: 0, minis: Vec::new() }
+        Self { kernel, a_second, dice: 1, now_ns: STARTED_NS, second: 0, minis: Vec::new() }
     }
 
     /// What there is to read of the next second.
     pub(crate) fn second(&mut self) -> [Frame; 3] {
-        let first = self.second * A_SECOND;
-        (first..first + A_SECOND).for_each(|number| self.connection(number));
+        let first = self.second * self.a_second;
+        (first..first + self.a_second).for_each(|number| self.connection(number));
         self.expire();
         self.second += 1;
         self.now_ns = STARTED_NS + u64::from(self.second) * 1_000_000_000;
