@@ -1,4 +1,5 @@
-//! Once every table has grown to its size, the pipeline allocates nothing per event.
+//! Once every table has grown to its size, nothing is allocated per event: by the pipeline none at all,
+//! by whoever reads a recording for its frames alone.
 
 mod common;
 
@@ -7,14 +8,20 @@ use std::{
     cell::Cell,
 };
 
-use common::kernel::{Fate, PaperKernel, Seen, TP_BTF, Task, at, meta, tick};
+use common::{
+    kernel::{Fate, PaperKernel, Seen, TP_BTF, Task, at, meta, tick},
+    stream::Stream,
+};
 use twtrace::{
+    decode,
     event::{ConnectEvent, MiniEvent, Tuple},
     frame::Frame,
     pipeline::Pipeline,
+    stats::snapshot::SCHEMA,
+    trace::{End, FileMeta, Found, Reader, Recording, Writer},
 };
 use twtrace_common::{
-    End,
+    End as MiniEnd,
     TcpState::{
         self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
     },
@@ -24,6 +31,10 @@ use twtrace_common::{
 const OPEN: u16 = 500;
 /// Connections opened and closed while allocations are counted.
 const CONNECTIONS: usize = 20_000;
+/// How long the recordings are, and when everything in them has happened once: mini-sockets live for
+/// a minute.
+const SECONDS: usize = 100;
+const WARM_S: usize = 70;
 
 #[test]
 fn a_warm_pipeline_allocates_nothing() {
@@ -52,6 +63,70 @@ fn a_warm_pipeline_allocates_nothing() {
     assert_eq!((lived, credited), (wanted, wanted), "each had a closer and an end");
     let searches = snapshot.port_search.expect("port searches were, too");
     assert_eq!(searches.connect.latency_ns.count, wanted);
+}
+
+/// Two recordings of as many frames, one with four times the events in them.
+#[test]
+fn a_warm_reader_allocates_for_frames_and_not_for_events() {
+    let [few, many] = [40, 160].map(replayed);
+    assert_eq!(few.frames, many.frames);
+    assert!(many.events > 3 * few.events, "{few:?}, {many:?}");
+    let per_event = many.allocations.saturating_sub(few.allocations) as f64
+        / (many.events - few.events) as f64;
+    assert!(per_event < 0.001, "{per_event} allocations per event: {few:?}, {many:?}");
+}
+
+/// What reading a recording took, once it was under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Replayed {
+    frames: usize,
+    events: u64,
+    allocations: u64,
+}
+
+fn replayed(a_second: u32) -> Replayed {
+    let file = recording(a_second);
+    let mut reader = Reader::new(&file[..]).expect("it is a recording");
+    let mut pipeline = Pipeline::new(meta(TP_BTF), 100_000, 50);
+    let mut warm = Replayed::default();
+    let mut ticks = 0;
+    while let Some(found) = reader.next().expect("memory can be read") {
+        let Found::Frame(frame) = found else { continue };
+        if let Frame::Records(records) = &frame {
+            warm.events += decode::events(records).count() as u64 * u64::from(ticks >= WARM_S);
+        }
+        if matches!(frame, Frame::Tick { .. }) {
+            ticks += 1;
+            continue;
+        }
+        warm.frames += 1;
+        pipeline.apply(&frame).expect("it is sound");
+        if ticks == WARM_S {
+            warm.allocations = allocations();
+        }
+    }
+    Replayed { allocations: allocations() - warm.allocations, ..warm }
+}
+
+fn recording(a_second: u32) -> Vec<u8> {
+    let meta = FileMeta {
+        tool: "twtrace test".to_owned(),
+        schema: SCHEMA,
+        recording: Recording { id: "0123".to_owned(), file: 0 },
+        run: meta(TP_BTF),
+        max_connections: 100_000,
+        rows: 50,
+        netns: None,
+    };
+    let mut writer = Writer::new(Vec::new(), &meta).expect("memory can be written");
+    let mut stream = Stream::new(a_second);
+    for _ in 0..SECONDS {
+        for frame in stream.second() {
+            writer.frame(&frame).expect("memory can be written");
+        }
+    }
+    let end = End { snapshot: None, events: writer.events(), goes_on: false };
+    writer.end(&end).expect("memory can be written")
 }
 
 #[test]
@@ -92,7 +167,7 @@ fn round(kernel: &mut PaperKernel) -> Frame {
     }
     for port in 0..OPEN {
         // Not all live equally long.
-        let end = if port % 5 == 0 { End::Reused } else { End::Expired };
+        let end = if port % 5 == 0 { MiniEnd::Reused } else { MiniEnd::Expired };
         kernel.end(&mini(port, at(60.1 + f64::from(port) / 100.0)), end, Fate::Written);
     }
     kernel.records()

@@ -27,6 +27,16 @@ pub(crate) enum Target {
     Trace,
     /// A file whose checksums are right, whatever its payloads are
     TraceMutated,
+    /// Answers of sock_diag
+    Netlink,
+    /// Files of /proc, sysctls and sysctl.d
+    KernelText,
+    /// Command lines, and filters in them
+    Arguments,
+    /// Requests to `serve`
+    Http,
+    /// Questions to the privileged helper
+    Helper,
 }
 
 impl Target {
@@ -35,6 +45,11 @@ impl Target {
             Self::Decode => "decode",
             Self::Trace => "trace",
             Self::TraceMutated => "trace_mutated",
+            Self::Netlink => "netlink",
+            Self::KernelText => "kernel_text",
+            Self::Arguments => "arguments",
+            Self::Http => "http",
+            Self::Helper => "helper",
         }
     }
 }

@@ -11,11 +11,14 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod apt;
+mod asan;
 mod bench;
 mod bpf;
 mod command;
+mod deny;
 mod dist;
 mod fuzz;
+mod guard;
 mod readers;
 mod test;
 mod toolchain;
@@ -39,6 +42,10 @@ enum Task {
     Test(TestArgs),
     /// Fuzz what reads records and recordings
     Fuzz(FuzzArgs),
+    /// Run the tests that go through code that is not safe with AddressSanitizer
+    Asan,
+    /// Compare counts that noise does not move with xtask/guard.json; needs root
+    Guard(GuardArgs),
     /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
     Bench(BenchArgs),
     /// Build and pack everything that users install: a static binary, a .deb, an archive, checksums
@@ -86,6 +93,13 @@ struct FuzzArgs {
     /// Fuzz only these
     #[arg(value_enum, value_name = "TARGET")]
     targets: Vec<fuzz::Target>,
+}
+
+#[derive(Args)]
+struct GuardArgs {
+    /// Write what is counted now into xtask/guard.json
+    #[arg(long)]
+    accept: bool,
 }
 
 #[derive(Args)]
@@ -154,6 +168,12 @@ fn dispatch(task: Task) -> Result<()> {
         Task::Bpf(args) => bpf::build(&root, args.features.contains(&Feature::Log), args.output),
         Task::Test(args) => test::run(&root, &args),
         Task::Fuzz(args) => fuzz::run(&root, &args.targets, args.seconds),
+        Task::Asan => asan::run(&root),
+        Task::Guard(args) => {
+            let not_compared = guard::run(&root, args.accept)?;
+            not_compared.iter().for_each(|what| println!("NOT COMPARED: {what}"));
+            Ok(())
+        }
         Task::Bench(args) => bench::run(&root, &args),
         Task::Dist(args) => dist::run(&root, args.debian),
         Task::Vm(args) => vm::run(&root, &args),

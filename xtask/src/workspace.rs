@@ -52,6 +52,16 @@ pub(crate) fn debian(root: &Path) -> PathBuf {
     root.join("target/debian")
 }
 
+/// Tests with AddressSanitizer.
+pub(crate) fn asan(root: &Path) -> PathBuf {
+    root.join("target/asan")
+}
+
+/// Programs that were compiled to check the checkout with.
+pub(crate) fn tools(root: &Path) -> PathBuf {
+    root.join("target/tools")
+}
+
 /// The fuzz targets, what they found new, and what they crashed on.
 pub(crate) fn fuzz(root: &Path) -> PathBuf {
     root.join("target/fuzz")

@@ -5,6 +5,7 @@ use std::{io::Read, sync::LazyLock};
 use twtrace::{
     frame::{Frame, Meta},
     pipeline::Pipeline,
+    stats::snapshot::Snapshot,
     trace::{FileMeta, Found, Reader},
 };
 
@@ -27,6 +28,19 @@ pub fn some_meta() -> FileMeta {
         }
     });
     META.clone()
+}
+
+/// What some recording shows at its end.
+pub fn some_snapshot() -> Snapshot {
+    let mut reader = Reader::new(RECORDING).expect("it is a recording");
+    let mut pipeline = Pipeline::new(some_meta().run, MAX_CONNECTIONS, MAX_ROWS);
+    let mut last = None;
+    while let Some(found) = reader.next().expect("memory can be read") {
+        if let Found::Frame(frame) = found {
+            last = pipeline.apply(&frame).expect("it is sound").or(last);
+        }
+    }
+    last.expect("a recording ends with a tick")
 }
 
 /// A pipeline that has taken in frames, and what it shows.

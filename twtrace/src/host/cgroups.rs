@@ -40,10 +40,11 @@ pub struct Cgroups {
 
 /// A mount of the v2 hierarchy, or of a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
+pub struct Mount {
     /// The cgroup that is mounted, as a path in the hierarchy; empty for its root.
-    pub(super) root: String,
-    pub(super) point: PathBuf,
+    pub root: String,
+    /// Where.
+    pub point: PathBuf,
 }
 
 impl Cgroups {
@@ -153,7 +154,7 @@ fn child_directories(parent: &Path) -> Vec<(u64, String)> {
 /// The cgroup2 mounts of a mountinfo table
 /// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)),
 /// those of more of the hierarchy first.
-pub(super) fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
+pub fn parse_mounts(mountinfo: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
         let mut fields = left.split(' ').skip(3);

@@ -103,7 +103,7 @@ fn is_cgroup(directory: &Path) -> bool {
 }
 
 /// The line of v2 in /proc/PID/cgroup: `0::path`.
-fn parse_v2(text: &str) -> Option<&str> {
+pub fn parse_v2(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 

@@ -25,6 +25,9 @@ pub struct Conntrack {
     pub insert_failed: u64,
 }
 
+const COUNT: &str = "net.netfilter.nf_conntrack_count";
+const MAX: &str = "net.netfilter.nf_conntrack_max";
+
 /// Reads it.
 ///
 /// # Errors
@@ -35,22 +38,33 @@ pub fn conntrack(netns: &Netns) -> Result<Conntrack> {
 
 fn told(files: Opened) -> Result<Conntrack> {
     let mut files = files.into_iter();
-    let mut number = |name: &str| -> Result<u64> {
-        let name = format!("net.netfilter.{name}");
-        let text = read(&name, files.next())?;
+    let count = read(COUNT, files.next())?;
+    let max = read(MAX, files.next())?;
+    let statistics = read(&statistics_file(), files.next())?;
+    parse_conntrack(&count, &max, &statistics)
+}
+
+/// What it says by the text of two sysctls and of its statistics.
+///
+/// # Errors
+/// Something of it is missing, is no number, or adds up to more than any counter holds.
+pub fn parse_conntrack(count: &str, max: &str, statistics: &str) -> Result<Conntrack> {
+    let number = |name: &str, text: &str| -> Result<u64> {
         text.trim().parse().with_context(|| format!("{name} is no number"))
     };
-    let (count, max) = (number("nf_conntrack_count")?, number("nf_conntrack_max")?);
-    let statistics = format!("{NET}/stat/nf_conntrack");
-    let text = read(&statistics, files.next())?;
-    let counted = |name| sum(&text, name).with_context(|| format!("no {name} in {statistics}"));
+    let counted =
+        |name| sum(statistics, name).with_context(|| format!("no {name} in {}", statistics_file()));
     Ok(Conntrack {
-        count,
-        max,
+        count: number(COUNT, count)?,
+        max: number(MAX, max)?,
         dropped: counted("drop")?,
         early_drop: counted("early_drop")?,
         insert_failed: counted("insert_failed")?,
     })
+}
+
+fn statistics_file() -> String {
+    format!("{NET}/stat/nf_conntrack")
 }
 
 fn read(name: &str, file: Option<Result<OwnedFd, Errno>>) -> Result<String> {
@@ -63,14 +77,15 @@ fn read(name: &str, file: Option<Result<OwnedFd, Errno>>) -> Result<String> {
     Ok(text)
 }
 
-/// A column, summed over the lines of the processors, which are in hexadecimal
+/// A column, summed over the lines of the processors, which are in hexadecimal; `None` without it,
+/// or where the sum is more than any counter holds
 /// ([`ct_cpu_seq_show`](https://github.com/torvalds/linux/blob/v6.12/net/netfilter/nf_conntrack_standalone.c)).
 fn sum(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines();
     let column = lines.next()?.split_ascii_whitespace().position(|title| title == name)?;
     let value =
         |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(column)?, 16).ok();
-    lines.map(value).sum()
+    lines.try_fold(0_u64, |sum, line| sum.checked_add(value(line)?))
 }
 
 #[cfg(test)]
@@ -95,12 +110,17 @@ mod tests {
         );
         let forbidden = why(vec![file("80"), Err(Errno::ACCESS)]);
         assert!(forbidden.starts_with("cannot read net.netfilter.nf_conntrack_max"), "{forbidden}");
-        let wrong = why(vec![file("80"), file("many")]);
+        let wrong = why(vec![file("80"), file("many"), file("")]);
         assert!(wrong.starts_with("net.netfilter.nf_conntrack_max is no number"), "{wrong}");
         let statistics = "entries drop early_drop insert_failed\n1 a 2 3\n";
         let told = told(vec![file("80\n"), file("100\n"), file(statistics)]).unwrap();
         let (count, max, dropped, early_drop, insert_failed) = (80, 100, 10, 2, 3);
         assert_eq!(told, Conntrack { count, max, dropped, early_drop, insert_failed });
+    }
+
+    #[test]
+    fn a_sum_beyond_any_counter_is_unknown() {
+        assert_eq!(sum("drop\nffffffffffffffff\n1\n", "drop"), None);
     }
 
     #[test]

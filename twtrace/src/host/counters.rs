@@ -99,29 +99,41 @@ pub fn tcp_counters(netns: &Netns) -> Result<NetnsCounters> {
 }
 
 fn read(netns: &Netns) -> Result<NetnsCounters> {
-    let mut counters =
-        NetnsCounters { netns: netns.inode, tw_sockets: None, values: [None; TCP_COUNTERS.len()] };
     let mut files = netns.open(Opening::Counters)?.into_iter();
+    let sockstat = read_text("sockstat", files.next())?;
+    let netstat = read_text("netstat", files.next())?;
+    let snmp = read_text("snmp", files.next())?;
+    parse_counters(netns.inode, &sockstat, &netstat, &snmp)
+}
+
+fn read_text(name: &str, file: Option<Result<OwnedFd, Errno>>) -> Result<String> {
     // The longest of the three has about 4 KiB.
     let mut text = String::with_capacity(8 << 10);
-    read_into(&mut text, "sockstat", files.next())?;
-    counters.tw_sockets = parse_sockstat(&text);
-    for (file, section) in [("netstat", "TcpExt:"), ("snmp", "Tcp:")] {
-        read_into(&mut text, file, files.next())?;
-        counters.take_section(&text, section).with_context(|| {
+    let opened = file.unwrap_or(Err(Errno::NOENT)).map_err(std::io::Error::from);
+    opened
+        .and_then(|file| File::from(file).read_to_string(&mut text))
+        .with_context(|| format!("cannot read {NET}/{name}: mount /proc"))?;
+    Ok(text)
+}
+
+/// The counters of namespace `netns`, by the text of its three files.
+///
+/// # Errors
+/// A section is missing that every kernel has.
+pub fn parse_counters(
+    netns: u32,
+    sockstat: &str,
+    netstat: &str,
+    snmp: &str,
+) -> Result<NetnsCounters> {
+    let tw_sockets = parse_sockstat(sockstat);
+    let mut counters = NetnsCounters { netns, tw_sockets, values: [None; TCP_COUNTERS.len()] };
+    for (file, text, section) in [("netstat", netstat, "TcpExt:"), ("snmp", snmp, "Tcp:")] {
+        counters.take_section(text, section).with_context(|| {
             format!("no {section} in {NET}/{file}: twtrace does not know this kernel")
         })?;
     }
     Ok(counters)
-}
-
-fn read_into(text: &mut String, name: &str, file: Option<Result<OwnedFd, Errno>>) -> Result<()> {
-    text.clear();
-    let opened = file.unwrap_or(Err(Errno::NOENT)).map_err(std::io::Error::from);
-    opened
-        .and_then(|file| File::from(file).read_to_string(text))
-        .with_context(|| format!("cannot read {NET}/{name}: mount /proc"))?;
-    Ok(())
 }
 
 impl NetnsCounters {

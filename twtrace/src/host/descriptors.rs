@@ -75,7 +75,7 @@ fn look(pid: u32, told: bool, ratio: f64) -> io::Result<Option<OpenFiles>> {
         return Ok(None);
     }
     let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
-    let Some((limit, hard_limit)) = parse(&limits) else { return Ok(None) };
+    let Some((limit, hard_limit)) = parse_limits(&limits) else { return Ok(None) };
     Ok((open as f64 >= limit as f64 * ratio).then(|| OpenFiles {
         pid,
         comm: comm(pid).map(|name| String::from_utf8_lossy(&name).into_owned()),
@@ -88,7 +88,7 @@ fn look(pid: u32, told: bool, ratio: f64) -> io::Result<Option<OpenFiles>> {
 
 /// The soft and the hard limit in `Max open files  1024  524288  files`; `None` if there is no
 /// soft one ([proc_pid_limits(5)](https://man7.org/linux/man-pages/man5/proc_pid_limits.5.html)).
-fn parse(limits: &str) -> Option<(u64, Option<u64>)> {
+pub fn parse_limits(limits: &str) -> Option<(u64, Option<u64>)> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     let mut words = line.split_ascii_whitespace();
     let soft = words.next()?.parse().ok()?;
@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_the_kernel_writes_them() {
-        let of = |line: &str| parse(&format!("Limit  Soft Limit  Hard Limit  Units\n{line}\n"));
+        let of =
+            |line: &str| parse_limits(&format!("Limit  Soft Limit  Hard Limit  Units\n{line}\n"));
         assert_eq!(of("Max open files   1024   524288   files"), Some((1_024, Some(524_288))));
         assert_eq!(of("Max open files   1024   unlimited   files"), Some((1_024, None)));
         assert_eq!(of("Max open files   unlimited   unlimited   files"), None);

@@ -162,7 +162,7 @@ pub fn capabilities() -> Capabilities {
 }
 
 /// The mask after `CapEff:`, hexadecimal.
-fn parse_capabilities(status: &str) -> Option<Capabilities> {
+pub fn parse_capabilities(status: &str) -> Option<Capabilities> {
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(mask.trim(), 16).ok().map(Capabilities)
 }
@@ -176,7 +176,7 @@ pub fn lockdown() -> Option<String> {
 }
 
 /// The word in brackets of `none [integrity] confidentiality`.
-fn parse_lockdown(modes: &str) -> Option<&str> {
+pub fn parse_lockdown(modes: &str) -> Option<&str> {
     modes.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
 }
 

@@ -16,7 +16,7 @@ pub(super) fn hidden_processes() -> Option<String> {
 
 /// The option of the mount on /proc that is seen: of several the last. Its own options stand
 /// behind the file system's type and source.
-fn hidepid(table: &str) -> Option<String> {
+pub fn hidepid(table: &str) -> Option<String> {
     let options = |line: &str| -> Option<String> {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut file_system = file_system.split_ascii_whitespace();

@@ -82,8 +82,15 @@ pub fn orphans() -> Result<InUse> {
 /// # Errors
 /// /proc does not say.
 pub fn softirq() -> Result<Softirq> {
-    let text = read("/proc/net/softnet_stat")?;
-    Ok(Softirq { dropped: column(&text, 1)?, squeezed: column(&text, 2)? })
+    parse_softnet(&read("/proc/net/softnet_stat")?)
+}
+
+/// The same, by the text of `softnet_stat`.
+///
+/// # Errors
+/// A line without these columns.
+pub fn parse_softnet(text: &str) -> Result<Softirq> {
+    Ok(Softirq { dropped: column(text, 1)?, squeezed: column(text, 2)? })
 }
 
 fn read(path: &str) -> Result<String> {
@@ -92,7 +99,7 @@ fn read(path: &str) -> Result<String> {
 
 /// Lines of name, objects in use, objects, bytes of one, …
 /// ([slabinfo(5)](https://man7.org/linux/man-pages/man5/slabinfo.5.html)).
-fn parse_slabs(text: &str) -> BTreeMap<String, u64> {
+pub fn parse_slabs(text: &str) -> BTreeMap<String, u64> {
     let size = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let (name, size) = (words.first()?, words.get(3)?);
@@ -102,7 +109,8 @@ fn parse_slabs(text: &str) -> BTreeMap<String, u64> {
     text.lines().filter_map(size).collect()
 }
 
-fn numbers(text: &str) -> Vec<u64> {
+/// The numbers that a text begins with.
+pub fn numbers(text: &str) -> Vec<u64> {
     text.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect()
 }
 
@@ -110,10 +118,11 @@ fn numbers(text: &str) -> Vec<u64> {
 /// ([`sockstat_seq_show`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/proc.c)).
 fn sockstat(name: &str) -> Result<u64> {
     let text = read("/proc/net/sockstat")?;
-    named(&text, name).with_context(|| format!("no TCP {name} in /proc/net/sockstat"))
+    tcp_number(&text, name).with_context(|| format!("no TCP {name} in /proc/net/sockstat"))
 }
 
-fn named(text: &str, name: &str) -> Option<u64> {
+/// The number behind `name` in the line of TCP of `sockstat`.
+pub fn tcp_number(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_ascii_whitespace();
     words.find(|word| *word == name)?;
@@ -126,8 +135,7 @@ fn column(text: &str, column: usize) -> Result<u64> {
     let value =
         |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(column)?, 16).ok();
     text.lines()
-        .map(value)
-        .sum::<Option<u64>>()
+        .try_fold(0_u64, |sum, line| sum.checked_add(value(line)?))
         .context("/proc/net/softnet_stat is not as expected")
 }
 
@@ -152,11 +160,14 @@ TCP                  114    143   2368   13    8 : tunables
     #[test]
     fn numbers_stand_behind_their_names_and_in_their_columns() {
         let sockstat = "sockets: used 11\nTCP: inuse 1 orphan 3 tw 42 alloc 1 mem 190\n";
-        assert_eq!((named(sockstat, "orphan"), named(sockstat, "mem")), (Some(3), Some(190)));
-        assert_eq!((named(sockstat, "other"), named("UDP: mem 1\n", "mem")), (None, None));
+        let number = |name| tcp_number(sockstat, name);
+        assert_eq!((number("orphan"), number("mem")), (Some(3), Some(190)));
+        assert_eq!((number("other"), tcp_number("UDP: mem 1\n", "mem")), (None, None));
         let softnet = "0265482d 00000001 00000003 0\n01a889c7 0000000f 00000001 0\n";
         assert_eq!((column(softnet, 1).unwrap(), column(softnet, 2).unwrap()), (16, 4));
         assert!(column("x\n", 1).is_err());
+        let full = "0 ffffffffffffffff\n0 1\n";
+        assert!(column(full, 1).is_err(), "more than any counter holds");
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod netns;
 mod netns_entries;
 mod opening;
 mod own_use;
+pub mod parsers;
 mod private_netns;
 mod processes;
 mod reach;
@@ -41,7 +42,7 @@ pub use facts::{
     Capabilities, Capability, ClockAnchor, HostFacts, capabilities, kernel_version, lockdown,
     monotonic_ns, read,
 };
-pub use helper::{Helper, serve};
+pub use helper::{Helper, serve, serve_holders, serve_namespaces};
 pub use limits::{limit_files, raise_file_limit};
 pub use machine::{InUse, Softirq, open_files, orphans, slab_sizes, softirq, tcp_memory};
 pub use netns::{Netns, NetnsList, own, resolve, within};

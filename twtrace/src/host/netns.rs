@@ -363,14 +363,14 @@ pub(super) fn link_inode(dir: impl AsFd, path: &str) -> rustix::io::Result<u32> 
 
 /// The inode in `net:[4026531833]`, how the kernel writes it:
 /// [`ns_get_name`](https://github.com/torvalds/linux/blob/v6.12/fs/nsfs.c).
-fn label_inode(label: &str) -> Option<u32> {
+pub fn label_inode(label: &str) -> Option<u32> {
     label.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Inode and mount point of each network namespace in a mountinfo table
 /// ([proc_pid_mountinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html)):
 /// the root of such a mount is the namespace's label.
-pub(super) fn mounted_namespaces(mountinfo: &str) -> Vec<(u32, PathBuf)> {
+pub fn mounted_namespaces(mountinfo: &str) -> Vec<(u32, PathBuf)> {
     let mut seen = HashSet::new();
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(3);
@@ -382,7 +382,7 @@ pub(super) fn mounted_namespaces(mountinfo: &str) -> Vec<(u32, PathBuf)> {
 
 /// Undoes the octal escapes of mountinfo: space, tab, newline and backslash
 /// ([`show_mountinfo`](https://github.com/torvalds/linux/blob/v6.12/fs/proc_namespace.c)).
-pub(super) fn unescape_mount(field: &str) -> String {
+pub fn unescape_mount(field: &str) -> String {
     let mut plain = String::with_capacity(field.len());
     let mut rest = field;
     while let Some(at) = rest.find('\\') {

@@ -38,7 +38,8 @@ pub fn own_programs_ns() -> Option<u64> {
     (!programs.is_empty()).then(|| programs.values().sum())
 }
 
-fn field(info: &str, name: &str) -> Option<u64> {
+/// The number behind `name` in the text of an fdinfo.
+pub fn field(info: &str, name: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 

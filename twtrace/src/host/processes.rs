@@ -50,7 +50,7 @@ fn tick_ns() -> u64 {
 
 /// Field 22 of /proc/PID/stat ([proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)).
 /// Field 2 is the name in parentheses and may hold any byte, so count from the last one.
-fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
+pub fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace();
     // The first of these is field 3.
@@ -59,7 +59,7 @@ fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
 
 /// Lines are `hierarchy:controllers:path`; v2 is `0::path`
 /// ([cgroups(7)](https://man7.org/linux/man-pages/man7/cgroups.7.html)).
-fn parse_cgroup(text: &str) -> Option<&str> {
+pub fn parse_cgroup(text: &str) -> Option<&str> {
     let paths = || {
         text.lines().filter_map(|line| {
             let (hierarchy, rest) = line.split_once(':')?;

@@ -77,7 +77,8 @@ fn read(netns: u32, files: Opened) -> Settings {
     Settings { sysctls: Sysctls { netns, values }, ports }
 }
 
-fn port_facts(netns: u32, values: &BTreeMap<String, String>) -> PortFacts {
+/// What they mean for searches for a port.
+pub fn port_facts(netns: u32, values: &BTreeMap<String, String>) -> PortFacts {
     let text = |name: &str| values.get(name).map(String::as_str);
     PortFacts {
         netns,

@@ -165,8 +165,16 @@ pub fn destroy(netns: &Netns, target: &Socket) -> Result<bool> {
     request.id = SocketId::of(target);
     send(&socket, &request).map_err(|errno| explain(errno, "end"))?;
     let mut buffer = [0; 512];
-    let (_, body, _) = split(receive(&socket, &mut buffer)?)
-        .context("the kernel sent a cut answer: twtrace does not know this kernel")?;
+    parse_end(receive(&socket, &mut buffer)?)
+}
+
+/// Whether a socket that was to be ended is gone, by the datagram that answers.
+///
+/// # Errors
+/// As [`destroy`], and an answer that is cut.
+pub fn parse_end(answer: &[u8]) -> Result<bool> {
+    let (_, body, _) =
+        split(answer).context("the kernel sent a cut answer: twtrace does not know this kernel")?;
     match errno(body) {
         // It went by itself.
         None | Some(Errno::NOENT) => Ok(true),
@@ -441,6 +449,22 @@ impl<F: FnMut(&Socket, &[u8])> Batch<'_, F> {
         }
         Ok(())
     }
+}
+
+/// Reads one datagram of the dump `sequence`: hands its sockets to `visit`, with how long their
+/// peers have acknowledged nothing, and returns whether the dump is over.
+///
+/// # Errors
+/// The dump broke off, or what came is cut.
+pub fn parse_dump(
+    datagram: &[u8],
+    sequence: u32,
+    dump: &mut Dump,
+    mut visit: impl FnMut(&Socket, Option<u32>),
+) -> Result<bool> {
+    let mut visit = |socket: &Socket, attributes: &[u8]| visit(socket, silent_ms(attributes));
+    let mut batch = Batch { sequence, dump, visit: &mut visit };
+    Ok(batch.read(datagram)? == Progress::Done)
 }
 
 /// Takes the first message: header, body, and what follows its padding.

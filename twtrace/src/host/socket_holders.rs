@@ -90,7 +90,7 @@ fn socket_inode(files: BorrowedFd<'_>, name: &CStr) -> Option<u32> {
 
 /// The inode in `socket:[4026]`, how the kernel writes it:
 /// [`sockfs_dname`](https://github.com/torvalds/linux/blob/v6.12/net/socket.c).
-fn label_inode(label: &str) -> Option<u32> {
+pub fn label_inode(label: &str) -> Option<u32> {
     label.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -116,6 +116,17 @@ enum Scan {
     Empty,
 }
 
+/// The functions among `names` that a list has; `None` where it hides addresses or has no functions.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn parse_symbols(list: impl BufRead, names: &[&str]) -> io::Result<Option<Symbols>> {
+    Ok(match scan(list, names)? {
+        Scan::Found(symbols) => Some(symbols),
+        Scan::Hidden | Scan::Empty => None,
+    })
+}
+
 /// Symbols of the kernel come by ascending address, those of modules do not,
 /// so where a function ends is known only after the last line.
 fn scan(mut list: impl BufRead, names: &[&str]) -> io::Result<Scan> {

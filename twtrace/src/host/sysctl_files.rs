@@ -49,7 +49,7 @@ pub fn sysctl_files() -> Result<Vec<SysctlLine>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
         };
-        lines.extend(parse(&path, &text));
+        lines.extend(parse_sysctl_file(&path, &text));
     }
     Ok(last_counts(lines))
 }
@@ -77,7 +77,8 @@ fn paths() -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn parse(path: &Path, text: &str) -> Vec<SysctlLine> {
+/// The lines about TCP of the file `path`, as if none were set again.
+pub fn parse_sysctl_file(path: &Path, text: &str) -> Vec<SysctlLine> {
     let line = |(index, line): (usize, &str)| {
         let (name, value) = setting(line)?;
         let place = format!("{}:{}", path.display(), index + 1);
@@ -105,7 +106,8 @@ fn setting(line: &str) -> Option<(String, String)> {
     Some((name, value.trim().to_owned()))
 }
 
-fn last_counts(mut lines: Vec<SysctlLine>) -> Vec<SysctlLine> {
+/// Marks those that a later one sets again.
+pub fn last_counts(mut lines: Vec<SysctlLine>) -> Vec<SysctlLine> {
     let names: Vec<String> = lines.iter().map(|line| line.name.clone()).collect();
     for (index, line) in lines.iter_mut().enumerate() {
         line.counts = !names[index + 1..].contains(&line.name);
@@ -122,7 +124,7 @@ mod tests {
         let text = "# net.ipv4.tcp_a = 1\n; x=1\n\nnet.ipv4.tcp_tw_reuse=1\n\
                     -net/ipv4/tcp_fin_timeout = 15 \nkernel.pid_max = 7\nnonsense\n\
                     net.ipv4.ip_local_port_range = 1024 65535\nnet.ipv4.tcp_tw_reuse = 0\n";
-        let lines = last_counts(parse(Path::new("/etc/sysctl.conf"), text));
+        let lines = last_counts(parse_sysctl_file(Path::new("/etc/sysctl.conf"), text));
         let seen: Vec<_> = lines
             .iter()
             .map(|it| (it.place.as_str(), it.name.as_str(), it.value.as_str(), it.counts))

@@ -553,10 +553,11 @@ fn credit(
             socket.credited = true;
             Some((Credit::ActiveClose, actor))
         }
-        // Nothing was credited if it began before us, or if that record was lost.
+        // Nothing was credited if it began before us, or if that record was lost; and nothing is
+        // left to be withdrawn if this record came before.
         Some(Outcome::CloseSimultaneous) => socket
             .closer
-            .filter(|_| socket.credited)
+            .filter(|_| std::mem::take(&mut socket.credited))
             .map(|closer| (Credit::ActiveCloseWithdrawn, closer)),
         Some(Outcome::ResetLocal) => Some((Credit::Reset, event.owner)),
         _ if (change.old, change.new) == (TcpState::CloseWait, TcpState::LastAck) => {

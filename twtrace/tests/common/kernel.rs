@@ -160,6 +160,21 @@ impl PaperKernel {
         }
     }
 
+    /// The program of transitions does not run, since it was running.
+    pub(crate) fn miss(&mut self) {
+        self.missed += 1;
+    }
+
+    /// How often programs did not run.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// How many records found no room.
+    pub(crate) fn lost(&self) -> u64 {
+        self.counters.values().map(|counters| counters.ring_full).sum()
+    }
+
     /// There is a mini-socket from before our programs.
     pub(crate) fn mini_from_before(&mut self, netns: u32, tuple: Tuple) {
         self.own.entry(netns).or_default().minis.insert(tuple);

@@ -5,6 +5,8 @@ pub(crate) mod exported;
 pub(crate) mod fixture;
 pub(crate) mod golden;
 pub(crate) mod kernel;
+pub(crate) mod model;
 pub(crate) mod page;
 pub(crate) mod recording;
+pub(crate) mod stream;
 pub(crate) mod subset;

@@ -9,7 +9,7 @@ use crate::bpf::{self, Arch, Compiler};
 use crate::dist::{self, program};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
-use crate::{apt, command, fuzz, readers, workspace};
+use crate::{apt, command, deny, fuzz, guard, readers, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 5] = [
@@ -58,6 +58,7 @@ const OBJECT: Step = Step { name: "bpf --check", run: bpf_check };
 const TESTS: Step = Step { name: "unit, property and golden tests", run: tests };
 const FUZZ: Step = Step { name: "fuzz targets, 20 s each", run: fuzzed };
 const SHIPPED: Step = Step { name: "build of the static binary that is shipped", run: shipped };
+const GUARD: Step = Step { name: "guard: counts that noise does not move", run: guarded };
 const LIVE: [Step; 4] = [
     Step { name: "packages, and a Debian to install them on", run: packages },
     Step { name: "bpf --features log, which the live tests load", run: bpf_with_log },
@@ -91,12 +92,13 @@ impl Plan<'_> {
         if with_live {
             steps.push(SHIPPED);
             if self.filter.is_empty() {
+                steps.push(GUARD);
                 steps.extend(MATRIX);
             }
             // Last: their last lines count the tests.
             steps.extend(LIVE);
         } else {
-            left_out.push("live tests (--no-live): nothing was run on the kernel".into());
+            left_out.push("guard and live tests (--no-live): nothing was run on the kernel".into());
         }
         (steps, left_out)
     }
@@ -136,18 +138,9 @@ fn clippy_bpf(plan: &Plan<'_>) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Compiling cargo-deny takes minutes and this must not need them, so it is not installed for a
-/// run. Advisories are left out on purpose: they need the network, and would fail an old commit
-/// for what became known since.
+/// Advisories would fail an old commit for what became known since, besides being out of reach.
 fn deny(plan: &Plan<'_>) -> Result<Outcome> {
-    if command::find("cargo-deny").is_none() {
-        return Ok(Outcome::NotRun(
-            "cargo deny: licences and sources of the dependencies were not checked, since \
-             cargo-deny is not installed (`cargo install cargo-deny --locked`)"
-                .into(),
-        ));
-    }
-    passed(&mut plan.cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"]))
+    deny::check(plan.root).map(|()| Outcome::Passed)
 }
 
 fn bpf_check(plan: &Plan<'_>) -> Result<Outcome> {
@@ -160,6 +153,14 @@ fn tests(plan: &Plan<'_>) -> Result<Outcome> {
 
 fn fuzzed(plan: &Plan<'_>) -> Result<Outcome> {
     fuzz::run(plan.root, &[], fuzz::SECONDS).map(|()| Outcome::Passed)
+}
+
+fn guarded(plan: &Plan<'_>) -> Result<Outcome> {
+    let not_compared = guard::run(plan.root, false)?;
+    Ok(match not_compared.is_empty() {
+        true => Outcome::Passed,
+        false => Outcome::NotRun(format!("a part of guard: {}", not_compared.join("; "))),
+    })
 }
 
 /// Virtual machines and live tests run the very program that users get.
@@ -233,8 +234,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 15);
-        assert_eq!(steps[14], "live tests");
+        assert_eq!(steps.last(), Some(&"live tests"));
+        assert!(steps.iter().any(|step| step.starts_with("guard")), "{steps:?}");
         assert_eq!(left_out, 0);
     }
 

@@ -33,7 +33,7 @@ struct Stay {
 }
 
 impl Guest {
-    fn new(epoch: Instant) -> Self {
+    pub(super) fn new(epoch: Instant) -> Self {
         let guest = Self { epoch, of: Arc::default() };
         guest.speaks();
         guest

@@ -7,6 +7,7 @@
 mod accept;
 mod answers;
 mod connections;
+mod conversation;
 mod listen;
 mod moment;
 mod negotiated;
@@ -18,6 +19,7 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::Result;
 use log::info;
 
+pub use self::conversation::Conversation;
 use self::{observer::Observer, server::Server};
 use super::run::{self, Ends};
 use crate::{

@@ -23,7 +23,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::oneshot,
 };
@@ -150,7 +151,10 @@ async fn serve(
 }
 
 /// Answers one connection until it ends, which is nobody's failure.
-async fn answer(stream: TcpStream, answers: Router, guest: Guest) {
+pub(super) async fn answer<S>(stream: S, answers: Router, guest: Guest)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(TAKEN));
     let answers = TowerToHyperService::new(answers);

@@ -277,7 +277,9 @@ fn opened(
 }
 
 fn errno(raw: u32) -> Errno {
-    Errno::from_raw_os_error(i32::try_from(raw).unwrap_or(i32::MAX) & 0xfff)
+    // No error has the number 0, and rustix takes none above the kernel's last.
+    let known = |raw: &i32| (1..4096).contains(raw);
+    Errno::from_raw_os_error(i32::try_from(raw).ok().filter(known).unwrap_or(4095))
 }
 
 /// Ours, and the helper's.
@@ -297,6 +299,20 @@ impl Drop for Helper {
         let until = Instant::now() + END;
         while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_an_error() {
+        let known = Errno::PERM.raw_os_error() as u32;
+        assert_eq!(errno(known), Errno::PERM);
+        for raw in [0, 4096, 0x1000_0000, u32::MAX] {
+            assert_eq!(errno(raw).raw_os_error(), 4095, "{raw}");
         }
     }
 }

@@ -17,7 +17,10 @@ mod lane;
 mod server;
 
 pub(in crate::host) use self::asker::Patience;
-pub use self::{client::Helper, server::serve};
+pub use self::{
+    client::Helper,
+    server::{serve, serve_holders, serve_namespaces},
+};
 
 /// A question on the lane of namespaces: one of these, and the namespace for all but the first.
 const LIST: u8 = 0;

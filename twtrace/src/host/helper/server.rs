@@ -35,13 +35,28 @@ pub fn serve(
     holders: OwnedFd,
     measure: fn() -> Result<OwnedFd>,
 ) -> Result<()> {
-    let home = netns::own()?;
-    let holders = Lane::new(holders);
     thread::Builder::new()
         .name("holders".to_owned())
-        .spawn(move || end(loop_on(&holders, answer_holders)))
+        .spawn(move || end(&serve_holders(holders)))
         .context("cannot start a thread; raise the limit on tasks (ulimit -u)")?;
-    ended(loop_on(&Lane::new(namespaces), |lane| answer(lane, &home, measure)))
+    serve_namespaces(namespaces, measure)
+}
+
+/// Answers on the lane of namespaces alone.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_namespaces(lane: OwnedFd, measure: fn() -> Result<OwnedFd>) -> Result<()> {
+    let home = netns::own()?;
+    ended(loop_on(&Lane::new(lane), |lane| answer(lane, &home, measure)))
+}
+
+/// Answers on the lane of holders alone.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_holders(lane: OwnedFd) -> Result<()> {
+    ended(loop_on(&Lane::new(lane), answer_holders))
 }
 
 fn loop_on(lane: &Lane, mut answer: impl FnMut(&Lane) -> io::Result<()>) -> io::Error {
@@ -63,9 +78,8 @@ fn ended(why: io::Error) -> Result<()> {
 }
 
 /// The end of one lane is the end of all.
-fn end(why: io::Error) {
-    let ended = ended(why);
-    if let Err(error) = &ended {
+fn end(ended: &Result<()>) {
+    if let Err(error) = ended {
         log::error!("{error:#}");
     }
     process::exit(if ended.is_ok() { 0 } else { 2 });
