@@ -1,9 +1,14 @@
 //! What the runs come to: medians.
 
 use super::churn::Done;
+use super::endurance::Endurance;
+use super::feed::Feed;
 use super::knee::Knee;
-use super::measure::{Memory, OfTracer, Run, Samples};
+use super::measure::{Failure, Memory, OfTracer, Run, Samples};
+use super::model::Model;
 use super::number::median;
+use super::population::Population;
+use super::rates::Rate;
 use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
@@ -11,6 +16,7 @@ use super::serve::Serve;
 use super::snapshot::Seen;
 use super::states::States;
 use super::tracer::Tracer;
+use crate::vm::Tiers;
 
 /// How far the runs of the program for transitions may be from the transitions counted: those of
 /// sockets that are not TCP run it and are not counted, nor are those to the same state.
@@ -39,6 +45,20 @@ pub(super) struct Summary {
     pub(super) serve: Option<Serve>,
     /// What listing sockets costs
     pub(super) states: Option<States>,
+    /// A minute of connections, recorded
+    pub(super) endurance: Option<Endurance>,
+    /// What it costs as connections come faster
+    pub(super) rates: Vec<Rate>,
+    /// What events cost user space
+    pub(super) feed: Option<Feed>,
+    /// What it costs as TIME_WAIT sockets grow
+    pub(super) population: Vec<Population>,
+    /// What all of it comes to on a larger host
+    pub(super) model: Option<Model>,
+    /// What the tiers cost
+    pub(super) tiers: Option<Tiers>,
+    /// What could not be measured, and why
+    pub(super) failures: Vec<Failure>,
 }
 
 /// One tracer.
@@ -63,6 +83,8 @@ pub(super) struct Figures {
     pub(super) rss: Option<f64>,
     /// What it saw and lost in all runs, if it tells
     pub(super) seen: Option<Seen>,
+    /// Events that others said they lost, in a run whose output was kept
+    pub(super) lost: Option<f64>,
 }
 
 /// One BPF program.
@@ -81,7 +103,7 @@ impl Summary {
     /// Of all samples.
     pub(super) fn of(samples: &Samples) -> Self {
         let ours = samples.tracers.iter().find(|of| of.tracer == Tracer::Twtrace);
-        Self {
+        let summary = Self {
             bare_rate: median(samples.bare.iter().map(|done| done.rate())),
             tracers: samples.tracers.iter().map(Figures::of).collect(),
             programs: ours.map(|of| program_figures(&of.cost)).unwrap_or_default(),
@@ -92,7 +114,15 @@ impl Summary {
             screen: samples.screen.clone(),
             serve: samples.serve.clone(),
             states: samples.states.clone(),
-        }
+            endurance: samples.endurance.clone(),
+            rates: samples.rates.clone(),
+            feed: samples.feed.clone(),
+            population: samples.population.clone(),
+            model: None,
+            tiers: None,
+            failures: samples.failures.clone(),
+        };
+        Self { model: Model::of(&summary), ..summary }
     }
 
     /// What twtrace saw and lost in all its runs, if there was one.
@@ -111,19 +141,21 @@ impl Summary {
 
 impl Figures {
     fn of(of: &OfTracer) -> Self {
-        let speed = |value: fn(&Run) -> f64| median(of.speed.iter().map(value));
+        // Of what is not compared with runs beside nothing there are no others.
+        let used = if of.speed.is_empty() { &of.cost } else { &of.speed };
         let runs = of.speed.iter().chain(&of.cost);
         Self {
             tracer: of.tracer,
-            rate: speed(|run| run.done.rate()),
+            rate: median(of.speed.iter().map(|run| run.done.rate())),
             ratio: median(of.ratios.iter().copied()),
             ns_per_run: median(of.cost.iter().filter_map(Run::ns_per_run)),
             bpf_us: median(of.cost.iter().map(|run| us_per(run.ns(), run.done))),
             ns_per_transition: median(of.cost.iter().filter_map(Run::ns_per_transition)),
-            cpu_us: speed(|run| us_per(run.cpu_ns, run.done)),
-            cpu_us_per_transition: median(of.speed.iter().filter_map(Run::cpu_us_per_transition)),
-            rss: speed(|run| run.rss as f64),
+            cpu_us: median(used.iter().map(|run| us_per(run.cpu_ns, run.done))),
+            cpu_us_per_transition: median(used.iter().filter_map(Run::cpu_us_per_transition)),
+            rss: median(used.iter().filter_map(|run| Some(run.rss? as f64))),
             seen: runs.map(|run| run.seen).sum(),
+            lost: median(of.cost.iter().filter_map(|run| Some(run.lost? as f64))),
         }
     }
 }
@@ -201,12 +233,13 @@ mod tests {
         Run {
             done: Done { connections: 100, seconds: 0.01 },
             cpu_ns: 50_000,
-            rss: 1_000_000,
+            rss: Some(1_000_000),
             programs: programs
                 .iter()
                 .map(|&(name, runs, ns)| Program::of(name, runs, ns))
                 .collect(),
             seen: transitions.map(|transitions| Seen { transitions, ..Seen::default() }),
+            lost: None,
         }
     }
 
