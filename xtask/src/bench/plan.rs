@@ -130,8 +130,10 @@ impl Plan {
     /// Everything, or only the rows named.
     pub(super) fn new(quick: bool, only: &[Row]) -> Self {
         let asked = |row| only.is_empty() || only.contains(&row);
-        let tracers: Vec<Tracer> =
-            Tracer::ALL.into_iter().filter(|tracer| asked(tracer.row())).collect();
+        // What is passed over is compared with what is not.
+        let compared = |tracer| tracer == Tracer::Twtrace && asked(Row::Filtered);
+        let wanted = |tracer: &Tracer| asked(tracer.row()) || compared(*tracer);
+        let tracers: Vec<Tracer> = Tracer::ALL.into_iter().filter(wanted).collect();
         let (rounds, connections) = if quick { (2, 20_000) } else { (5, 60_000) };
         let (knee, sampling) = if quick {
             (knee::Scale::QUICK, sampling::Scale::QUICK)

@@ -8,6 +8,7 @@ use super::measure::{Failure, Memory, OfTracer, Run, Samples};
 use super::model::Model;
 use super::number::median;
 use super::population::Population;
+use super::programs::Program;
 use super::rates::Rate;
 use super::recording::Recording;
 use super::sampling::Sampling;
@@ -103,9 +104,13 @@ impl Summary {
     /// Of all samples.
     pub(super) fn of(samples: &Samples) -> Self {
         let ours = samples.tracers.iter().find(|of| of.tracer == Tracer::Twtrace);
+        // What a filter passes over is not counted as a transition, and has the same program.
+        let on_transitions = ours
+            .and_then(|of| of.cost.iter().find_map(Run::on_transitions))
+            .map(|program| program.name.as_str());
         let summary = Self {
             bare_rate: median(samples.bare.iter().map(|done| done.rate())),
-            tracers: samples.tracers.iter().map(Figures::of).collect(),
+            tracers: samples.tracers.iter().map(|of| Figures::of(of, on_transitions)).collect(),
             programs: ours.map(|of| program_figures(&of.cost)).unwrap_or_default(),
             memory: samples.memory.clone(),
             knee: samples.knee.clone(),
@@ -140,7 +145,7 @@ impl Summary {
 }
 
 impl Figures {
-    fn of(of: &OfTracer) -> Self {
+    fn of(of: &OfTracer, on_transitions: Option<&str>) -> Self {
         // Of what is not compared with runs beside nothing there are no others.
         let used = if of.speed.is_empty() { &of.cost } else { &of.speed };
         let runs = of.speed.iter().chain(&of.cost);
@@ -150,7 +155,11 @@ impl Figures {
             ratio: median(of.ratios.iter().copied()),
             ns_per_run: median(of.cost.iter().filter_map(Run::ns_per_run)),
             bpf_us: median(of.cost.iter().map(|run| us_per(run.ns(), run.done))),
-            ns_per_transition: median(of.cost.iter().filter_map(Run::ns_per_transition)),
+            ns_per_transition: median(of.cost.iter().filter_map(|run| {
+                let by_name = || run.programs.iter().find(|it| on_transitions == Some(&it.name));
+                let program = run.on_transitions().or_else(by_name)?;
+                per(program.ns, program.runs)
+            })),
             cpu_us: median(used.iter().map(|run| us_per(run.cpu_ns, run.done))),
             cpu_us_per_transition: median(used.iter().filter_map(Run::cpu_us_per_transition)),
             rss: median(used.iter().filter_map(|run| Some(run.rss? as f64))),
@@ -172,18 +181,17 @@ impl Run {
     /// A tracer with one program has it on transitions. Of several it is the one that ran as
     /// often as twtrace counted transitions: no name is needed, and a mean over programs for
     /// timers and transitions would say nothing about either.
-    fn ns_per_transition(&self) -> Option<f64> {
-        let program = match (&self.programs[..], self.seen) {
-            ([only], _) => only,
+    fn on_transitions(&self) -> Option<&Program> {
+        match (&self.programs[..], self.seen) {
+            ([only], _) => Some(only),
             (programs, Some(seen)) => {
                 let away = |runs: u64| runs.abs_diff(seen.transitions);
                 let nearest = programs.iter().min_by_key(|program| away(program.runs))?;
                 let limit = seen.transitions as f64 * NEAR;
-                (away(nearest.runs) as f64 <= limit).then_some(nearest)?
+                (away(nearest.runs) as f64 <= limit).then_some(nearest)
             }
-            (_, None) => return None,
-        };
-        per(program.ns, program.runs)
+            (_, None) => None,
+        }
     }
 
     fn cpu_us_per_transition(&self) -> Option<f64> {
@@ -226,7 +234,6 @@ fn per(sum: u64, count: u64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::programs::Program;
     use super::*;
 
     fn run(programs: &[(&str, u64, u64)], transitions: Option<u64>) -> Run {
@@ -245,7 +252,8 @@ mod tests {
 
     fn of(cost: Vec<Run>) -> Figures {
         let speed = cost.clone();
-        Figures::of(&OfTracer { tracer: Tracer::Twtrace, ratios: vec![0.9, 1.0, 0.8], speed, cost })
+        let ratios = vec![0.9, 1.0, 0.8];
+        Figures::of(&OfTracer { tracer: Tracer::Twtrace, ratios, speed, cost }, None)
     }
 
     fn near(value: Option<f64>, wanted: f64) -> bool {
@@ -274,6 +282,15 @@ mod tests {
         let unlike = of(vec![run(&programs[..1], Some(1_000)), run(&programs, Some(500))]);
         assert!(near(unlike.ns_per_transition, 20.0), "one program is on transitions by itself");
         assert!(of(vec![run(&programs, None)]).ns_per_transition.is_none());
+    }
+
+    #[test]
+    fn what_passes_over_transitions_has_the_same_program() {
+        let programs = [("timer", 1_000, 20_000), ("state", 1_000, 90_000)];
+        let cost = vec![run(&programs, Some(0))];
+        let filtered = OfTracer { tracer: Tracer::OtherPid, ratios: vec![], speed: vec![], cost };
+        assert!(near(Figures::of(&filtered, Some("state")).ns_per_transition, 90.0));
+        assert!(Figures::of(&filtered, None).ns_per_transition.is_none());
     }
 
     #[test]

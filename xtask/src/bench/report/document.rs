@@ -122,7 +122,7 @@ fn outcome(plan: &Plan, verdicts: &[Verdict], failures: &[Failure]) -> String {
         text.push_str("\n**A quick run, for a look only: no figure of it is to be published.**\n");
     }
     for failure in failures.iter().filter(|failure| !failure.is_peers) {
-        text.push_str(&format!("\n**{} failed:** {}\n", failure.what, failure.why));
+        text.push_str(&format!("\n**{} failed:** `` {} ``\n", failure.what, failure.why));
     }
     text
 }
@@ -167,7 +167,8 @@ fn unavailable(failures: &[Failure]) -> String {
     if peers.is_empty() {
         return "Every one of them ran here.\n".into();
     }
-    let row = |failure: &&Failure| format!("- {}, unavailable: `{}`\n", failure.what, failure.why);
+    let row =
+        |failure: &&Failure| format!("- {}, unavailable: `` {} ``\n", failure.what, failure.why);
     peers.iter().map(row).collect()
 }
 
@@ -236,7 +237,7 @@ mod tests {
         let text = document(&machine(), &plan, &summary()).expect("a document");
         assert!(text.contains("| bpftrace | not installed |"), "{text}");
         assert!(text.contains("A quick run"), "{text}");
-        assert!(text.contains("- bindsnoop, unavailable: `no kprobe`"), "{text}");
+        assert!(text.contains("- bindsnoop, unavailable: `` no kprobe ``"), "{text}");
         assert!(text.contains(NOTHING), "there was no knee");
         assert!(!text.contains("{{"), "{text}");
     }
@@ -255,7 +256,7 @@ mod tests {
     fn a_failure_of_ours_is_at_the_top() {
         let failure = Failure { what: "knee", why: "no ports".into(), is_peers: false };
         let said = outcome(&Plan::new(false, &[]), &[], &[failure]);
-        assert!(said.contains("**knee failed:** no ports"), "{said}");
+        assert!(said.contains("**knee failed:** `` no ports ``"), "{said}");
     }
 
     #[test]

@@ -20,12 +20,12 @@ const TRACERS: [&str; 8] = [
     "conn/s",
     "own CPU µs/conn",
     "RSS MB",
-    "lost*",
+    "lost",
 ];
 const LOSSES: &str = "ring_full/missed/unmatched/evicted";
 const PROGRAMS: [&str; 4] = ["program of twtrace", "runs/conn", "ns/run", "µs/conn"];
 const FILTERED: [&str; 5] =
-    ["asked for", "BPF ns/run", "over an empty one", "BPF µs/conn", "own CPU µs/conn"];
+    ["asked for", "BPF ns/transition", "over an empty one", "BPF µs/conn", "own CPU µs/conn"];
 const VERDICTS: [&str; 4] = ["target", "figure", "wanted", "verdict"];
 
 /// Everything, in paragraphs.
@@ -74,7 +74,7 @@ fn facts(machine: &Machine) -> String {
 pub(super) fn method(plan: &Plan) -> String {
     let kind = if plan.quick { "quick, for a look only: " } else { "" };
     format!(
-        "{kind}medians of {} rounds (of 2 for what no target names) of {} loopback connections: one\n\
+        "{kind}medians of {} rounds (of 2, of what no target names) of {} loopback connections: one\n\
          client thread, a byte each way, the client closes first, both ends on this host, every run in a fresh network namespace.\n\
          churn, own CPU and RSS are from runs with kernel.bpf_stats_enabled=0; BPF time is from other\n\
          runs with it at 1, which adds some 60 ns to each run of a program. Losses: of both kinds.\n\
@@ -92,7 +92,8 @@ pub(super) fn tracers(summary: &Summary, render: Render) -> String {
     bare[4] = rate(summary.bare_rate);
     let rows: Vec<Vec<String>> = [bare].into_iter().chain(compared(summary).map(tracer)).collect();
     format!(
-        "{}\n\\* {LOSSES}, as twtrace tells in its snapshots; of others, what they say they lost of one run\n",
+        "{}\nLost: {LOSSES}, as twtrace tells in its snapshots; of others, what they say they\n\
+         lost in a run.\n",
         render(&TRACERS, &rows)
     )
 }
@@ -104,12 +105,12 @@ fn compared(summary: &Summary) -> impl Iterator<Item = &Figures> {
 
 /// What passes over what happens, and what does nothing; nothing if none was run.
 pub(super) fn filtered(summary: &Summary, render: Render) -> Option<String> {
-    let floor = summary.tracer(Tracer::Nothing).and_then(|figures| figures.ns_per_run);
+    let floor = summary.tracer(Tracer::Nothing).and_then(|figures| figures.ns_per_transition);
     let row = |figures: &Figures| {
-        let over = figures.ns_per_run.zip(floor).map(|(ns, floor)| ns - floor);
+        let over = figures.ns_per_transition.zip(floor).map(|(ns, floor)| ns - floor);
         vec![
             figures.tracer.name().to_owned(),
-            shown(figures.ns_per_run, 0),
+            shown(figures.ns_per_transition, 0),
             shown(over, 0),
             shown(figures.bpf_us, 2),
             shown(figures.cpu_us, 2),

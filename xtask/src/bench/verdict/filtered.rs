@@ -10,15 +10,15 @@ const LIMIT_NS: f64 = 50.0;
 /// Of each way to pass over what happens; none if none was run.
 pub(super) fn verdicts(summary: &Summary) -> Vec<Verdict> {
     let ns = Unit { decimals: 0, name: " ns" };
-    let floor = summary.tracer(Tracer::Nothing).and_then(|figures| figures.ns_per_run);
+    let floor = summary.tracer(Tracer::Nothing).and_then(|figures| figures.ns_per_transition);
     let verdict = |tracer: Tracer| {
         let what = match tracer {
-            Tracer::OtherPid => "filtered out by process: a run, over an empty one's",
+            Tracer::OtherPid => "filtered out by process: a transition, over an empty program",
             Tracer::OtherPort => "  by port",
             _ => "  by cgroup",
         };
         let figures = summary.tracer(tracer)?;
-        let over = figures.ns_per_run.zip(floor).map(|(run, floor)| run - floor);
+        let over = figures.ns_per_transition.zip(floor).map(|(run, floor)| run - floor);
         Some(Verdict::at_most(what, over, LIMIT_NS, &ns))
     };
     Tracer::FILTERED.into_iter().filter_map(verdict).collect()
