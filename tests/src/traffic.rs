@@ -98,6 +98,9 @@ pub struct Traffic {
     pub threads: u64,
     /// How many addresses the clients connect to, in turn; IPv6 has one.
     pub destinations: u16,
+    /// Of each client: the time from one connection to the next; none if they are made as fast
+    /// as it goes. One that is late makes up for it.
+    pub every: Duration,
 }
 
 impl Traffic {
@@ -110,6 +113,7 @@ impl Traffic {
             family: Family::V4,
             threads: 1,
             destinations: 250,
+            every: Duration::ZERO,
         }
     }
 
@@ -173,7 +177,10 @@ impl Traffic {
     /// The client's part: connects `connections` times, to each destination in turn.
     pub fn connect(&self, port: u16) -> EndDone {
         let mut done = EndDone::default();
+        let mut due = Instant::now();
         for i in 0..self.connections {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            due += self.every;
             let destination = 1 + (i % u64::from(self.destinations)) as u16;
             let address = self.family.address(destination, port);
             let start = Instant::now();
@@ -263,7 +270,8 @@ impl std::fmt::Display for Traffic {
         let (_, family) = FAMILIES.iter().find(|(f, _)| *f == self.family).expect("all are listed");
         let closer = if self.closer == End::Client { "client" } else { "server" };
         let Self { connections, linger_zero, threads, destinations, .. } = self;
-        write!(f, "{connections} {closer} {linger_zero} {family} {threads} {destinations}")
+        let every = self.every.as_nanos();
+        write!(f, "{connections} {closer} {linger_zero} {family} {threads} {destinations} {every}")
     }
 }
 
@@ -272,8 +280,9 @@ impl FromStr for Traffic {
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [connections, closer, linger_zero, family, threads, destinations] = words[..] else {
-            return Err("six words");
+        let [connections, closer, linger_zero, family, threads, destinations, every] = words[..]
+        else {
+            return Err("seven words");
         };
         Ok(Self {
             connections: connections.parse().map_err(|_| "the number of connections")?,
@@ -282,6 +291,7 @@ impl FromStr for Traffic {
             family: FAMILIES.iter().find(|(_, name)| *name == family).ok_or("a family")?.0,
             threads: threads.parse().map_err(|_| "the number of threads")?,
             destinations: destinations.parse().map_err(|_| "the number of destinations")?,
+            every: Duration::from_nanos(every.parse().map_err(|_| "nanoseconds")?),
         })
     }
 }

@@ -113,6 +113,10 @@ struct BenchArgs {
     /// Print one object of JSON
     #[arg(long)]
     json: bool,
+    /// Write docs/benchmarks.md with its curves, or into another directory
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "docs")]
+    write: Option<PathBuf>,
     /// Measure this twtrace, instead of a release build of the checkout
     #[arg(long, value_name = "PATH")]
     twtrace: Option<PathBuf>,

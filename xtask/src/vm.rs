@@ -16,6 +16,7 @@ mod packages;
 mod run;
 mod series;
 mod task;
+mod tiers;
 
 use std::fs;
 use std::path::Path;
@@ -31,6 +32,7 @@ use task::Tasks;
 
 pub(crate) use series::Series;
 pub(crate) use task::{Extent, Tier};
+pub(crate) use tiers::{HookCost, TierCost, Tiers};
 
 /// What is booted if nothing else is asked for: a kernel of each Debian release, and the newest.
 pub(crate) const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "7.2"];
@@ -65,20 +67,33 @@ pub(crate) fn churn(root: &Path, kernels: &[&str]) -> Result<()> {
     judge_churn(&Laboratory::equip(root, &kernels, false)?, &Tier::ALL)
 }
 
-fn judge_churn(laboratory: &Laboratory, tiers: &[Tier]) -> Result<()> {
+/// The same on one, for what each tier costs.
+pub(crate) fn tiers(root: &Path, kernel: &str) -> Result<Tiers> {
+    let laboratory = Laboratory::equip(root, &[kernel.parse()?], false)?;
+    let (costs, matrix) = churned(&laboratory, &Tier::ALL);
+    let costs = costs.into_iter().next().context("no machine was booted")?;
+    Ok(Tiers { wrong: matrix.wrong(), ..costs })
+}
+
+fn churned(laboratory: &Laboratory, tiers: &[Tier]) -> (Vec<Tiers>, Matrix) {
     let runs = laboratory.boot_all(&Tasks::churns(tiers));
     let tiers: Vec<String> = tiers.iter().map(ToString::to_string).collect();
     let (rows, costs): (Vec<_>, Vec<_>) = runs.iter().map(|run| run.churned(&tiers)).unzip();
-    for (run, costs) in runs.iter().zip(costs) {
-        println!(
-            "\n{}, a run of each program, as a multiple of one that does nothing:",
-            run.name()
-        );
-        for (hook, cost) in costs.into_iter().flatten() {
-            println!("  {cost:>5.1}  {hook}");
+    let of = |(run, costs): (&Run<'_>, _)| Tiers { kernel: run.name(), costs, wrong: Vec::new() };
+    (runs.iter().zip(costs).map(of).collect(), Matrix { rows, tiers })
+}
+
+fn judge_churn(laboratory: &Laboratory, tiers: &[Tier]) -> Result<()> {
+    let (all, matrix) = churned(laboratory, tiers);
+    for Tiers { kernel, costs, .. } in all {
+        println!("\n{kernel}, a run of each program, as a multiple of one that does nothing:");
+        for TierCost { tier, hooks } in costs {
+            for hook in hooks {
+                println!("  {:>5.1}  {tier}: {}", hook.times, hook.name);
+            }
         }
     }
-    judge(&Matrix { rows, tiers }, &format!("{} connections with reuse", churn::CONNECTIONS))
+    judge(&matrix, &format!("{} connections with reuse", churn::CONNECTIONS))
 }
 
 fn matrix(laboratory: &Laboratory, tiers: &[Tier], extent: Extent) -> Matrix {

@@ -2,6 +2,9 @@
 //!
 //! What happened happens so many times, one after the other. Of the short one everything must
 //! be over at its end, so that the next round can begin.
+//!
+//! Prints the events of the long one, the bytes that the records of the short one took in the ring
+//! buffer, and how long that is, in nanoseconds.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -32,7 +35,18 @@ fn main() {
     }
     let events = writer.events();
     writer.end(&End { snapshot: None, events, goes_on: false }).expect("writing");
-    println!("{events}");
+    println!("{events} {} {length_ns}", ring_bytes(&frames));
+}
+
+/// Each record has a header in the ring, and begins at a multiple of its length:
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/ringbuf.c#L414>.
+fn ring_bytes(frames: &[Frame]) -> usize {
+    const HEADER: usize = 8;
+    let records = frames.iter().filter_map(|frame| match frame {
+        Frame::Records(batch) => Some(decode::records(batch)),
+        _ => None,
+    });
+    records.flatten().map(|record| (record.len() + HEADER).next_multiple_of(HEADER)).sum()
 }
 
 fn read(file: &str) -> (FileMeta, Vec<Frame>) {

@@ -1,6 +1,7 @@
 //! What the figures were measured on and with.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -21,13 +22,15 @@ pub(super) struct Machine {
     pub(super) cores: usize,
     /// The load before the first run: above 0 means that others disturb
     pub(super) load: String,
+    /// What of twtrace is measured; marked if it was changed since
+    pub(super) commit: Option<String>,
     /// Names and versions of what was compiled with and measured
     pub(super) versions: Vec<(&'static str, Option<String>)>,
 }
 
 impl Machine {
     /// Looks.
-    pub(super) fn look(binaries: &Binaries) -> Result<Self> {
+    pub(super) fn look(root: &Path, binaries: &Binaries) -> Result<Self> {
         let cpuinfo = read("/proc/cpuinfo")?;
         Ok(Self {
             date: first_line(Command::new("date").args(["-u", "+%F %T UTC"]))
@@ -36,14 +39,24 @@ impl Machine {
             cpu: model(&cpuinfo).unwrap_or("unknown processor").to_owned(),
             cores: thread::available_parallelism().context("cannot count processors")?.get(),
             load: read("/proc/loadavg")?.split(' ').take(3).collect::<Vec<_>>().join(" "),
+            commit: commit(root),
             versions: vec![
                 ("rustc", version(Command::new("rustc").arg("--version"))),
                 ("twtrace", version(Command::new(&binaries.twtrace).arg("--version"))),
                 ("libbpf-tools", package("libbpf-tools")),
                 ("bpftrace", version(Command::new("bpftrace").arg("--version"))),
+                ("iproute2 (ss, nstat)", package("iproute2")),
+                ("bpftool", package("bpftool")),
+                ("qemu", package("qemu-system-x86")),
             ],
         })
     }
+}
+
+/// Nothing where this is no checkout.
+fn commit(root: &Path) -> Option<String> {
+    let git = ["describe", "--always", "--dirty", "--exclude", "*"];
+    first_line(Command::new("git").current_dir(root).args(git))
 }
 
 /// What follows the program's own name.

@@ -7,19 +7,25 @@ use anyhow::{Context, Result, bail};
 
 use super::binaries::Binaries;
 use super::bpf_stats::BpfStats;
-use super::churn::{Churn, DESTINATIONS, Done};
+use super::cgroup::Cgroup;
+use super::churn::{Churn, Done};
+use super::endurance::Endurance;
+use super::feed::Feed;
 use super::knee::Knee;
 use super::number::grouped;
-use super::plan::{Pair, Plan};
+use super::plan::{Pair, Plan, Scaling};
+use super::poller::Poller;
+use super::population::Population;
 use super::process;
 use super::programs::{self, Program};
+use super::rates::Rate;
 use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
 use super::serve::Serve;
 use super::snapshot::Seen;
 use super::states::States;
-use super::tracer::Tracer;
+use super::tracer::{Measured, Tracer};
 
 /// Quiet time before the connections and after them. Before, a kernel worker may still take apart
 /// the namespace of the last run; after, the tracer works off what it has not read yet, which
@@ -56,6 +62,27 @@ pub(super) struct Samples {
     pub(super) serve: Option<Serve>,
     /// What listing sockets costs
     pub(super) states: Option<States>,
+    /// A minute of connections, recorded
+    pub(super) endurance: Option<Endurance>,
+    /// What it costs as connections come faster
+    pub(super) rates: Vec<Rate>,
+    /// What events cost user space
+    pub(super) feed: Option<Feed>,
+    /// What it costs as TIME_WAIT sockets grow
+    pub(super) population: Vec<Population>,
+    /// What could not be measured, and why
+    pub(super) failures: Vec<Failure>,
+}
+
+/// What could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What
+    pub(super) what: &'static str,
+    /// Why, in the words of who failed
+    pub(super) why: String,
+    /// Whether this is nothing of ours: a peer that does not run here
+    pub(super) is_peers: bool,
 }
 
 /// The runs of one tracer.
@@ -77,12 +104,14 @@ pub(super) struct Run {
     pub(super) done: Done,
     /// CPU time of the tracer's process, user and kernel
     pub(super) cpu_ns: u64,
-    /// Its memory afterwards, in bytes
-    pub(super) rss: u64,
+    /// Its memory afterwards, in bytes; nothing of what comes and goes
+    pub(super) rss: Option<u64>,
     /// What its BPF programs did
     pub(super) programs: Vec<Program>,
     /// What it saw, if it is ours
     pub(super) seen: Option<Seen>,
+    /// Events that it said it lost, if it is another's and told
+    pub(super) lost: Option<u64>,
 }
 
 /// The run with many TIME_WAIT sockets.
@@ -110,44 +139,83 @@ impl Bench {
     /// Does what is planned; says on the error output how far it is.
     pub(super) fn run(&self, plan: &Plan) -> Result<Samples> {
         let mut samples = Samples::default();
+        let cgroup = Cgroup::make();
         for round in 0..plan.rounds {
             self.speed(plan, round, &mut samples)?;
-            self.cost(plan, round, &mut samples)?;
+            self.cost(plan, round, &mut samples);
         }
+        drop(cgroup);
         if let Some(sockets) = plan.memory {
             eprintln!("memory: making {} TIME_WAIT sockets", grouped(sockets));
-            samples.memory = Some(self.stats.during(false, || self.memory(sockets))?);
+            samples.memory = self.attempt(&mut samples, false, "memory", || self.memory(sockets));
         }
         if let Some(knee) = plan.knee {
-            samples.knee = Some(self.stats.during(false, || knee.run(&self.binaries))?);
+            let run = || knee.run(&self.binaries);
+            samples.knee = self.attempt(&mut samples, false, "knee", run);
         }
         if let Some(sampling) = plan.sampling {
-            samples.sampling = Some(self.stats.during(true, || sampling.run(&self.binaries))?);
+            let run = || sampling.run(&self.binaries);
+            samples.sampling = self.attempt(&mut samples, true, "sampling", run);
         }
         if let Some(recording) = plan.recording {
-            samples.recording = Some(self.stats.during(false, || recording.run(&self.binaries))?);
+            let run = || recording.run(&self.binaries);
+            samples.recording = self.attempt(&mut samples, false, "recording", run);
         }
         if let Some(screen) = plan.screen {
-            samples.screen = Some(self.stats.during(false, || screen.run(&self.binaries))?);
+            let run = || screen.run(&self.binaries);
+            samples.screen = self.attempt(&mut samples, false, "screen", run);
         }
         if let Some(serve) = plan.serve {
-            samples.serve = Some(self.stats.during(false, || serve.run(&self.binaries))?);
+            let run = || serve.run(&self.binaries);
+            samples.serve = self.attempt(&mut samples, false, "serve", run);
         }
         if let Some(states) = plan.states {
-            samples.states = Some(self.stats.during(false, || states.run(&self.binaries))?);
+            let run = || states.run(&self.binaries);
+            samples.states = self.attempt(&mut samples, false, "states", run);
+        }
+        if let Some(endurance) = plan.endurance {
+            let run = || endurance.run(&self.binaries);
+            samples.endurance = self.attempt(&mut samples, false, "lost", run);
+        }
+        if let Some(Scaling { rates, feed, population }) = plan.scaling {
+            let rates = self.attempt(&mut samples, true, "scaling by rate", || rates.run(self));
+            samples.rates = rates.unwrap_or_default();
+            let run = || feed.run(&self.binaries);
+            samples.feed = self.attempt(&mut samples, false, "scaling by events", run);
+            let run = || population.run(&self.binaries);
+            let population = self.attempt(&mut samples, false, "scaling by sockets", run);
+            samples.population = population.unwrap_or_default();
         }
         Ok(samples)
+    }
+
+    /// What fails is told with the rest: one row must not take all others with it.
+    fn attempt<T>(
+        &self,
+        samples: &mut Samples,
+        stats: bool,
+        what: &'static str,
+        work: impl Fn() -> Result<T>,
+    ) -> Option<T> {
+        samples.or_fail(what, self.stats.during(stats, work))
     }
 
     fn speed(&self, plan: &Plan, round: usize, samples: &mut Samples) -> Result<()> {
         let churn = plan.churn();
         for pair in plan.pairs(round) {
+            if samples.has_failed(pair.tracer) {
+                continue;
+            }
             progress(plan, round, &format!("churn beside {}", pair.tracer.name()));
-            let (bare, run) = self.stats.during(false, || self.pair(pair, &churn))?;
-            samples.bare.push(bare);
-            let of = samples.of(pair.tracer);
-            of.ratios.push(run.done.rate() / bare.rate());
-            of.speed.push(run);
+            match self.stats.during(false, || self.pair(pair, &churn)) {
+                Ok((bare, run)) => {
+                    samples.bare.push(bare);
+                    let of = samples.of(pair.tracer);
+                    of.ratios.push(run.done.rate() / bare.rate());
+                    of.speed.push(run);
+                }
+                Err(error) => samples.fail(pair.tracer.name(), &error, !pair.tracer.is_ours()),
+            }
         }
         if plan.only_bare() {
             progress(plan, round, "churn without a tracer");
@@ -156,21 +224,25 @@ impl Bench {
         Ok(())
     }
 
-    fn cost(&self, plan: &Plan, round: usize, samples: &mut Samples) -> Result<()> {
+    fn cost(&self, plan: &Plan, round: usize, samples: &mut Samples) {
         for tracer in plan.tracers(round) {
+            if tracer.measured() == Measured::Speed || samples.has_failed(tracer) {
+                continue;
+            }
             progress(plan, round, &format!("BPF time of {}", tracer.name()));
-            let run = self.stats.during(true, || self.with(tracer, &plan.churn()))?;
-            samples.of(tracer).cost.push(run);
+            match self.stats.during(true, || self.with(tracer, &plan.churn(), true)) {
+                Ok(run) => samples.of(tracer).cost.push(run),
+                Err(error) => samples.fail(tracer.name(), &error, !tracer.is_ours()),
+            }
         }
-        Ok(())
     }
 
     fn pair(&self, pair: Pair, churn: &Churn) -> Result<(Done, Run)> {
         if pair.bare_first {
             let bare = self.without(churn)?;
-            return Ok((bare, self.with(pair.tracer, churn)?));
+            return Ok((bare, self.with(pair.tracer, churn, false)?));
         }
-        let run = self.with(pair.tracer, churn)?;
+        let run = self.with(pair.tracer, churn, false)?;
         Ok((self.without(churn)?, run))
     }
 
@@ -179,8 +251,30 @@ impl Bench {
         churn.run(&self.binaries.peer)?.release()
     }
 
-    fn with(&self, tracer: Tracer, churn: &Churn) -> Result<Run> {
-        let running = tracer.start(&self.binaries.twtrace)?;
+    /// Connections beside what asks once a second.
+    fn polled(&self, script: &str, churn: &Churn) -> Result<Run> {
+        thread::sleep(SETTLE);
+        let churning = churn.start(&self.binaries.peer)?;
+        let poller = Poller::start(churning.pid(), script)?;
+        let held = churning.finish()?;
+        // What it had not waited for would not count.
+        thread::sleep(SETTLE);
+        let cpu_ns = poller.cpu_ns()?;
+        drop(poller);
+        let (done, programs) = (held.release()?, Vec::new());
+        Ok(Run { done, cpu_ns, rss: None, programs, seen: None, lost: None })
+    }
+
+    /// Connections beside a tracer; what others print is kept or thrown away.
+    pub(super) fn with(&self, tracer: Tracer, churn: &Churn, keep: bool) -> Result<Run> {
+        if let Some(script) = tracer.polled() {
+            return self.polled(script, churn);
+        }
+        let running = if keep && !tracer.is_ours() {
+            tracer.start_and_keep(&self.binaries.twtrace)?
+        } else {
+            tracer.start(&self.binaries.twtrace)?
+        };
         thread::sleep(SETTLE);
         let before = Reading::of(running.pid())?;
         let held = churn.run(&self.binaries.peer)?;
@@ -191,13 +285,14 @@ impl Bench {
         if after.programs.is_empty() {
             bail!("{} holds no BPF program: it traces nothing", tracer.name());
         }
-        let snapshots = running.stop()?;
+        let (snapshots, lost) = running.stop_and_count()?;
         Ok(Run {
             done,
             cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
-            rss,
+            rss: Some(rss),
             programs: programs::since(&before.programs, after.programs),
             seen: snapshots.map(|snapshots| snapshots.seen()).transpose()?,
+            lost,
         })
     }
 
@@ -205,8 +300,7 @@ impl Bench {
     /// is measured of their making.
     fn memory(&self, sockets: u64) -> Result<Memory> {
         let running = Tracer::Twtrace.start(&self.binaries.twtrace)?;
-        let held = Churn { connections: sockets, threads: 2, destinations: DESTINATIONS }
-            .run(&self.binaries.peer)?;
+        let held = Churn::of(sockets, 2).run(&self.binaries.peer)?;
         let time_wait = held.time_wait()?;
         let rss = process::rss(running.pid())?;
         let snapshots = running.stop()?.context("twtrace printed nothing")?;
@@ -217,6 +311,20 @@ impl Bench {
 }
 
 impl Samples {
+    fn fail(&mut self, what: &'static str, error: &anyhow::Error, is_peers: bool) {
+        eprintln!("{what}: {error:#}");
+        self.failures.push(Failure { what, why: format!("{error:#}"), is_peers });
+    }
+
+    /// What was measured; else it is told why not.
+    pub(super) fn or_fail<T>(&mut self, what: &'static str, measured: Result<T>) -> Option<T> {
+        measured.map_err(|error| self.fail(what, &error, false)).ok()
+    }
+
+    fn has_failed(&self, tracer: Tracer) -> bool {
+        self.failures.iter().any(|failure| failure.what == tracer.name())
+    }
+
     fn of(&mut self, tracer: Tracer) -> &mut OfTracer {
         let known = self.tracers.iter().position(|of| of.tracer == tracer);
         let index = known.unwrap_or_else(|| {

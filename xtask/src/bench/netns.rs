@@ -1,14 +1,15 @@
 //! Network namespaces of the helpers: one for each run, gone with its last process.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Settings of the namespace: no TIME_WAIT is refused or taken over, no SYN is dropped.
 const SYSCTLS: [(&str, &str); 4] = [
-    ("ipv4/tcp_max_tw_buckets", "1000000"),
+    ("ipv4/tcp_max_tw_buckets", "4000000"),
     ("ipv4/tcp_tw_reuse", "0"),
     ("core/somaxconn", "65535"),
     ("ipv4/tcp_max_syn_backlog", "65535"),
@@ -40,6 +41,70 @@ pub(super) fn helper(peer: &Path, ports: Ports) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     command
+}
+
+/// A namespace that nothing runs in yet; processes that are started in it may outlive this value.
+pub(super) struct Room {
+    keeper: Child,
+}
+
+impl Room {
+    /// Makes one.
+    pub(super) fn make(ports: Ports) -> Result<Self> {
+        let mut command = helper(Path::new("sh"), ports);
+        let mut keeper = command
+            .args(["-c", "echo ready; exec cat"])
+            .spawn()
+            .context("cannot start setpriv of util-linux")?;
+        let output = keeper.stdout.take();
+        let room = Self { keeper };
+        let mut said = String::new();
+        let mut output = BufReader::new(output.context("the namespace has no output")?);
+        output.read_line(&mut said).context("cannot hear whether the namespace is there")?;
+        ensure!(said == "ready\n", "cannot make a network namespace: see above");
+        Ok(room)
+    }
+
+    /// A process that is in it.
+    pub(super) fn pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// The helper in it.
+    pub(super) fn helper(&self, peer: &Path) -> Command {
+        let mut command = self.command("KILL");
+        command.arg(peer).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+    }
+
+    /// A command in it, to which arguments are to be added; it gets this signal when we end.
+    pub(super) fn command(&self, signal: &str) -> Command {
+        inside(self.pid(), signal)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+/// A command in the namespace of a process, which stays one process from setpriv on.
+pub(super) fn inside(pid: u32, signal: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", signal, "nsenter", "--target", &pid.to_string(), "--net", "--"]);
+    command
+}
+
+/// Whether a process is in another namespace than we.
+pub(super) fn is_another(pid: u32) -> Result<bool> {
+    let of = |who: &str| {
+        let link = format!("/proc/{who}/ns/net");
+        fs::read_link(&link).with_context(|| format!("cannot read {link}"))
+    };
+    Ok(of(&pid.to_string())? != of("self")?)
 }
 
 /// The number of timewait mini-sockets in the namespace of a process, as the kernel counts them.

@@ -2,9 +2,14 @@
 
 use clap::ValueEnum;
 
-use super::churn::{Churn, DESTINATIONS};
-use super::tracer::Tracer;
-use super::{knee, reading, recording, sampling, screen, serve, states};
+use super::churn::Churn;
+use super::tracer::{Measured, Tracer};
+use super::{
+    endurance, feed, knee, population, rates, reading, recording, sampling, screen, serve, states,
+};
+
+/// Rounds of tracers that no target names.
+const FEW: usize = 2;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,8 +22,22 @@ pub(crate) enum Row {
     Tcplife,
     /// tcpstates of libbpf-tools
     Tcpstates,
+    /// twtrace top --light
+    Light,
+    /// tcpconnlat of libbpf-tools
+    Tcpconnlat,
+    /// bindsnoop of libbpf-tools
+    Bindsnoop,
     /// A bpftrace script that only counts transitions
     Bpftrace,
+    /// A bpftrace script that prints each transition
+    Stream,
+    /// ss, once a second
+    Ss,
+    /// nstat and sockstat, once a second
+    Nstat,
+    /// twtrace asked for something else than happens, and a program that does nothing
+    Filtered,
     /// twtrace with 600,000 TIME_WAIT sockets
     Memory,
     /// What a connect costs while the ports run out, by twtrace and by the client's clocks
@@ -33,6 +52,10 @@ pub(crate) enum Row {
     Serve,
     /// What it takes to list half a million sockets, beside ss
     States,
+    /// A minute of connections at full speed, recorded: what is lost
+    Lost,
+    /// What it costs as connections, events and sockets grow
+    Scaling,
     /// What a run of each program costs on each tier, in an emulated machine
     Tiers,
 }
@@ -62,8 +85,36 @@ pub(super) struct Plan {
     pub(super) serve: Option<serve::Scale>,
     /// The listings
     pub(super) states: Option<states::Scale>,
+    /// The minute that is recorded
+    pub(super) endurance: Option<endurance::Scale>,
+    /// The growing loads
+    pub(super) scaling: Option<Scaling>,
     /// Whether every tier is run where there is one that has them all
     pub(super) tiers: bool,
+}
+
+/// What grows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scaling {
+    /// Connections per second
+    pub(super) rates: rates::Scale,
+    /// Events per second
+    pub(super) feed: feed::Scale,
+    /// TIME_WAIT sockets
+    pub(super) population: population::Scale,
+}
+
+impl Scaling {
+    const FULL: Self = Self {
+        rates: rates::Scale::FULL,
+        feed: feed::Scale::FULL,
+        population: population::Scale::FULL,
+    };
+    const QUICK: Self = Self {
+        rates: rates::Scale::QUICK,
+        feed: feed::Scale::QUICK,
+        population: population::Scale::QUICK,
+    };
 }
 
 /// A run with a tracer and one without, next to each other.
@@ -79,8 +130,10 @@ impl Plan {
     /// Everything, or only the rows named.
     pub(super) fn new(quick: bool, only: &[Row]) -> Self {
         let asked = |row| only.is_empty() || only.contains(&row);
-        let tracers: Vec<Tracer> =
-            Tracer::ALL.into_iter().filter(|tracer| asked(tracer.row())).collect();
+        // What is passed over is compared with what is not.
+        let compared = |tracer| tracer == Tracer::Twtrace && asked(Row::Filtered);
+        let wanted = |tracer: &Tracer| asked(tracer.row()) || compared(*tracer);
+        let tracers: Vec<Tracer> = Tracer::ALL.into_iter().filter(wanted).collect();
         let (rounds, connections) = if quick { (2, 20_000) } else { (5, 60_000) };
         let (knee, sampling) = if quick {
             (knee::Scale::QUICK, sampling::Scale::QUICK)
@@ -94,6 +147,11 @@ impl Plan {
         };
         let serve = if quick { serve::Scale::QUICK } else { serve::Scale::FULL };
         let states = if quick { states::Scale::QUICK } else { states::Scale::FULL };
+        let (endurance, scaling) = if quick {
+            (endurance::Scale::QUICK, Scaling::QUICK)
+        } else {
+            (endurance::Scale::FULL, Scaling::FULL)
+        };
         Self {
             quick,
             rounds,
@@ -107,13 +165,15 @@ impl Plan {
             screen: asked(Row::Screen).then_some(screen),
             serve: asked(Row::Serve).then_some(serve),
             states: asked(Row::States).then_some(states),
+            endurance: asked(Row::Lost).then_some(endurance),
+            scaling: asked(Row::Scaling).then_some(scaling),
             tiers: asked(Row::Tiers),
         }
     }
 
     /// The commands that these runs need besides, and the Debian packages that have them.
     pub(super) fn commands(&self) -> Vec<(&'static str, &'static str)> {
-        let timed = self.recording.is_some() || self.states.is_some();
+        let timed = self.recording.is_some() || self.states.is_some() || self.scaling.is_some();
         let readers = timed.then_some(reading::COMMAND);
         let terminals = self.screen.map(|_| screen::COMMAND);
         let tracers = self.tracers.iter().filter_map(|tracer| tracer.package());
@@ -121,9 +181,10 @@ impl Plan {
     }
 
     /// The tracers in the order of that round: every second is reversed, so that none always
-    /// follows the same other.
+    /// follows the same other. Those that decide nothing are in few.
     pub(super) fn tracers(&self, round: usize) -> Vec<Tracer> {
         let mut tracers = self.tracers.clone();
+        tracers.retain(|tracer| round < FEW || tracer.decides());
         if round % 2 == 1 {
             tracers.reverse();
         }
@@ -133,7 +194,9 @@ impl Plan {
     /// The runs that compare speed in that round.
     pub(super) fn pairs(&self, round: usize) -> Vec<Pair> {
         let bare_first = round.is_multiple_of(2);
-        self.tracers(round).into_iter().map(|tracer| Pair { tracer, bare_first }).collect()
+        let compared = |tracer: &Tracer| tracer.measured() != Measured::Cost;
+        let tracers = self.tracers(round).into_iter().filter(compared);
+        tracers.map(|tracer| Pair { tracer, bare_first }).collect()
     }
 
     /// Whether the runs without a tracer are wanted for themselves.
@@ -144,7 +207,7 @@ impl Plan {
     /// The connections of one run: one client thread, so that its rate is that of the path a
     /// connection takes and not of how two clients share the processors.
     pub(super) fn churn(&self) -> Churn {
-        Churn { connections: self.connections, threads: 1, destinations: DESTINATIONS }
+        Churn::of(self.connections, 1)
     }
 }
 

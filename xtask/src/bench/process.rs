@@ -38,7 +38,14 @@ fn cpu_ns_of(thread: &Path) -> Result<u64> {
 pub(super) fn cpu_s(pid: u32) -> Result<f64> {
     let file = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    parse_stat(&text).with_context(|| format!("{file} has no times"))
+    parse_stat(&text, 2).with_context(|| format!("{file} has no times"))
+}
+
+/// The same with that of all children that it has waited for, and theirs.
+pub(super) fn cpu_s_with_children(pid: u32) -> Result<f64> {
+    let file = format!("/proc/{pid}/stat");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    parse_stat(&text, 4).with_context(|| format!("{file} has no times"))
 }
 
 /// Bytes of memory of the process that are in RAM.
@@ -52,12 +59,13 @@ fn parse_schedstat(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// User and kernel time are the 14th and 15th word, in hundredths; the second may hold blanks.
-fn parse_stat(text: &str) -> Option<f64> {
+/// User and kernel time are the 14th and 15th word, in hundredths, those of children follow; the
+/// second word may hold blanks.
+fn parse_stat(text: &str, words: usize) -> Option<f64> {
     let (_, behind_name) = text.rsplit_once(')')?;
-    let mut words = behind_name.split_whitespace().skip(11);
-    let mut hundredths = || words.next()?.parse::<u64>().ok();
-    Some((hundredths()? + hundredths()?) as f64 / 100.0)
+    let times = behind_name.split_whitespace().skip(11).take(words);
+    let hundredths: Vec<u64> = times.map(|word| word.parse().ok()).collect::<Option<_>>()?;
+    (hundredths.len() == words).then(|| hundredths.iter().sum::<u64>() as f64 / 100.0)
 }
 
 fn parse_rss(status: &str) -> Option<u64> {
@@ -76,8 +84,10 @@ mod tests {
         assert_eq!(parse_schedstat(""), None);
         assert_eq!(parse_rss("VmHWM:\t  9 kB\nVmRSS:\t    2048 kB\n"), Some(2_097_152));
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 9 0 0 0 205 40 0 0 20 0 1 0 5";
-        assert_eq!(parse_stat(stat), Some(2.45));
-        assert_eq!(parse_stat("7 (a) S 1"), None);
+        assert_eq!(parse_stat(stat, 2), Some(2.45));
+        let with_children = "7 (a ) b) S 1 7 7 0 -1 4194304 9 0 0 0 205 40 10 5 20 0 1 0 5";
+        assert_eq!(parse_stat(with_children, 4), Some(2.6));
+        assert_eq!(parse_stat("7 (a) S 1", 2), None);
         assert_eq!(parse_rss("Name:\tkthreadd\n"), None);
     }
 
@@ -94,6 +104,7 @@ mod tests {
         }
         let one = thread_cpu_ns(own, name.trim_end()).expect("it has threads");
         assert!(one <= cpu_ns(own).expect("this process has threads"));
-        cpu_s(own).expect("this process has times");
+        let alone = cpu_s(own).expect("this process has times");
+        assert!(cpu_s_with_children(own).expect("so have its children") >= alone);
     }
 }

@@ -77,7 +77,7 @@ impl Reading {
     }
 
     /// Returns what was printed, too.
-    fn run(
+    pub(super) fn run(
         what: &'static str,
         twtrace: &Path,
         arguments: &[&str],

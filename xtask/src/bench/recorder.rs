@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::tracer::Running;
+use super::running::Running;
 
 /// How often it is asked how far it has come.
 const POLL: Duration = Duration::from_millis(500);
@@ -39,7 +39,18 @@ impl Recorder {
     /// attached.
     pub(super) fn start(twtrace: &Path, file: &Path, options: &[&str]) -> Result<Self> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "INT"]).arg(twtrace).args(["record", "--force", "-o"]);
+        command.args(["--pdeathsig", "INT"]);
+        Self::start_by(command, twtrace, file, options)
+    }
+
+    /// The same by a command that becomes what is added to it.
+    pub(super) fn start_by(
+        mut command: Command,
+        twtrace: &Path,
+        file: &Path,
+        options: &[&str],
+    ) -> Result<Self> {
+        command.arg(twtrace).args(["record", "--force", "-o"]);
         command.arg(file).args(options).stdout(Stdio::null());
         Ok(Self { running: Running::start("twtrace record", &mut command)? })
     }

@@ -4,19 +4,18 @@
 //! a run lasts until all of them have ended with their namespace.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::binaries::Binaries;
-use super::churn::{Churn, DESTINATIONS, Done};
+use super::churn::{Churn, Done};
+use super::feed::Amplified;
 use super::number::median;
 use super::process;
 use super::reading::{Reading, Report};
 use super::recorder::{Recorded, Recorder};
-use crate::command;
 
 /// A kernel worker may still take apart the namespace of the last run.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -130,11 +129,8 @@ impl Scale {
 
     /// How many times the short recording the long one is, and how many events it has.
     fn amplify(self, binaries: &Binaries, short: &Path, long: &Path) -> Result<(u64, u64)> {
-        let run = |times: u64| -> Result<u64> {
-            let mut amplify = Command::new(&binaries.amplify);
-            let printed = command::capture(amplify.args([short, long]).arg(times.to_string()))?;
-            printed.trim().parse().context("twtrace-amplify printed no number")
-        };
+        let run =
+            |times| -> Result<u64> { Ok(Amplified::make(binaries, short, long, times)?.events) };
         eprintln!("recording: making {} events of it", self.long);
         let times = self.long.div_ceil(run(1)?.max(1));
         Ok((times, run(times)?))
@@ -198,8 +194,7 @@ impl Recording {
 
 impl Churned {
     fn run(binaries: &Binaries, connections: u64) -> Result<Self> {
-        let held =
-            Churn { connections, threads: 1, destinations: DESTINATIONS }.run(&binaries.peer)?;
+        let held = Churn::of(connections, 1).run(&binaries.peer)?;
         let pid = held.pid();
         let cpu_s = process::cpu_s(pid)?;
         Ok(Self { done: held.release()?, pid, cpu_s })

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::binaries::Binaries;
-use super::churn::{Churn, DESTINATIONS};
+use super::churn::Churn;
 use super::netns::Ports;
 use super::programs;
 use super::searched::Searched;
@@ -158,9 +158,7 @@ impl Scale {
         cores: u64,
     ) -> Result<Ran> {
         let watched = watch()?;
-        let held =
-            Churn { connections: self.connections, threads: cores, destinations: DESTINATIONS }
-                .run(&binaries.peer)?;
+        let held = Churn::of(self.connections, cores).run(&binaries.peer)?;
         let done = watched.end();
         held.release()?;
         done

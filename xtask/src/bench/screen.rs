@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::binaries::Binaries;
-use super::churn::{Churn, DESTINATIONS};
+use super::churn::Churn;
 use super::number::grouped;
 use super::process;
 
@@ -108,12 +108,12 @@ impl Scale {
 
     /// Two connections to each of as many destinations as there are to be rows.
     fn rows(self, binaries: &Binaries) -> Result<Refresh> {
-        let churn = Churn { connections: u64::from(ROWS) * 2, threads: 1, destinations: ROWS };
+        let churn = Churn { destinations: ROWS, ..Churn::of(u64::from(ROWS) * 2, 1) };
         self.refresh(binaries, Load::Rows, "5", &churn)
     }
 
     fn many(self, binaries: &Binaries) -> Result<Refresh> {
-        let churn = Churn { connections: self.sockets, threads: 2, destinations: DESTINATIONS };
+        let churn = Churn::of(self.sockets, 2);
         self.refresh(binaries, Load::Sockets, "1", &churn)
     }
 
@@ -134,7 +134,7 @@ impl Scale {
     fn answers(self, binaries: &Binaries) -> Result<Vec<f64>> {
         eprintln!("screen: {KEYS} keys beside {} connections", grouped(self.connections));
         let mut terminal = Terminal::start(&binaries.twtrace, &["-d", "60"])?;
-        let churn = Churn { connections: self.connections, threads: 1, destinations: DESTINATIONS };
+        let churn = Churn::of(self.connections, 1);
         let (churned, answers) = thread::scope(|scope| {
             // The churn ends with the thread that started it.
             let churning = scope.spawn(|| churn.run(&binaries.peer)?.release());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::binaries::Binaries;
-use super::churn::{Churn, DESTINATIONS};
+use super::churn::Churn;
 use super::number::{grouped, median};
 use super::process;
 
@@ -82,7 +82,7 @@ impl Scale {
 
     /// So many each second, one burst after the other.
     fn connections(self, binaries: &Binaries) -> Result<()> {
-        let churn = Churn { connections: RATE, threads: 1, destinations: DESTINATIONS };
+        let churn = Churn::of(RATE, 1);
         let (begun, mut held) = (Instant::now(), Vec::new());
         for second in 0..self.seconds {
             let due = begun + Duration::from_secs(u64::from(second));
@@ -103,7 +103,7 @@ impl Scale {
     ) -> Result<Serve> {
         eprintln!("serve: making {} TIME_WAIT sockets", grouped(self.sockets));
         let server = Server::start(&binaries.twtrace)?;
-        let churn = Churn { connections: self.sockets, threads: 2, destinations: DESTINATIONS };
+        let churn = Churn::of(self.sockets, 2);
         let held = churn.run(&binaries.peer)?;
         thread::sleep(SETTLE);
         let time_wait = held.time_wait()?;

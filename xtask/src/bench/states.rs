@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::binaries::Binaries;
-use super::churn::{Churn, DESTINATIONS};
+use super::churn::Churn;
 use super::number::{grouped, median};
 
 /// Lists sockets, as its Debian package has it.
@@ -58,7 +58,7 @@ impl Scale {
     /// Measures, and says on the error output how far it is.
     pub(super) fn run(self, binaries: &Binaries) -> Result<States> {
         eprintln!("states: making {} TIME_WAIT sockets", grouped(self.sockets));
-        let churn = Churn { connections: self.sockets, threads: 2, destinations: DESTINATIONS };
+        let churn = Churn::of(self.sockets, 2);
         let held = churn.run(&binaries.peer)?;
         let (mut ours, mut ss) = (Vec::new(), Vec::new());
         for round in 0..self.rounds {

@@ -1,9 +1,15 @@
 //! What the runs come to: medians.
 
 use super::churn::Done;
+use super::endurance::Endurance;
+use super::feed::Feed;
 use super::knee::Knee;
-use super::measure::{Memory, OfTracer, Run, Samples};
+use super::measure::{Failure, Memory, OfTracer, Run, Samples};
+use super::model::Model;
 use super::number::median;
+use super::population::Population;
+use super::programs::Program;
+use super::rates::Rate;
 use super::recording::Recording;
 use super::sampling::Sampling;
 use super::screen::Screen;
@@ -11,6 +17,7 @@ use super::serve::Serve;
 use super::snapshot::Seen;
 use super::states::States;
 use super::tracer::Tracer;
+use crate::vm::Tiers;
 
 /// How far the runs of the program for transitions may be from the transitions counted: those of
 /// sockets that are not TCP run it and are not counted, nor are those to the same state.
@@ -39,6 +46,20 @@ pub(super) struct Summary {
     pub(super) serve: Option<Serve>,
     /// What listing sockets costs
     pub(super) states: Option<States>,
+    /// A minute of connections, recorded
+    pub(super) endurance: Option<Endurance>,
+    /// What it costs as connections come faster
+    pub(super) rates: Vec<Rate>,
+    /// What events cost user space
+    pub(super) feed: Option<Feed>,
+    /// What it costs as TIME_WAIT sockets grow
+    pub(super) population: Vec<Population>,
+    /// What all of it comes to on a larger host
+    pub(super) model: Option<Model>,
+    /// What the tiers cost
+    pub(super) tiers: Option<Tiers>,
+    /// What could not be measured, and why
+    pub(super) failures: Vec<Failure>,
 }
 
 /// One tracer.
@@ -63,6 +84,8 @@ pub(super) struct Figures {
     pub(super) rss: Option<f64>,
     /// What it saw and lost in all runs, if it tells
     pub(super) seen: Option<Seen>,
+    /// Events that others said they lost, in a run whose output was kept
+    pub(super) lost: Option<f64>,
 }
 
 /// One BPF program.
@@ -81,9 +104,13 @@ impl Summary {
     /// Of all samples.
     pub(super) fn of(samples: &Samples) -> Self {
         let ours = samples.tracers.iter().find(|of| of.tracer == Tracer::Twtrace);
-        Self {
+        // What a filter passes over is not counted as a transition, and has the same program.
+        let on_transitions = ours
+            .and_then(|of| of.cost.iter().find_map(Run::on_transitions))
+            .map(|program| program.name.as_str());
+        let summary = Self {
             bare_rate: median(samples.bare.iter().map(|done| done.rate())),
-            tracers: samples.tracers.iter().map(Figures::of).collect(),
+            tracers: samples.tracers.iter().map(|of| Figures::of(of, on_transitions)).collect(),
             programs: ours.map(|of| program_figures(&of.cost)).unwrap_or_default(),
             memory: samples.memory.clone(),
             knee: samples.knee.clone(),
@@ -92,7 +119,15 @@ impl Summary {
             screen: samples.screen.clone(),
             serve: samples.serve.clone(),
             states: samples.states.clone(),
-        }
+            endurance: samples.endurance.clone(),
+            rates: samples.rates.clone(),
+            feed: samples.feed.clone(),
+            population: samples.population.clone(),
+            model: None,
+            tiers: None,
+            failures: samples.failures.clone(),
+        };
+        Self { model: Model::of(&summary), ..summary }
     }
 
     /// What twtrace saw and lost in all its runs, if there was one.
@@ -110,20 +145,26 @@ impl Summary {
 }
 
 impl Figures {
-    fn of(of: &OfTracer) -> Self {
-        let speed = |value: fn(&Run) -> f64| median(of.speed.iter().map(value));
+    fn of(of: &OfTracer, on_transitions: Option<&str>) -> Self {
+        // Of what is not compared with runs beside nothing there are no others.
+        let used = if of.speed.is_empty() { &of.cost } else { &of.speed };
         let runs = of.speed.iter().chain(&of.cost);
         Self {
             tracer: of.tracer,
-            rate: speed(|run| run.done.rate()),
+            rate: median(of.speed.iter().map(|run| run.done.rate())),
             ratio: median(of.ratios.iter().copied()),
             ns_per_run: median(of.cost.iter().filter_map(Run::ns_per_run)),
             bpf_us: median(of.cost.iter().map(|run| us_per(run.ns(), run.done))),
-            ns_per_transition: median(of.cost.iter().filter_map(Run::ns_per_transition)),
-            cpu_us: speed(|run| us_per(run.cpu_ns, run.done)),
-            cpu_us_per_transition: median(of.speed.iter().filter_map(Run::cpu_us_per_transition)),
-            rss: speed(|run| run.rss as f64),
+            ns_per_transition: median(of.cost.iter().filter_map(|run| {
+                let by_name = || run.programs.iter().find(|it| on_transitions == Some(&it.name));
+                let program = run.on_transitions().or_else(by_name)?;
+                per(program.ns, program.runs)
+            })),
+            cpu_us: median(used.iter().map(|run| us_per(run.cpu_ns, run.done))),
+            cpu_us_per_transition: median(used.iter().filter_map(Run::cpu_us_per_transition)),
+            rss: median(used.iter().filter_map(|run| Some(run.rss? as f64))),
             seen: runs.map(|run| run.seen).sum(),
+            lost: median(of.cost.iter().filter_map(|run| Some(run.lost? as f64))),
         }
     }
 }
@@ -140,18 +181,17 @@ impl Run {
     /// A tracer with one program has it on transitions. Of several it is the one that ran as
     /// often as twtrace counted transitions: no name is needed, and a mean over programs for
     /// timers and transitions would say nothing about either.
-    fn ns_per_transition(&self) -> Option<f64> {
-        let program = match (&self.programs[..], self.seen) {
-            ([only], _) => only,
+    fn on_transitions(&self) -> Option<&Program> {
+        match (&self.programs[..], self.seen) {
+            ([only], _) => Some(only),
             (programs, Some(seen)) => {
                 let away = |runs: u64| runs.abs_diff(seen.transitions);
                 let nearest = programs.iter().min_by_key(|program| away(program.runs))?;
                 let limit = seen.transitions as f64 * NEAR;
-                (away(nearest.runs) as f64 <= limit).then_some(nearest)?
+                (away(nearest.runs) as f64 <= limit).then_some(nearest)
             }
-            (_, None) => return None,
-        };
-        per(program.ns, program.runs)
+            (_, None) => None,
+        }
     }
 
     fn cpu_us_per_transition(&self) -> Option<f64> {
@@ -194,25 +234,26 @@ fn per(sum: u64, count: u64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::programs::Program;
     use super::*;
 
     fn run(programs: &[(&str, u64, u64)], transitions: Option<u64>) -> Run {
         Run {
             done: Done { connections: 100, seconds: 0.01 },
             cpu_ns: 50_000,
-            rss: 1_000_000,
+            rss: Some(1_000_000),
             programs: programs
                 .iter()
                 .map(|&(name, runs, ns)| Program::of(name, runs, ns))
                 .collect(),
             seen: transitions.map(|transitions| Seen { transitions, ..Seen::default() }),
+            lost: None,
         }
     }
 
     fn of(cost: Vec<Run>) -> Figures {
         let speed = cost.clone();
-        Figures::of(&OfTracer { tracer: Tracer::Twtrace, ratios: vec![0.9, 1.0, 0.8], speed, cost })
+        let ratios = vec![0.9, 1.0, 0.8];
+        Figures::of(&OfTracer { tracer: Tracer::Twtrace, ratios, speed, cost }, None)
     }
 
     fn near(value: Option<f64>, wanted: f64) -> bool {
@@ -241,6 +282,15 @@ mod tests {
         let unlike = of(vec![run(&programs[..1], Some(1_000)), run(&programs, Some(500))]);
         assert!(near(unlike.ns_per_transition, 20.0), "one program is on transitions by itself");
         assert!(of(vec![run(&programs, None)]).ns_per_transition.is_none());
+    }
+
+    #[test]
+    fn what_passes_over_transitions_has_the_same_program() {
+        let programs = [("timer", 1_000, 20_000), ("state", 1_000, 90_000)];
+        let cost = vec![run(&programs, Some(0))];
+        let filtered = OfTracer { tracer: Tracer::OtherPid, ratios: vec![], speed: vec![], cost };
+        assert!(near(Figures::of(&filtered, Some("state")).ns_per_transition, 90.0));
+        assert!(Figures::of(&filtered, None).ns_per_transition.is_none());
     }
 
     #[test]

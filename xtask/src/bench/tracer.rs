@@ -1,31 +1,21 @@
-//! The tracers, from their start to their end.
+//! What is compared: ours and others.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::process::{self, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::plan::Row;
-use super::programs;
-use super::snapshot::Snapshots;
-use crate::command;
-
-/// A tracer that is not attached, or not gone, after this time is broken.
-const LIMIT: Duration = Duration::from_secs(20);
-/// A tracer whose programs have been the same for this long has loaded them all; bpftrace loads
-/// others before, to find out what the kernel can do.
-const STEADY: Duration = Duration::from_secs(1);
-/// How often that is looked at.
-const POLL: Duration = Duration::from_millis(20);
+use super::running::Running;
 
 /// Counts, and prints nothing before its end: about the least that a tracer can do.
 const COUNTER: &str = "tracepoint:sock:inet_sock_set_state { @[args->newstate] = count(); }";
+/// Prints each transition with its ends: what is typed when one wants to see them.
+const STREAM: &str = r#"tracepoint:sock:inet_sock_set_state { printf("%d %s %s:%d %s:%d %d>%d\n",
+    pid, comm, ntop(args->saddr), args->sport, ntop(args->daddr), args->dport,
+    args->oldstate, args->newstate); }"#;
+/// Does nothing: what the kernel's statistics show of it is what they show of any program at least.
+const NOTHING: &str = "tracepoint:sock:inet_sock_set_state { }";
 
 /// The peers read the format of tracepoints from tracefs. It is mounted in a mount namespace of
 /// theirs, which goes with them.
@@ -36,26 +26,84 @@ const WITH_TRACEFS: &str = r#"mount -t tracefs tracefs /sys/kernel/tracing && ex
 pub(super) enum Tracer {
     /// Ours
     Twtrace,
+    /// Ours, with counters and lives alone
+    Light,
     /// One line per connection
     Tcplife,
     /// One line per transition
     Tcpstates,
+    /// One line per connect
+    Tcpconnlat,
+    /// One line per bind
+    Bindsnoop,
     /// A counter
     Bpftrace,
+    /// One line per transition, by a script
+    Stream,
+    /// All sockets once a second
+    Ss,
+    /// The kernel's counters once a second
+    Nstat,
+    /// Ours, asked for another process
+    OtherPid,
+    /// Ours, asked for a port that nobody has
+    OtherPort,
+    /// Ours, asked for a cgroup that none of the processes is in
+    OtherCgroup,
+    /// A program that does nothing
+    Nothing,
+}
+
+/// What of a tracer is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measured {
+    /// Everything
+    All,
+    /// Its programs and its own CPU: churn beside it is not compared
+    Cost,
+    /// Churn beside it and its own CPU: it has no programs
+    Speed,
 }
 
 impl Tracer {
     /// All of them.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Twtrace, Self::Tcplife, Self::Tcpstates, Self::Bpftrace];
+    pub(super) const ALL: [Self; 14] = [
+        Self::Twtrace,
+        Self::Light,
+        Self::Tcplife,
+        Self::Tcpstates,
+        Self::Tcpconnlat,
+        Self::Bindsnoop,
+        Self::Bpftrace,
+        Self::Stream,
+        Self::Ss,
+        Self::Nstat,
+        Self::OtherPid,
+        Self::OtherPort,
+        Self::OtherCgroup,
+        Self::Nothing,
+    ];
+
+    /// Those that are ours and are to pass over what happens.
+    pub(super) const FILTERED: [Self; 3] = [Self::OtherPid, Self::OtherPort, Self::OtherCgroup];
 
     /// What it is called here.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Twtrace => "twtrace",
+            Self::Light => "twtrace --light",
             Self::Tcplife => "tcplife",
             Self::Tcpstates => "tcpstates",
-            Self::Bpftrace => "bpftrace",
+            Self::Tcpconnlat => "tcpconnlat",
+            Self::Bindsnoop => "bindsnoop",
+            Self::Bpftrace => "bpftrace, counting",
+            Self::Stream => "bpftrace, printing",
+            Self::Ss => "ss -tan each second",
+            Self::Nstat => "nstat each second",
+            Self::OtherPid => "twtrace -p OTHER",
+            Self::OtherPort => "twtrace --lport 1",
+            Self::OtherCgroup => "twtrace --cgroup OTHER",
+            Self::Nothing => "an empty program",
         }
     }
 
@@ -63,36 +111,112 @@ impl Tracer {
     pub(super) fn row(self) -> Row {
         match self {
             Self::Twtrace => Row::Twtrace,
+            Self::Light => Row::Light,
             Self::Tcplife => Row::Tcplife,
             Self::Tcpstates => Row::Tcpstates,
+            Self::Tcpconnlat => Row::Tcpconnlat,
+            Self::Bindsnoop => Row::Bindsnoop,
             Self::Bpftrace => Row::Bpftrace,
+            Self::Stream => Row::Stream,
+            Self::Ss => Row::Ss,
+            Self::Nstat => Row::Nstat,
+            Self::OtherPid | Self::OtherPort | Self::OtherCgroup | Self::Nothing => Row::Filtered,
         }
     }
 
     /// Its command and the Debian package that has it, unless it is ours.
     pub(super) fn package(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Twtrace => None,
-            Self::Tcplife | Self::Tcpstates => Some((self.name(), "libbpf-tools")),
-            Self::Bpftrace => Some((self.name(), "bpftrace")),
+            Self::Tcplife => Some(("tcplife", "libbpf-tools")),
+            Self::Tcpstates => Some(("tcpstates", "libbpf-tools")),
+            Self::Tcpconnlat => Some(("tcpconnlat", "libbpf-tools")),
+            Self::Bindsnoop => Some(("bindsnoop", "libbpf-tools")),
+            Self::Bpftrace | Self::Stream | Self::Nothing => Some(("bpftrace", "bpftrace")),
+            Self::Ss => Some(("ss", "iproute2")),
+            Self::Nstat => Some(("nstat", "iproute2")),
+            _ => None,
         }
+    }
+
+    /// What is measured of it.
+    pub(super) fn measured(self) -> Measured {
+        match self {
+            Self::OtherPid | Self::OtherPort | Self::OtherCgroup | Self::Nothing => Measured::Cost,
+            Self::Ss | Self::Nstat => Measured::Speed,
+            _ => Measured::All,
+        }
+    }
+
+    /// Whether a target compares us with it, so that it is run in every round.
+    pub(super) fn decides(self) -> bool {
+        matches!(self, Self::Twtrace | Self::Tcplife | Self::Tcpstates | Self::Bpftrace)
+    }
+
+    /// Whether it is ours.
+    pub(super) fn is_ours(self) -> bool {
+        matches!(self, Self::Twtrace | Self::Light) || Self::FILTERED.contains(&self)
+    }
+
+    /// What is asked once a second, in the namespace of the connections; nothing of tracers.
+    pub(super) fn polled(self) -> Option<&'static str> {
+        match self {
+            Self::Ss => Some("ss -tan"),
+            Self::Nstat => Some("nstat -asz; cat /proc/net/sockstat"),
+            _ => None,
+        }
+    }
+
+    /// What it cannot tell of what twtrace tells.
+    pub(super) fn blind(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Tcplife => "states, TIME_WAIT, failed connects, port searches, who closed first",
+            Self::Tcpstates => "TIME_WAIT (it shows CLOSE instead), port searches, sums",
+            Self::Tcpconnlat => "everything after the handshake, TIME_WAIT",
+            Self::Bindsnoop => "everything but bind()",
+            Self::Bpftrace => "which socket, which process, TIME_WAIT",
+            Self::Stream => "TIME_WAIT, port searches, the owner where softirq runs, sums",
+            Self::Ss => {
+                "what lived between two looks, who closed, why a TIME_WAIT ended, \
+                         other network namespaces"
+            }
+            Self::Nstat => "which socket, process or destination: sums of one network namespace",
+            _ => return None,
+        })
     }
 
     /// The command, which stays one process from setpriv to the tracer, and ends when we do.
     fn command(self, twtrace: &Path) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "INT"]);
-        if self == Self::Twtrace {
+        if self.is_ours() {
             command.arg(twtrace).args(["top", "--batch", "--json", "-d", "0.5"]);
-            command.stdout(Stdio::piped());
+            command.args(self.options()).stdout(Stdio::piped());
         } else {
-            command.args(["unshare", "--mount", "sh", "-c", WITH_TRACEFS, "sh", self.name()]);
-            command.stdout(Stdio::null());
-        }
-        if self == Self::Bpftrace {
-            command.args(["-e", COUNTER]);
+            command.args(["unshare", "--mount", "sh", "-c", WITH_TRACEFS, "sh"]);
+            command.args(self.package().map(|(command, _)| command)).stdout(Stdio::null());
+            command.args(self.script().into_iter().flat_map(|script| ["-e", script]));
         }
         command
+    }
+
+    fn script(self) -> Option<&'static str> {
+        match self {
+            Self::Bpftrace => Some(COUNTER),
+            Self::Stream => Some(STREAM),
+            Self::Nothing => Some(NOTHING),
+            _ => None,
+        }
+    }
+
+    /// The bench itself connects to nothing while these run.
+    fn options(self) -> Vec<String> {
+        match self {
+            Self::Light => vec!["--light".into()],
+            Self::OtherPid => vec!["-p".into(), process::id().to_string()],
+            Self::OtherPort => vec!["--lport".into(), "1".into()],
+            Self::OtherCgroup => vec!["--cgroup".into(), super::cgroup::PATH.into()],
+            _ => Vec::new(),
+        }
     }
 
     /// Starts it and waits until it is attached.
@@ -100,194 +224,39 @@ impl Tracer {
         self.start_with(twtrace, &[])
     }
 
-    /// The same with more options.
+    /// The same of one that is not ours, and keeps what it prints.
+    pub(super) fn start_and_keep(self, twtrace: &Path) -> Result<Running> {
+        Running::start_and_keep(self.name(), &mut self.command(twtrace))
+    }
+
+    /// Starts it with more options.
     pub(super) fn start_with(self, twtrace: &Path, options: &[&str]) -> Result<Running> {
         Running::start(self.name(), self.command(twtrace).args(options))
     }
-}
-
-/// A tracer at work; killed when dropped.
-pub(super) struct Running {
-    name: &'static str,
-    child: Child,
-    stderr: File,
-    output: Option<Output>,
-}
-
-impl Running {
-    /// Starts a command, which is called `name` here, and waits until it is attached.
-    pub(super) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
-        // A file, since a pipe that nobody reads would stop a tracer that complains a lot.
-        let stderr = tempfile::tempfile().context("cannot create a temporary file")?;
-        let copy = stderr.try_clone().context("cannot share a temporary file")?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stderr(copy)
-            .spawn()
-            .context("cannot start setpriv of util-linux")?;
-        let output = child.stdout.take().map(Output::read);
-        let mut running = Self { name, child, stderr, output };
-        running.wait_until_attached()?;
-        Ok(running)
-    }
-
-    /// Its process.
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Ends it as Ctrl-C does, and returns what it printed, if it is ours.
-    pub(super) fn stop(mut self) -> Result<Option<Snapshots>> {
-        self.end()?;
-        self.output.take().map(Output::finish).transpose()
-    }
-
-    /// The same, and returns what it said on its error output.
-    pub(super) fn stop_and_hear(mut self) -> Result<String> {
-        self.end()?;
-        Ok(self.said())
-    }
-
-    /// Sends it a signal.
-    pub(super) fn signal(&self, name: &str) -> Result<()> {
-        let pid = self.pid().to_string();
-        let kill = ["-c", r#"kill -s "$0" "$1""#, name, &pid];
-        command::capture(Command::new("sh").args(kill)).map(drop)
-    }
-
-    /// What it said on its error output so far.
-    pub(super) fn said(&mut self) -> String {
-        let mut text = Vec::new();
-        match self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut text)) {
-            Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
-            Err(error) => format!("(its complaints cannot be read: {error})"),
-        }
-    }
-
-    fn end(&mut self) -> Result<()> {
-        self.signal("INT")?;
-        let deadline = Instant::now() + LIMIT;
-        let status = loop {
-            if let Some(status) = self.ended()? {
-                break status;
-            }
-            if Instant::now() > deadline {
-                bail!("{} does not end by SIGINT", self.name);
-            }
-            thread::sleep(POLL);
-        };
-        if !status.success() {
-            let (name, said) = (self.name, self.said());
-            bail!("{name} failed ({status}): {said}");
-        }
-        Ok(())
-    }
-
-    /// Ours prints its first snapshot when everything is attached; of the others, the programs
-    /// are looked at.
-    fn wait_until_attached(&mut self) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        let mut known = BTreeSet::new();
-        let mut since = Instant::now();
-        while Instant::now() < deadline {
-            if let Some(status) = self.ended()? {
-                let (name, said) = (self.name, self.said());
-                bail!("{name} ended before it traced ({status}): {said}");
-            }
-            let attached = match &mut self.output {
-                Some(output) => output.has_begun(),
-                None => !known.is_empty() && since.elapsed() >= STEADY,
-            };
-            if attached {
-                return Ok(());
-            }
-            let ids = programs::ids(self.pid())?;
-            if ids != known {
-                (known, since) = (ids, Instant::now());
-            }
-            thread::sleep(POLL);
-        }
-        let (name, said) = (self.name, self.said());
-        bail!("{name} did not attach: {said}")
-    }
-
-    fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only if the child is gone already, as it is after `stop`.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The snapshots of ours, read by a thread so that the tracer never waits for us.
-struct Output {
-    first: Option<String>,
-    begun: Receiver<String>,
-    /// Ends with the output, with its last line
-    reader: JoinHandle<Option<String>>,
-}
-
-impl Output {
-    fn read(stdout: ChildStdout) -> Self {
-        let (send, begun) = mpsc::channel();
-        let reader = thread::spawn(move || last_line(BufReader::new(stdout), &send));
-        Self { first: None, begun, reader }
-    }
-
-    fn has_begun(&mut self) -> bool {
-        if self.first.is_none() {
-            self.first = self.begun.try_recv().ok();
-        }
-        self.first.is_some()
-    }
-
-    fn finish(self) -> Result<Snapshots> {
-        let last = self.reader.join().ok().flatten();
-        let (first, last) = self.first.zip(last).context("twtrace printed no two snapshots")?;
-        Ok(Snapshots { first, last })
-    }
-}
-
-/// Sends the first line, and returns the last. Lines are parsed when all is over: that CPU time
-/// is not to be taken from the run.
-fn last_line(output: impl BufRead, begun: &Sender<String>) -> Option<String> {
-    let mut last = None;
-    for line in output.lines() {
-        let line = line.ok()?;
-        if last.is_none() {
-            // Fails only if the start was given up, and then nobody asks.
-            let _ = begun.send(line.clone());
-        }
-        last = Some(line);
-    }
-    last
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_and_the_last_line_are_kept() {
-        let (send, begun) = mpsc::channel();
-        assert_eq!(last_line(&b"one\ntwo\nthree\n"[..], &send).as_deref(), Some("three"));
-        assert_eq!(begun.try_iter().collect::<Vec<_>>(), ["one"]);
-        assert_eq!(last_line(&b""[..], &send), None);
+    fn words(tracer: Tracer) -> Vec<String> {
+        let command = tracer.command(Path::new("/bin/twtrace"));
+        command.get_args().map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
     #[test]
     fn peers_get_a_mount_namespace_and_ours_does_not() {
-        let words = |tracer: Tracer| {
-            let command = tracer.command(Path::new("/bin/twtrace"));
-            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
-        };
         assert_eq!(words(Tracer::Twtrace)[2], "/bin/twtrace");
         assert_eq!(words(Tracer::Tcplife)[2..4], ["unshare", "--mount"]);
+        assert_eq!(words(Tracer::Tcplife).last().map(String::as_str), Some("tcplife"));
         assert_eq!(words(Tracer::Bpftrace).last().map(String::as_str), Some(COUNTER));
+        assert_eq!(words(Tracer::Light).last().map(String::as_str), Some("--light"));
+    }
+
+    #[test]
+    fn what_is_polled_has_no_programs() {
+        for tracer in Tracer::ALL {
+            assert_eq!(tracer.polled().is_some(), tracer.measured() == Measured::Speed);
+        }
     }
 }

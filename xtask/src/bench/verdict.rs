@@ -1,6 +1,8 @@
 //! The targets, and whether they were reached. One missed is a finding, not a failure: machines
 //! are noisy.
 
+mod endurance;
+mod filtered;
 mod knee;
 mod recording;
 mod sampling;
@@ -90,7 +92,9 @@ pub(super) fn all(summary: &Summary) -> Vec<Verdict> {
         verdicts.extend(bpf_time(ours, summary.tracer(Tracer::Tcplife)));
         verdicts.extend(churn(ours, summary));
     }
+    verdicts.extend(filtered::verdicts(summary));
     verdicts.extend(summary.seen().into_iter().flat_map(losses));
+    verdicts.extend(summary.endurance.iter().flat_map(endurance::verdicts));
     verdicts.extend(summary.memory.as_ref().map(memory));
     verdicts.extend(summary.knee.iter().flat_map(knee::verdicts));
     verdicts.extend(summary.sampling.iter().flat_map(sampling::verdicts));
@@ -99,6 +103,31 @@ pub(super) fn all(summary: &Summary) -> Vec<Verdict> {
     verdicts.extend(summary.serve.iter().flat_map(serve::verdicts));
     verdicts.extend(summary.states.iter().flat_map(states::verdicts));
     verdicts
+}
+
+/// What it would take to reach a target that was missed, where that is known.
+pub(super) fn remedy(what: &str) -> Option<&'static str> {
+    Some(match what.trim() {
+        "BPF time per transition" => {
+            "What the kernel's statistics add is in it: the row of the empty program shows how much."
+        }
+        "own CPU per transition" => {
+            "It has the snapshots twice a second and the looks into the ring: at full churn with fewer \
+             transitions a second than here they weigh more."
+        }
+        "churn with / without" => {
+            "On two cores the tracer and both ends share the processors; the share of BPF is the table \
+             of programs."
+        }
+        "missed in 100,000 transitions" => {
+            "A transition in an interrupt of one that is being traced: a second program on the hook \
+             sees it."
+        }
+        what if what.starts_with("filtered") || what.starts_with("by ") => {
+            "The program looks at the filter after it has counted: it would have to come first."
+        }
+        _ => return None,
+    })
 }
 
 fn bpf_time(ours: &Figures, tcplife: Option<&Figures>) -> [Verdict; 4] {
@@ -158,7 +187,7 @@ fn memory(memory: &Memory) -> Verdict {
 mod tests {
     use super::*;
 
-    fn figures(tracer: Tracer, ns: f64, ratio: f64) -> Figures {
+    pub(super) fn figures(tracer: Tracer, ns: f64, ratio: f64) -> Figures {
         Figures {
             tracer,
             rate: Some(18_000.0 * ratio),
@@ -169,6 +198,7 @@ mod tests {
             cpu_us: Some(2.0),
             cpu_us_per_transition: Some(0.2),
             rss: Some(3e7),
+            lost: None,
             seen: (tracer == Tracer::Twtrace).then(|| Seen {
                 transitions: 200_000,
                 missed: Some(3),

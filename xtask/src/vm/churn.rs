@@ -1,12 +1,11 @@
 //! What the report of a recording says of many connections at full speed, most of which reuse a
 //! port.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::answer::{Cases, Ended, Failure};
+use super::tiers::{self, HookCost};
 
 /// So many are made in each machine with each tier.
 pub(super) const CONNECTIONS: u64 = 20_000;
@@ -16,9 +15,8 @@ pub(super) const CONNECTIONS: u64 = 20_000;
 pub(super) struct Churn {
     /// Whether all numbers agree
     pub(super) cases: Cases,
-    /// What a run of each hook's program cost, as a multiple of what measuring one that does
-    /// nothing shows: emulated processors have no nanoseconds worth telling
-    pub(super) costs: BTreeMap<String, f64>,
+    /// What the hooks cost
+    pub(super) costs: Vec<HookCost>,
 }
 
 impl Churn {
@@ -31,7 +29,7 @@ impl Churn {
             .with_context(|| format!("no JSON: {}{}", ended.out, ended.err))?;
         Ok(Self {
             cases: judged(&answer["report"], misses(&answer)),
-            costs: costs(&answer["check"]),
+            costs: tiers::hooks(&answer["check"]),
         })
     }
 }
@@ -87,18 +85,6 @@ fn failure(key: &str, expected: &Value, seen: &Value) -> Failure {
     Failure { name: key.to_owned(), why, expected: expected.clone(), seen: seen.clone() }
 }
 
-/// `check` takes the cost of measuring off; where a program is no dearer than that, 0 is left.
-fn costs(check: &Value) -> BTreeMap<String, f64> {
-    let nothing = check["measuring_ns"].as_f64().unwrap_or(f64::NAN);
-    let hooks = check["hooks"].as_array().into_iter().flatten();
-    hooks
-        .filter_map(|hook| {
-            let name = hook["name"].as_str()?.to_owned();
-            Some((name, hook["cost"]["ns_per_run"].as_f64()? / nothing))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,14 +116,5 @@ mod tests {
         assert_eq!((cases.inferred, cases.failed), (1, vec![]));
         report["time_wait"]["ended"]["reused"] = Value::Null;
         assert_eq!(judged(&report, 2).failed.len(), 2, "unknown is not agreement");
-    }
-
-    #[test]
-    fn costs_are_multiples_of_measuring_nothing() {
-        let check = json!({"measuring_ns": 50.0, "hooks": [
-            {"name": "fentry/a", "cost": {"ns_per_run": 100.0}},
-            {"name": "fentry/b", "cost": {"ns_per_run": null}},
-            {"name": "fentry/c", "cost": null}]});
-        assert_eq!(costs(&check), BTreeMap::from([("fentry/a".to_owned(), 2.0)]));
     }
 }

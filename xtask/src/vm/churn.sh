@@ -15,7 +15,7 @@ while [ ! -s /tmp/trace.twt ]; do
 done
 { usleep 500000; twtrace check --json --probes @TIER@ > /tmp/check 2>&1; } &
 check=$!
-twtrace-peer churn "@CONNECTIONS@ client false v4 1 1" < /dev/null > /tmp/churn 2>&1 || cat /tmp/churn >&2
+twtrace-peer churn "@CONNECTIONS@ client false v4 1 1 0" < /dev/null > /tmp/churn 2>&1 || cat /tmp/churn >&2
 wait $check
 sleep 2
 cat /proc/$record/fdinfo/* 2>/dev/null | awk "

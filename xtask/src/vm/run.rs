@@ -1,7 +1,5 @@
 //! One kernel, and what came of booting it.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 
 use super::answer::{Answer, Ended};
@@ -9,6 +7,7 @@ use super::boot::Heard;
 use super::churn::Churn;
 use super::kernel::Kernel;
 use super::matrix::Row;
+use super::tiers::TierCost;
 
 /// A machine that was booted, or could not be.
 pub(super) struct Run<'a> {
@@ -28,14 +27,16 @@ impl<'a> Run<'a> {
     }
 
     /// What came of the connections with each of the tiers, and what the hooks cost.
-    pub(super) fn churned(&self, tiers: &[String]) -> (Row, Vec<BTreeMap<String, f64>>) {
+    pub(super) fn churned(&self, tiers: &[String]) -> (Row, Vec<TierCost>) {
         let churned =
             tiers.iter().map(|tier| match self.ended(tier).map(|ended| Churn::of(&ended)) {
                 Ok(Ok(Churn { cases, costs })) => (Answer::Cases(cases), costs),
-                Ok(Err(error)) => (Answer::None(format!("{error:#}")), BTreeMap::new()),
-                Err(why) => (Answer::None(why), BTreeMap::new()),
+                Ok(Err(error)) => (Answer::None(format!("{error:#}")), Vec::new()),
+                Err(why) => (Answer::None(why), Vec::new()),
             });
-        let (answers, costs) = churned.unzip();
+        let (answers, hooks): (_, Vec<_>) = churned.unzip();
+        let of_tier = |(tier, hooks): (&String, _)| TierCost { tier: tier.clone(), hooks };
+        let costs = tiers.iter().zip(hooks).map(of_tier).collect();
         (Row { release: self.release(), version: self.kernel.version.clone(), answers }, costs)
     }
 

@@ -4,13 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::super::knee::{Knee, Level};
 use super::super::machine::Machine;
-use super::super::measure::Memory;
+use super::super::measure::{Failure, Memory};
 use super::super::plan::Plan;
 use super::super::sampling::{Sampled, Sampling};
 use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::verdict::{self, Verdict};
-use super::{listings, recordings, screens, serving};
+use super::{endurances, growth, listings, models, recordings, screens, serving, tiers};
 
 /// Everything, unrounded.
 pub(in super::super) fn json(machine: &Machine, plan: &Plan, summary: &Summary) -> Value {
@@ -29,6 +29,11 @@ pub(in super::super) fn json(machine: &Machine, plan: &Plan, summary: &Summary) 
         "screen": summary.screen.as_ref().map(screens::json),
         "serve": summary.serve.as_ref().map(serving::json),
         "states": summary.states.as_ref().map(listings::json),
+        "lost": summary.endurance.as_ref().map(endurances::json),
+        "scaling": growth::json(&summary.rates, summary.feed.as_ref(), &summary.population),
+        "model": summary.model.as_ref().map(models::json),
+        "tiers": summary.tiers.as_ref().map(tiers::json),
+        "failures": summary.failures.iter().map(failure).collect::<Vec<_>>(),
         "verdicts": verdict::all(summary).iter().map(verdict).collect::<Vec<_>>(),
     })
 }
@@ -45,6 +50,7 @@ fn facts(machine: &Machine) -> Value {
         "cpu": machine.cpu,
         "cores": machine.cores,
         "load": machine.load,
+        "commit": machine.commit,
         "versions": versions,
     })
 }
@@ -61,7 +67,12 @@ fn tracer(figures: &Figures) -> Value {
         "cpu_us_per_transition": figures.cpu_us_per_transition,
         "rss_bytes": figures.rss,
         "seen": figures.seen.map(seen),
+        "lost_told": figures.lost,
     })
+}
+
+fn failure(failure: &Failure) -> Value {
+    json!({ "what": failure.what, "why": failure.why, "peer": failure.is_peers })
 }
 
 fn seen(seen: Seen) -> Value {
