@@ -52,6 +52,11 @@ pub(crate) fn debian(root: &Path) -> PathBuf {
     root.join("target/debian")
 }
 
+/// What the last soak came to.
+pub(crate) fn soak(root: &Path) -> PathBuf {
+    root.join("target/soak")
+}
+
 /// The fuzz targets, what they found new, and what they crashed on.
 pub(crate) fn fuzz(root: &Path) -> PathBuf {
     root.join("target/fuzz")

@@ -9,7 +9,7 @@ use crate::bpf::{self, Arch, Compiler};
 use crate::dist::{self, program};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
-use crate::{apt, command, fuzz, readers, workspace};
+use crate::{apt, command, fuzz, readers, soak, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 5] = [
@@ -64,6 +64,7 @@ const LIVE: [Step; 4] = [
     Step { name: "a browser and data frames, which the live tests let read", run: readers },
     Step { name: "live tests", run: live },
 ];
+const SOAK: Step = Step { name: "soak, a minute of mixed load", run: soaked };
 const MATRIX: [Step; 3] = [
     Step { name: "selftest on other kernels, the quick cases", run: selftest_quick },
     Step { name: "selftest on another kernel, every case", run: selftest_full },
@@ -92,6 +93,7 @@ impl Plan<'_> {
             steps.push(SHIPPED);
             if self.filter.is_empty() {
                 steps.extend(MATRIX);
+                steps.push(SOAK);
             }
             // Last: their last lines count the tests.
             steps.extend(LIVE);
@@ -188,6 +190,11 @@ fn live(plan: &Plan<'_>) -> Result<Outcome> {
     passed(command.arg("--").args(plan.filter))
 }
 
+fn soaked(plan: &Plan<'_>) -> Result<Outcome> {
+    apt::provide(&LIVE_COMMANDS)?;
+    soak::run(plan.root, &soak::A_MINUTE).map(|()| Outcome::Passed)
+}
+
 fn selftest_quick(plan: &Plan<'_>) -> Result<Outcome> {
     selftest(plan, &vm::KERNELS, Extent::Quick)
 }
@@ -233,8 +240,8 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_the_live_tests_are_last() {
         let (steps, left_out) = names(&[], true);
-        assert_eq!(steps.len(), 15);
-        assert_eq!(steps[14], "live tests");
+        assert_eq!(steps.len(), 16);
+        assert_eq!(steps[15], "live tests");
         assert_eq!(left_out, 0);
     }
 
