@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::dist::program;
 use crate::{SoakArgs, command, user, workspace};
@@ -19,6 +20,8 @@ use crate::{SoakArgs, command, user, workspace};
 /// What CI runs.
 pub(crate) const A_MINUTE: SoakArgs =
     SoakArgs { duration: Duration::from_secs(60), output: None, twtrace: None };
+/// What runs, and what it starts.
+const PROGRAMS: [&str; 2] = ["twtrace-soak", "twtrace-peer"];
 /// Medians of quarters, of a sample a second, mean nothing below.
 const SHORTEST: Duration = Duration::from_secs(20);
 
@@ -34,10 +37,11 @@ pub(crate) fn run(root: &Path, args: &SoakArgs) -> Result<()> {
         Some(path) => path.clone(),
         None => program::build(root)?,
     };
+    let programs = build(root)?;
     let printed = command::capture(
-        Command::new(build(root)?)
+        Command::new(programs.path().join(PROGRAMS[0]))
             .arg(args.duration.as_secs_f64().to_string())
-            .env("TWTRACE_BIN", twtrace),
+            .env("TWTRACE_BIN", kept(&twtrace, programs.path())?),
     )?;
     let result: Value = serde_json::from_str(&printed).context("what the soak printed")?;
     let folder = args.output.clone().unwrap_or_else(|| workspace::soak(root));
@@ -47,19 +51,34 @@ pub(crate) fn run(root: &Path, args: &SoakArgs) -> Result<()> {
     judge(&result, &folder)
 }
 
-/// Builds the program that makes the load, as the live tests are built.
-fn build(root: &Path) -> Result<PathBuf> {
-    let only = ["--bin", "twtrace-soak", "--bin", "twtrace-peer"];
+/// Builds the programs that make the load, as the live tests are built, into a folder of their own:
+/// who builds again meanwhile would replace what is started again and again.
+fn build(root: &Path) -> Result<TempDir> {
     let mut build = command::cargo(root, &["build", "--locked", "--profile", "live"]);
-    let build = build.args(["-p", "twtrace-tests", "--message-format", "json"]).args(only);
-    let messages = command::capture(build)?;
+    build.args(["-p", "twtrace-tests", "--message-format", "json-render-diagnostics"]);
+    build.args(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
     // Cargo says where it puts things, whatever target directory is set.
-    let made = messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let path = message["executable"].as_str()?;
-        path.ends_with("/twtrace-soak").then(|| PathBuf::from(path))
-    });
-    made.context("cargo did not say where it has put twtrace-soak")
+    let messages = command::capture(&mut build)?;
+    let made: Vec<PathBuf> = messages.lines().filter_map(executable).collect();
+    ensure!(made.len() == PROGRAMS.len(), "cargo did not say where it has put {PROGRAMS:?}");
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    for program in made {
+        kept(&program, folder.path())?;
+    }
+    Ok(folder)
+}
+
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    message["executable"].as_str().map(PathBuf::from)
+}
+
+/// Copies a program to `folder`.
+fn kept(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let name = program.file_name().with_context(|| format!("{} is no file", program.display()))?;
+    let copy = folder.join(name);
+    fs::copy(program, &copy).with_context(|| format!("cannot copy {}", program.display()))?;
+    Ok(copy)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
