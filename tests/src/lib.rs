@@ -14,6 +14,7 @@ pub mod clock;
 pub mod conntrack;
 pub mod debian;
 pub mod doctor;
+pub mod faults;
 pub mod http;
 pub mod netns;
 pub mod peer;
