@@ -8,11 +8,13 @@
 //! own tool process, so they run side by side.
 
 pub mod bpf_objects;
+pub mod brief_netns;
 pub mod cgroup;
 pub mod clock;
 pub mod conntrack;
 pub mod debian;
 pub mod doctor;
+pub mod faults;
 pub mod http;
 pub mod netns;
 pub mod peer;
@@ -23,6 +25,7 @@ pub mod searching;
 pub mod serve;
 pub mod shared;
 pub mod snapshot;
+pub mod soak;
 pub mod sockets;
 pub mod status;
 pub mod terminal;
@@ -51,6 +54,18 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Optio
             return value;
         }
         assert!(start.elapsed() < limit, "waited {limit:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Asks `count` every 10 ms until it is 0 or `limit` is over; returns the last answer.
+pub fn wait_for_none(limit: Duration, mut count: impl FnMut() -> u64) -> u64 {
+    let start = Instant::now();
+    loop {
+        let left = count();
+        if left == 0 || start.elapsed() >= limit {
+            return left;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
 }

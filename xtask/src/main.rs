@@ -1,11 +1,12 @@
 //! The only entry for developers and CI: builds the BPF object, runs the tests, the fuzz targets, the
-//! bench, and other kernels, and packs what is shipped.
+//! bench, the soak, and other kernels, and packs what is shipped.
 //!
 //! `cargo xtask bpf` is the one command that needs more than stable Rust, and it fetches what it
 //! needs by itself; users never run it, since the object it makes is committed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -20,6 +21,7 @@ mod dist;
 mod fuzz;
 mod guard;
 mod readers;
+mod soak;
 mod test;
 mod toolchain;
 mod user;
@@ -48,6 +50,8 @@ enum Task {
     Guard(GuardArgs),
     /// Measure what tracing costs, beside other tracers, on the running kernel; needs root
     Bench(BenchArgs),
+    /// Run under mixed load for a while, and see that nothing grows, leaks or gets lost; needs root
+    Soak(SoakArgs),
     /// Build and pack everything that users install: a static binary, a .deb, an archive, checksums
     Dist(DistArgs),
     /// Run the selftest, or a command, in virtual machines with Debian's kernels
@@ -123,6 +127,19 @@ struct BenchArgs {
 }
 
 #[derive(Args)]
+struct SoakArgs {
+    /// How long, such as 90s, 30m or 8h
+    #[arg(long, value_name = "T", default_value = "1m", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Where soak.json and soak.svg are written, instead of target/soak
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Run this twtrace, instead of the static program that is shipped
+    #[arg(long, value_name = "PATH")]
+    twtrace: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct DistArgs {
     /// Make a Debian too, below target/debian, that the tests install the package on
     #[arg(long)]
@@ -179,6 +196,7 @@ fn dispatch(task: Task) -> Result<()> {
             Ok(())
         }
         Task::Bench(args) => bench::run(&root, &args),
+        Task::Soak(args) => soak::run(&root, &args),
         Task::Dist(args) => dist::run(&root, args.debian),
         Task::Vm(args) => vm::run(&root, &args),
     }

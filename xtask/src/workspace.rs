@@ -62,6 +62,11 @@ pub(crate) fn tools(root: &Path) -> PathBuf {
     root.join("target/tools")
 }
 
+/// What the last soak came to.
+pub(crate) fn soak(root: &Path) -> PathBuf {
+    root.join("target/soak")
+}
+
 /// The fuzz targets, what they found new, and what they crashed on.
 pub(crate) fn fuzz(root: &Path) -> PathBuf {
     root.join("target/fuzz")

@@ -9,7 +9,7 @@ use crate::bpf::{self, Arch, Compiler};
 use crate::dist::{self, program};
 use crate::toolchain::Toolchain;
 use crate::vm::{self, Extent};
-use crate::{apt, command, deny, fuzz, guard, readers, workspace};
+use crate::{apt, command, deny, fuzz, guard, readers, soak, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
 const LIVE_COMMANDS: [(&str, &str); 5] = [
@@ -65,6 +65,7 @@ const LIVE: [Step; 4] = [
     Step { name: "a browser and data frames, which the live tests let read", run: readers },
     Step { name: "live tests", run: live },
 ];
+const SOAK: Step = Step { name: "soak, a minute of mixed load", run: soaked };
 const MATRIX: [Step; 3] = [
     Step { name: "selftest on other kernels, the quick cases", run: selftest_quick },
     Step { name: "selftest on another kernel, every case", run: selftest_full },
@@ -94,6 +95,7 @@ impl Plan<'_> {
             if self.filter.is_empty() {
                 steps.push(GUARD);
                 steps.extend(MATRIX);
+                steps.push(SOAK);
             }
             // Last: their last lines count the tests.
             steps.extend(LIVE);
@@ -187,6 +189,11 @@ fn live(plan: &Plan<'_>) -> Result<Outcome> {
     let mut command = plan.cargo(&["test", "--locked", "--profile", "live", "-p", "twtrace-tests"]);
     command.env("TWTRACE_BIN", program::build(plan.root)?);
     passed(command.arg("--").args(plan.filter))
+}
+
+fn soaked(plan: &Plan<'_>) -> Result<Outcome> {
+    apt::provide(&LIVE_COMMANDS)?;
+    soak::run(plan.root, &soak::A_MINUTE).map(|()| Outcome::Passed)
 }
 
 fn selftest_quick(plan: &Plan<'_>) -> Result<Outcome> {
