@@ -72,7 +72,8 @@ pub(crate) fn tiers(root: &Path, kernel: &str) -> Result<Tiers> {
     let laboratory = Laboratory::equip(root, &[kernel.parse()?], false)?;
     let (costs, matrix) = churned(&laboratory, &Tier::ALL);
     let costs = costs.into_iter().next().context("no machine was booted")?;
-    Ok(Tiers { wrong: matrix.wrong(), ..costs })
+    eprint!("{}", matrix.failures());
+    Ok(Tiers { wrong: matrix.wrong_in_words(), ..costs })
 }
 
 fn churned(laboratory: &Laboratory, tiers: &[Tier]) -> (Vec<Tiers>, Matrix) {

@@ -83,7 +83,7 @@ impl Scale {
             let events = Amplified::make(binaries, &short, &long, times)?.events;
             let speed = wanted.map_or_else(|| "max".into(), |rate| recording.speed(rate));
             eprintln!("scaling: {} events at speed {speed}", grouped(events));
-            let arguments = ["top", "--batch", "--json", "-d", "1", "--speed", &speed, "--replay"];
+            let arguments = ["top", "--batch", "--json", "--speed", &speed, "--replay"];
             let files = [long.clone()];
             let (reading, _) =
                 Reading::run("top --replay", &binaries.twtrace, &arguments, &files, events)?;

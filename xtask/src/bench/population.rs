@@ -75,7 +75,9 @@ pub(super) fn bytes_each(levels: &[Population]) -> Option<f64> {
     let few = levels.iter().min_by_key(|level| level.time_wait)?;
     let many = levels.iter().max_by_key(|level| level.time_wait)?;
     let more = many.time_wait.checked_sub(few.time_wait).filter(|more| *more > 0)?;
-    Some((many.rss as f64 - few.rss as f64) / more as f64)
+    // What is less with more sockets says nothing about them.
+    let bytes = many.rss.checked_sub(few.rss)?;
+    Some(bytes as f64 / more as f64)
 }
 
 #[cfg(test)]
@@ -99,5 +101,7 @@ pub(super) mod tests {
         assert_eq!(bytes_each(&levels), Some(100.0));
         assert_eq!(bytes_each(&levels[..1]), None);
         assert_eq!(bytes_each(&[]), None);
+        let less = Population { rss: 1, ..population(1_010_000) };
+        assert_eq!(bytes_each(&[population(10_000), less]), None);
     }
 }

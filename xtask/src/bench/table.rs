@@ -24,7 +24,12 @@ pub(super) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
         let indent = if text.starts_with(' ') { "– " } else { "" };
         format!("{indent}{}", escaped(text))
     };
-    let ruler = (0..header.len()).map(|at| if at == 0 { "---" } else { "--:" }.to_owned());
+    let is_number = |row: &Vec<String>, at: usize| {
+        let cell = row.get(at).map_or("", |cell| cell.trim());
+        cell.starts_with(|first: char| first.is_ascii_digit() || "-?≤≥<>".contains(first))
+    };
+    let right = |at: usize| at > 0 && rows.iter().all(|row| is_number(row, at));
+    let ruler = (0..header.len()).map(|at| if right(at) { "--:" } else { "---" }.to_owned());
     let row = |row: &Vec<String>| {
         let (head, tail) = row.split_first().map_or(("", &row[..]), |(head, tail)| (head, tail));
         cells(std::iter::once(first(head)).chain(tail.iter().map(|it| escaped(it))).collect())

@@ -46,8 +46,12 @@ pub(super) enum Tracer {
     Nstat,
     /// Ours, asked for another process
     OtherPid,
-    /// Ours, asked for a port that nobody has
+    /// Ours, asked for a local port that nobody has
     OtherPort,
+    /// Ours, asked for a remote port that nobody has
+    OtherRemote,
+    /// Ours, asked for the other address family
+    OtherFamily,
     /// Ours, asked for a cgroup that none of the processes is in
     OtherCgroup,
     /// A program that does nothing
@@ -67,7 +71,7 @@ pub(super) enum Measured {
 
 impl Tracer {
     /// All of them.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Twtrace,
         Self::Light,
         Self::Tcplife,
@@ -78,14 +82,21 @@ impl Tracer {
         Self::Stream,
         Self::Ss,
         Self::Nstat,
-        Self::OtherPid,
+        Self::OtherRemote,
+        Self::OtherFamily,
         Self::OtherPort,
+        Self::OtherPid,
         Self::OtherCgroup,
         Self::Nothing,
     ];
 
     /// Those that are ours and are to pass over what happens.
-    pub(super) const FILTERED: [Self; 3] = [Self::OtherPid, Self::OtherPort, Self::OtherCgroup];
+    pub(super) const FILTERED: [Self; 5] =
+        [Self::OtherRemote, Self::OtherFamily, Self::OtherPort, Self::OtherPid, Self::OtherCgroup];
+
+    /// Those of them that the programs themselves pass over.
+    pub(super) const IN_THE_KERNEL: [Self; 3] =
+        [Self::OtherRemote, Self::OtherFamily, Self::OtherPort];
 
     /// What it is called here.
     pub(super) fn name(self) -> &'static str {
@@ -102,6 +113,8 @@ impl Tracer {
             Self::Nstat => "nstat each second",
             Self::OtherPid => "twtrace -p OTHER",
             Self::OtherPort => "twtrace --lport 1",
+            Self::OtherRemote => "twtrace --rport 1",
+            Self::OtherFamily => "twtrace -6",
             Self::OtherCgroup => "twtrace --cgroup OTHER",
             Self::Nothing => "an empty program",
         }
@@ -120,7 +133,7 @@ impl Tracer {
             Self::Stream => Row::Stream,
             Self::Ss => Row::Ss,
             Self::Nstat => Row::Nstat,
-            Self::OtherPid | Self::OtherPort | Self::OtherCgroup | Self::Nothing => Row::Filtered,
+            _ => Row::Filtered,
         }
     }
 
@@ -141,7 +154,7 @@ impl Tracer {
     /// What is measured of it.
     pub(super) fn measured(self) -> Measured {
         match self {
-            Self::OtherPid | Self::OtherPort | Self::OtherCgroup | Self::Nothing => Measured::Cost,
+            it if it.row() == Row::Filtered => Measured::Cost,
             Self::Ss | Self::Nstat => Measured::Speed,
             _ => Measured::All,
         }
@@ -214,6 +227,8 @@ impl Tracer {
             Self::Light => vec!["--light".into()],
             Self::OtherPid => vec!["-p".into(), process::id().to_string()],
             Self::OtherPort => vec!["--lport".into(), "1".into()],
+            Self::OtherRemote => vec!["--rport".into(), "1".into()],
+            Self::OtherFamily => vec!["-6".into()],
             Self::OtherCgroup => vec!["--cgroup".into(), super::cgroup::PATH.into()],
             _ => Vec::new(),
         }

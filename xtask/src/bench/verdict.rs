@@ -123,8 +123,8 @@ pub(super) fn remedy(what: &str) -> Option<&'static str> {
             "A transition in an interrupt of one that is being traced: a second program on the hook \
              sees it."
         }
-        what if what.starts_with("filtered") || what.starts_with("by ") => {
-            "The program looks at the filter after it has counted: it would have to come first."
+        "by local port" => {
+            "A connect has no local port yet, and passes until it is found: those transitions are in it."
         }
         _ => return None,
     })

@@ -44,6 +44,16 @@ impl Matrix {
         text
     }
 
+    /// What is wrong with each tier.
+    pub(super) fn wrong_in_words(&self) -> Vec<String> {
+        let of_row = |row: &Row| {
+            let pairs = self.tiers.iter().zip(&row.answers);
+            let wrong = pairs.filter(|(_, answer)| !answer.is_good());
+            wrong.map(|(tier, answer)| format!("{tier}, {}", cell(answer))).collect::<Vec<_>>()
+        };
+        self.rows.iter().flat_map(of_row).collect()
+    }
+
     /// Kernels and tiers with something wrong.
     pub(super) fn wrong(&self) -> Vec<String> {
         let of_row = |row: &Row| {

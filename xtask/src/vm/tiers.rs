@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+/// What runs by the clock, whatever happens.
+const BY_THE_CLOCK: &str = "perf/";
 /// Where transitions are told, whatever it is attached by.
 const TRANSITIONS: &str = "inet_sock_set_state";
 
@@ -33,7 +35,7 @@ pub(crate) struct Tiers {
     pub(crate) kernel: String,
     /// In the order in which they ran
     pub(crate) costs: Vec<TierCost>,
-    /// Tiers that counted wrongly, or did not answer
+    /// What was counted wrongly, by tier, or why there was no answer
     pub(crate) wrong: Vec<String>,
 }
 
@@ -55,12 +57,13 @@ pub(super) fn hooks(check: &Value) -> Vec<HookCost> {
 }
 
 impl TierCost {
-    /// What all hooks took for each transition, in runs of a program that does nothing; nothing
-    /// if none was seen.
+    /// What all hooks but those that run by the clock took for each transition, in runs of a program
+    /// that does nothing; nothing if none was seen.
     pub(crate) fn per_transition(&self) -> Option<f64> {
         let transitions = self.hooks.iter().filter(|hook| hook.name.contains(TRANSITIONS));
         let transitions: f64 = transitions.map(|hook| hook.runs_per_s).sum();
-        let all: f64 = self.hooks.iter().map(|hook| hook.times * hook.runs_per_s).sum();
+        let hooks = self.hooks.iter().filter(|hook| !hook.name.starts_with(BY_THE_CLOCK));
+        let all: f64 = hooks.map(|hook| hook.times * hook.runs_per_s).sum();
         (transitions > 0.0).then(|| all / transitions)
     }
 }
@@ -85,8 +88,11 @@ mod tests {
     fn all_hooks_pay_for_a_transition() {
         let hook =
             |name: &str, times, runs_per_s| HookCost { name: name.into(), times, runs_per_s };
-        let hooks =
-            vec![hook("tp_btf/inet_sock_set_state", 4.0, 10.0), hook("tp/timer", 1.0, 20.0)];
+        let hooks = vec![
+            hook("tp_btf/inet_sock_set_state", 4.0, 10.0),
+            hook("tp/timer", 1.0, 20.0),
+            hook("perf/cpu-clock", 99.0, 100.0),
+        ];
         let mut tier = TierCost { tier: "tracepoint".into(), hooks };
         assert_eq!(tier.per_transition(), Some(6.0));
         tier.hooks.remove(0);

@@ -25,6 +25,13 @@ use super::{
 const TEXT: &str = include_str!("document.md");
 /// The folder of the curves, beside the document.
 const CURVES: &str = "benchmarks";
+/// The curves, and what is said to those who do not see them.
+const PICTURES: [(&str, &str); 4] = [
+    ("rates.svg", "ns per transition by transitions per second"),
+    ("events.svg", "percent of a core by events per second"),
+    ("memory.svg", "RSS by TIME_WAIT sockets"),
+    ("refresh.svg", "CPU of a refresh by TIME_WAIT sockets"),
+];
 /// What stands where nothing was measured.
 const NOTHING: &str = "*Not measured in this run.*\n";
 
@@ -38,8 +45,11 @@ pub(in super::super) fn write(
 ) -> Result<Vec<String>> {
     let curves = dir.join(CURVES);
     fs::create_dir_all(&curves).with_context(|| format!("cannot make {}", curves.display()))?;
-    let mut files = vec![("benchmarks.md".to_owned(), document(machine, plan, summary)?)];
-    for (name, svg) in plots::all(summary)? {
+    let drawn = plots::all(summary)?;
+    let names: Vec<&str> = drawn.iter().map(|(name, _)| *name).collect();
+    let text = document(machine, plan, summary, &names)?;
+    let mut files = vec![("benchmarks.md".to_owned(), text)];
+    for (name, svg) in drawn {
         files.push((format!("{CURVES}/{name}"), svg));
     }
     files.push((format!("{CURVES}/figures.json"), format!("{figures:#}\n")));
@@ -50,8 +60,15 @@ pub(in super::super) fn write(
     Ok(files.into_iter().map(|(name, _)| name).collect())
 }
 
-fn document(machine: &Machine, plan: &Plan, summary: &Summary) -> Result<String> {
-    fill(TEXT, &sections(machine, plan, summary))
+fn document(machine: &Machine, plan: &Plan, summary: &Summary, curves: &[&str]) -> Result<String> {
+    let mut all = sections(machine, plan, summary);
+    all.extend(PICTURES.map(|(name, what)| (name, Some(picture(name, what, curves)))));
+    fill(TEXT, &all)
+}
+
+/// Nothing where nothing was drawn.
+fn picture(name: &str, what: &str, curves: &[&str]) -> String {
+    if curves.contains(&name) { format!("![{what}]({CURVES}/{name})\n") } else { String::new() }
 }
 
 /// What stands for each name in the text.
@@ -69,7 +86,7 @@ fn sections(machine: &Machine, plan: &Plan, summary: &Summary) -> Sections {
         ("missed", Some(missed(&verdicts))),
         ("method", Some(text::method(plan))),
         ("peers", summary.bare_rate.map(|_| text::tracers(summary, table::markdown))),
-        ("unavailable", Some(unavailable(&summary.failures))),
+        ("unavailable", summary.bare_rate.map(|_| unavailable(&summary.failures))),
         ("blind", Some(blind())),
         (
             "programs",
@@ -113,11 +130,20 @@ fn fill(text: &str, sections: &Sections) -> Result<String> {
 fn outcome(plan: &Plan, verdicts: &[Verdict], failures: &[Failure]) -> String {
     let of = |met: Option<bool>| verdicts.iter().filter(move |verdict| verdict.met == met).count();
     let (met, missed, unknown) = (of(Some(true)), of(Some(false)), of(None));
+    if verdicts.is_empty() {
+        return format!("No target was measured.\n{}", warnings(plan, failures));
+    }
     let mut text = format!("Of {} targets {met} were met and {missed} missed", verdicts.len());
     if unknown > 0 {
         text.push_str(&format!("; {unknown} could not be measured"));
     }
     text.push_str(".\n");
+    text + &warnings(plan, failures)
+}
+
+/// What a reader has to know first.
+fn warnings(plan: &Plan, failures: &[Failure]) -> String {
+    let mut text = String::new();
     if plan.quick {
         text.push_str("\n**A quick run, for a look only: no figure of it is to be published.**\n");
     }
@@ -165,7 +191,7 @@ fn missed(verdicts: &[Verdict]) -> String {
 fn unavailable(failures: &[Failure]) -> String {
     let peers: Vec<&Failure> = failures.iter().filter(|failure| failure.is_peers).collect();
     if peers.is_empty() {
-        return "Every one of them ran here.\n".into();
+        return "None of those that were asked for failed to run here.\n".into();
     }
     let row =
         |failure: &&Failure| format!("- {}, unavailable: `` {} ``\n", failure.what, failure.why);
@@ -234,10 +260,12 @@ mod tests {
     #[test]
     fn every_place_is_filled() {
         let plan = Plan::new(true, &[]);
-        let text = document(&machine(), &plan, &summary()).expect("a document");
+        let text = document(&machine(), &plan, &summary(), &["rates.svg"]).expect("a document");
+        assert!(
+            text.contains("](benchmarks/rates.svg)") && !text.contains("](benchmarks/memory.svg)")
+        );
         assert!(text.contains("| bpftrace | not installed |"), "{text}");
         assert!(text.contains("A quick run"), "{text}");
-        assert!(text.contains("- bindsnoop, unavailable: `` no kprobe ``"), "{text}");
         assert!(text.contains(NOTHING), "there was no knee");
         assert!(!text.contains("{{"), "{text}");
     }
@@ -250,6 +278,12 @@ mod tests {
         let said = missed(&verdicts);
         assert!(said.contains("ring full**: 7, wanted 0."), "{said}");
         assert!(missed(&[]).starts_with("Nothing"));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_run_says_why() {
+        let said = unavailable(&summary().failures);
+        assert_eq!(said, "- bindsnoop, unavailable: `` no kprobe ``\n");
     }
 
     #[test]

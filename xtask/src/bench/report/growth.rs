@@ -12,7 +12,7 @@ const RATES: [&str; 6] = [
     "connections/s wanted",
     "made",
     "transitions/s",
-    "BPF ns/transition",
+    "BPF ns/transition, all programs",
     "own CPU ns/transition",
     "RSS MB",
 ];

@@ -6,8 +6,8 @@ use super::super::number::shown;
 use super::super::table::Render;
 use crate::vm::{HookCost, TierCost, Tiers};
 
-const TIERS: [&str; 3] = ["tier", "BPF time/transition*", "as a part of the tracepoint tier's"];
-const HOOKS: [&str; 4] = ["hook", "tier", "a run*", "runs/s"];
+const TIERS: [&str; 3] = ["tier", "all hooks, a transition", "as a part of the tracepoint tier's"];
+const HOOKS: [&str; 4] = ["hook", "tier", "a run", "runs/s"];
 /// What the others are compared with: it is measured where this runs, too.
 const OURS: &str = "tracepoint";
 
@@ -23,10 +23,10 @@ pub(super) fn text(tiers: &Tiers, render: Render) -> String {
     let hooks: Vec<Vec<String>> = tiers.costs.iter().flat_map(hooks).collect();
     let wrong = match &tiers.wrong[..] {
         [] => "every count agreed".to_owned(),
-        wrong => format!("counts differed on {}", wrong.join(", ")),
+        wrong => format!("not every count agreed: {}", wrong.join("; ")),
     };
     format!(
-        "{}: {wrong}. * In runs of a program that does nothing.\n\n{}\n{}",
+        "{}: {wrong}. In runs of a program that does nothing:\n\n{}\n{}",
         tiers.kernel,
         render(&TIERS, &rows),
         render(&HOOKS, &hooks)
