@@ -71,8 +71,8 @@ fn a_warm_reader_allocates_for_frames_and_not_for_events() {
     let [few, many] = [40, 160].map(replayed);
     assert_eq!(few.frames, many.frames);
     assert!(many.events > 3 * few.events, "{few:?}, {many:?}");
-    let per_event = many.allocations.saturating_sub(few.allocations) as f64
-        / (many.events - few.events) as f64;
+    let per_event =
+        many.allocations.saturating_sub(few.allocations) as f64 / (many.events - few.events) as f64;
     assert!(per_event < 0.001, "{per_event} allocations per event: {few:?}, {many:?}");
 }
 
