@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: the fuzz targets of `twtrace/fuzz`, with libFuzzer.
 //!
 //! The stable compiler instruments; cargo-fuzz would only be another thing to compile. No
-//! sanitizer is linked in: what is fuzzed is `forbid(unsafe_code)`, and overflows and failed
-//! assertions panic.
+//! sanitizer is linked in: what is fuzzed has no code of its own that is not safe, and overflows and
+//! failed assertions panic.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -178,6 +178,16 @@ fn failure(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_target_begins_with_something() {
+        let root = workspace::root().expect("tests run in the workspace");
+        for target in Target::value_variants() {
+            let seeds = root.join("twtrace/fuzz/corpus").join(target.name());
+            let seeds = fs::read_dir(seeds).map_or(0, Iterator::count);
+            assert!(seeds >= 10, "{}: {seeds}", target.name());
+        }
+    }
 
     #[test]
     fn the_end_of_a_run_is_read() {

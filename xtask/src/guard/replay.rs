@@ -3,7 +3,7 @@
 //! Of two recordings, one longer than the other: what the program does once cancels out. The
 //! program is the static one that is shipped, so that no library of the machine is counted; which
 //! variants of copying and of checksums it takes depends on the processor that valgrind shows it, which
-//! is one with AVX2 on every machine that has it, whatever comes beyond.
+//! is one with AVX2 on every machine that has it, whatever comes beyond. Without AVX2 it is 1 % less.
 
 use std::fs;
 use std::path::Path;
