@@ -10,8 +10,8 @@ mod screen;
 mod serve;
 mod states;
 
-use super::measure::Memory;
 use super::number::{grouped, megabytes};
+use super::samples::Memory;
 use super::snapshot::Seen;
 use super::summary::{Figures, Summary};
 use super::tracer::Tracer;

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::super::machine::Machine;
-use super::super::measure::Failure;
 use super::super::plan::Plan;
+use super::super::samples::Failure;
 use super::super::summary::Summary;
 use super::super::table;
 use super::super::tracer::Tracer;

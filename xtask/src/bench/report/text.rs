@@ -1,10 +1,10 @@
 //! Text to paste.
 
 use super::super::machine::Machine;
-use super::super::measure::{Failure, Memory};
 use super::super::model::Model;
 use super::super::number::{grouped, megabytes, shown};
 use super::super::plan::{Plan, Row};
+use super::super::samples::{Failure, Memory};
 use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::table::{self, Render};
