@@ -38,6 +38,7 @@ mod recorder;
 mod recording;
 mod report;
 mod running;
+mod samples;
 mod sampling;
 mod screen;
 mod searched;

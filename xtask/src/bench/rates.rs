@@ -3,8 +3,9 @@
 use anyhow::Result;
 
 use super::churn::{Churn, Done};
-use super::measure::{Bench, Run};
+use super::measure::Bench;
 use super::number::grouped;
+use super::samples::Run;
 use super::tracer::Tracer;
 
 /// From here on one client thread is not enough.

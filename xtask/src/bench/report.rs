@@ -1,5 +1,6 @@
 //! What is printed, text to paste or JSON, and the document.
 
+mod comparison;
 mod document;
 mod endurances;
 mod growth;

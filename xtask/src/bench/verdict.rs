@@ -10,8 +10,8 @@ mod screen;
 mod serve;
 mod states;
 
-use super::measure::Memory;
 use super::number::{grouped, megabytes};
+use super::samples::Memory;
 use super::snapshot::Seen;
 use super::summary::{Figures, Summary};
 use super::tracer::Tracer;
@@ -184,10 +184,10 @@ fn memory(memory: &Memory) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    pub(super) fn figures(tracer: Tracer, ns: f64, ratio: f64) -> Figures {
+    pub(in super::super) fn figures(tracer: Tracer, ns: f64, ratio: f64) -> Figures {
         Figures {
             tracer,
             rate: Some(18_000.0 * ratio),

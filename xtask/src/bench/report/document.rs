@@ -10,15 +10,15 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::super::machine::Machine;
-use super::super::measure::Failure;
 use super::super::plan::Plan;
+use super::super::samples::Failure;
 use super::super::summary::Summary;
 use super::super::table;
 use super::super::tracer::Tracer;
 use super::super::verdict::{self, Verdict};
 use super::{
-    endurances, growth, listings, models, plots, recordings, screens, searches, serving, text,
-    tiers,
+    comparison, endurances, growth, listings, models, plots, recordings, screens, searches,
+    serving, text, tiers,
 };
 
 /// The text around the figures.
@@ -86,6 +86,7 @@ fn sections(machine: &Machine, plan: &Plan, summary: &Summary) -> Sections {
         ("missed", Some(missed(&verdicts))),
         ("method", Some(text::method(plan))),
         ("peers", summary.bare_rate.map(|_| text::tracers(summary, table::markdown))),
+        ("compared", comparison::text(summary, table::markdown)),
         ("unavailable", summary.bare_rate.map(|_| unavailable(&summary.failures))),
         ("blind", Some(blind())),
         (

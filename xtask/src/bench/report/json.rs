@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::knee::{Knee, Level};
 use super::super::machine::Machine;
-use super::super::measure::{Failure, Memory};
 use super::super::plan::Plan;
+use super::super::samples::{Failure, Memory};
 use super::super::sampling::{Sampled, Sampling};
 use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};

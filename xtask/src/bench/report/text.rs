@@ -1,16 +1,18 @@
 //! Text to paste.
 
 use super::super::machine::Machine;
-use super::super::measure::{Failure, Memory};
 use super::super::model::Model;
 use super::super::number::{grouped, megabytes, shown};
 use super::super::plan::{Plan, Row};
+use super::super::samples::{Failure, Memory};
 use super::super::snapshot::Seen;
 use super::super::summary::{Figures, ProgramFigures, Summary};
 use super::super::table::{self, Render};
 use super::super::tracer::Tracer;
 use super::super::verdict::{self, Verdict};
-use super::{endurances, growth, listings, models, recordings, screens, searches, serving, tiers};
+use super::{
+    comparison, endurances, growth, listings, models, recordings, screens, searches, serving, tiers,
+};
 
 const TRACERS: [&str; 8] = [
     "tracer",
@@ -34,6 +36,7 @@ pub(in super::super) fn text(machine: &Machine, plan: &Plan, summary: &Summary) 
     if summary.bare_rate.is_some() {
         parts.extend([method(plan), tracers(summary, table::render)]);
     }
+    parts.extend(comparison::text(summary, table::render));
     if !summary.programs.is_empty() {
         parts.push(programs(summary, table::render));
     }
