@@ -3,11 +3,19 @@
 
 mod common;
 
-use common::fixture;
+use common::{
+    fixture,
+    kernel::{STARTED_NS, TP_BTF, meta},
+};
 use twtrace::{
-    probes::Tier,
+    frame::Frame,
+    pipeline::Pipeline,
+    probes::{Hooks, Tier},
     stats::snapshot::{CloseWait, Closer, Destination, SearchRange, Snapshot},
-    view::verdict::{Severity, verdict},
+    view::{
+        text,
+        verdict::{Severity, verdict},
+    },
 };
 
 /// A host on which nothing is wrong.
@@ -199,4 +207,18 @@ fn where_nothing_is_traced_that_is_said() {
     let mut s = quiet();
     s.probes.transitions = Some(Tier::None);
     assert_said(&s, Severity::Watch, &["who closes first is unavailable", "twtrace check"]);
+}
+
+#[test]
+fn what_is_light_says_how_to_ask_for_more() {
+    let hooks = Hooks { light: true, port_search: None, ..TP_BTF };
+    let mut pipeline = Pipeline::new(meta(hooks), 1_000, 10);
+    let tick = Frame::Tick { time_ns: STARTED_NS + 1_000_000_000, wall_ns: 1 };
+    let s = pipeline.apply(&tick).expect("a tick").expect("it gives a Snapshot");
+    assert_said(&s, Severity::Watch, &["is left out", "without --light"]);
+    let text = text::snapshot(&s);
+    for line in ["probes tracepoint, light", "closers    unavailable: left out by --light", "≤0"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -235,7 +235,11 @@ fn fine(s: &Snapshot) -> Verdict {
         format!("the fullest destination, {name}, takes {:.1} % of its ports", ratio * 100.0)
     });
     if s.destinations.is_none() {
-        let text = "how full ports are is unavailable → `twtrace check` says what is missing";
+        let text = if s.probes.light {
+            "who closes and how full ports are is left out → `twtrace top` without --light"
+        } else {
+            "how full ports are is unavailable → `twtrace check` says what is missing"
+        };
         return Verdict { severity: Severity::Watch, text: text.to_owned() };
     }
     let words: Vec<String> = now.into_iter().chain(fullest).collect();

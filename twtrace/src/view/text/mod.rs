@@ -122,7 +122,7 @@ fn closes(out: &mut String, s: &Snapshot) -> fmt::Result {
         return line(out, "closes     unavailable: only transitions tell; see `twtrace check`");
     };
     let words = [
-        format!("active {}", count(closes.active)),
+        format!("active {}", marked(s, "closes.active", count(closes.active))),
         format!("passive {}", count(closes.passive)),
         format!("simultaneous {}", count(closes.simultaneous)),
         format!("reset {}", count(closes.reset)),
@@ -286,7 +286,8 @@ fn reconcile(out: &mut String, s: &Snapshot) -> fmt::Result {
 /// States that some socket is in, the fullest first; then those nobody counts.
 fn states(out: &mut String, s: &Snapshot) -> fmt::Result {
     if s.states.values().all(Option::is_none) {
-        return line(out, "states     unavailable: sock_diag does not answer");
+        let why = why(s, "sock_diag does not answer");
+        return line(out, &format!("states     unavailable: {why}"));
     }
     let mut known: Vec<(&str, u64)> = s
         .states

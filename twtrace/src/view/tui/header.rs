@@ -62,11 +62,13 @@ fn where_it_is(model: &Model, moment: &Moment, width: u16) -> Line<'static> {
 fn tiers(s: &Snapshot) -> String {
     let name = |tier: Option<crate::probes::Tier>| tier.map_or("none", crate::probes::Tier::name);
     let (all, minis, ports) = (s.probes.transitions, s.probes.time_wait, s.probes.port_search);
-    if s.probes.light {
-        return format!("{} · TIME_WAIT {} · light", name(all), name(minis));
+    // Nobody asks for searches then.
+    let light = if s.probes.light { " · light" } else { "" };
+    if all == minis && (minis == ports || s.probes.light) {
+        return name(all).to_owned() + light;
     }
-    if all == minis && minis == ports {
-        return name(all).to_owned();
+    if s.probes.light {
+        return format!("{} · TIME_WAIT {}{light}", name(all), name(minis));
     }
     format!("{} · TIME_WAIT {} · ports {}", name(all), name(minis), name(ports))
 }
