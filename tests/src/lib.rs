@@ -16,6 +16,7 @@ pub mod debian;
 pub mod doctor;
 pub mod faults;
 pub mod http;
+pub mod left_behind;
 pub mod netns;
 pub mod peer;
 pub mod prometheus;

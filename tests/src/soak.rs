@@ -21,7 +21,7 @@ use crate::snapshot::{missed, number};
 use crate::tool::{Run, Tool, program};
 use load::{Done, Load};
 use samples::{Sampled, children_of, look};
-use verdict::{Promise, grown};
+use verdict::{Known, Promise, grown};
 
 /// Between two looks, and two scrapes.
 const BEAT: Duration = Duration::from_secs(1);
@@ -70,11 +70,16 @@ pub fn run(duration: Duration) -> Value {
     settle(&mut watched);
 
     let warm = WARM_UP.min(duration / 2);
-    let mut promises: Vec<Promise> =
-        watched.iter().flat_map(|it| verdict::of_process(it, warm)).collect();
-    promises.extend(verdict::of_numbers(&reconciled, &done));
     let served = serve.snapshot();
+    let of_host = done.known_to_a_host(&served);
+    let known = |it: &Sampled| if it.name == "top" { Known::default() } else { of_host.clone() };
+    let mut promises: Vec<Promise> =
+        watched.iter().flat_map(|it| verdict::of_process(it, warm, &known(it))).collect();
+    promises.extend(verdict::of_numbers(&reconciled, &done));
     promises.extend(verdict::of_losses("serve", &served));
+    let told = serve.scrape().number("lost_total{loss=\"ring_full\"}") as u64;
+    let lost = number(&serve.snapshot(), "loss.ring_full");
+    promises.push(Promise::at_least("serve: ring_full told by /metrics", told, lost));
     promises.push(Promise::at_most("serve: scrapes that failed", scrapes.failed, 0));
     promises.push(Promise::at_most(
         "serve: the slowest scrape, in ms",
@@ -99,6 +104,8 @@ pub fn run(duration: Duration) -> Value {
         "load": done.json(),
         "scrapes": { "answered": scrapes.answered, "slowest_ms": scrapes.slowest.as_secs_f64() * 1e3 },
         "missed": missed(&reconciled),
+        "ring_full_of_the_host": number(&served, "loss.ring_full"),
+        "closes_of_others": done.of_others(&served),
         "growth": watched.iter().map(|it| json!({
             "name": it.name, "bytes": grown(&it.samples, warm),
         })).collect::<Vec<_>>(),
@@ -162,14 +169,11 @@ fn ended(serve: Serve, recording: Recording, tool: Tool) -> Vec<Promise> {
     let complaints = said.lines().filter(|line| !line.contains("listening at")).collect::<Vec<_>>();
     let complaints = complaints.iter().filter(|line| line.contains("warn")).count();
     let complaints = complaints + done.complaints.len() + top.stderr.lines().count();
+    let told = done.summary.is_some_and(|it| it.ring_full.is_some());
     vec![
         Promise::at_least("ended with exit code 0", clean, 3),
         Promise::at_most("lines of complaint", complaints as u64, 0),
-        Promise::at_most(
-            "record: ring_full",
-            done.summary.and_then(|it| it.ring_full).unwrap_or(u64::MAX),
-            0,
-        ),
+        Promise::at_least("record: told what found no room", u64::from(told), 1),
     ]
 }
 
@@ -198,7 +202,21 @@ impl Done {
         })
     }
 
-    /// Whether the Snapshot says as much.
+    /// What else closed first on the host.
+    fn of_others(&self, of_host: &Value) -> u64 {
+        number(of_host, "closes.active").saturating_sub(self.connections + self.elsewhere)
+    }
+
+    fn known_to_a_host(&self, of_host: &Value) -> Known {
+        let (ours, others) = (self.connections + self.elsewhere, self.of_others(of_host));
+        let disturbed = format!("others closed {others} connections on this host meanwhile");
+        Known {
+            passers_by: self.processes + self.namespaces,
+            disturbed: (others > ours / 10).then_some(disturbed),
+        }
+    }
+
+    /// By how much the Snapshot says something else.
     fn counted(&self, snapshot: &Value) -> u64 {
         number(snapshot, "closes.active").abs_diff(self.connections)
     }

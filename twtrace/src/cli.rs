@@ -86,6 +86,22 @@ pub enum Command {
     Helper,
 }
 
+impl Command {
+    /// Whether it loads programs and attaches them.
+    pub fn traces(&self) -> bool {
+        match self {
+            Self::Top(args) => args.replay.is_empty(),
+            Self::Doctor(args) => args.files.is_empty(),
+            Self::Record(_)
+            | Self::Ports(_)
+            | Self::Serve(_)
+            | Self::Check(_)
+            | Self::Selftest(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Arguments of `twtrace top`.
 #[derive(Debug, Args)]
 #[command(

@@ -583,6 +583,12 @@ impl Selftest {
 impl Trace {
     fn new(args: &TraceArgs) -> Result<Self> {
         ensure!(args.max_connections > 0, "--max-connections must be at least 1");
+        // Its programs would have the rights that only this one was given.
+        ensure!(
+            args.bpf_object.is_none() || !host::has_rights_of_the_file(),
+            "--bpf-object (TWTRACE_BPF_OBJECT) is not for a program that has its rights from its file: run it \
+             as root"
+        );
         Ok(Self {
             wanted: match args.probes {
                 ProbesArg::Auto => Wanted::Auto,

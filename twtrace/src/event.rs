@@ -242,17 +242,18 @@ impl Comm {
     }
 }
 
+/// A name without control characters, which a terminal would obey and a reader of lines take for an end.
+pub fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Bytes that are not UTF-8, and control characters, which a terminal would
 /// obey, are replaced: a process chooses its own name.
 impl fmt::Display for Comm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
         let name = String::from_utf8_lossy(&self.0[..len]);
-        let shown: String = name
-            .chars()
-            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-            .collect();
-        f.pad(&shown)
+        f.pad(&printable(&name))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where lines of the log go: to standard error, or for a while to whoever has the terminal.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     mem,
     sync::{Mutex, PoisonError},
@@ -20,20 +21,32 @@ struct Diversion {
 pub struct LogLines;
 
 impl Write for LogLines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        let line = printable(&line);
         match &mut *DIVERTED.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => io::stderr().write_all(line)?,
+            None => io::stderr().write_all(line.as_bytes())?,
             Some(diversion) => {
-                let line = String::from_utf8_lossy(line);
                 (diversion.tell)(line.trim_end().trim_start_matches("twtrace: "));
                 diversion.told.push_str(&line);
             }
         }
-        Ok(line.len())
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+/// What is told, without characters that a terminal would obey: names of files come from whoever made
+/// them. Lines and tabs stay, of which the verifier's words have many.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let speaks = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(speaks) {
+        Cow::Owned(text.replace(speaks, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -57,5 +70,17 @@ impl Drop for Diverted {
             // Standard error may be gone with the terminal.
             let _ = io::stderr().write_all(diversion.told.as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_file_cannot_speak_to_the_terminal() {
+        let said = printable("cannot open \u{1b}[2J\u{9b}5m\rx.twt: no\n\tlog");
+        assert_eq!(said, "cannot open \u{fffd}[2J\u{fffd}5m\u{fffd}x.twt: no\n\tlog");
+        assert!(matches!(printable("ordinary"), Cow::Borrowed(_)));
     }
 }

@@ -12,7 +12,7 @@ use twtrace::{
     cli::{Cli, Command},
     cmd::{self, command::CannotRun},
     config, demo, host,
-    log_lines::LogLines,
+    log_lines::{LogLines, printable},
 };
 
 /// Something failed; 1 means findings.
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     let open_files = host::raise_file_limit();
+    if cli.command.traces() {
+        host::require_files()?;
+    }
     match &cli.command {
         Command::Top(args) => {
             log_to_stderr(args.trace.verbose);
@@ -133,7 +136,7 @@ fn log_to_stderr(verbose: u8) {
 
 /// One line on standard error, which may be gone with the terminal.
 fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "twtrace: {what}");
+    let _ = writeln!(io::stderr(), "twtrace: {}", printable(what));
 }
 
 /// Whoever read our output has enough, or the terminal was closed: no failure.

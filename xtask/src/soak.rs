@@ -100,6 +100,9 @@ fn judge(result: &Value, folder: &Path) -> Result<()> {
 }
 
 fn line(promise: &Value) -> String {
+    if let Some(why) = promise["not_judged"].as_str() {
+        return format!("NOT JUDGED {}: {}; {why}", promise["what"], promise["found"]);
+    }
     let word = if promise["held"] == true { "held  " } else { "BROKEN" };
     let what = promise["what"].as_str().unwrap_or("?");
     let bound = promise["bound"].as_str().unwrap_or("?");

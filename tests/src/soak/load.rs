@@ -59,13 +59,19 @@ impl Load {
         let mut load =
             Self { enough: Arc::default(), counted: Arc::default(), threads: Vec::new() };
         let mut last_burst = Instant::now();
+        // One service, as destinations are: a listener anew for each would be a new destination.
+        let service = netns.run(|| Family::V4.listen_on(443));
         load.inside(netns, STEADY.1, move |counted| {
             let mut connections = STEADY.0;
             if last_burst.elapsed() >= BURST.1 {
                 (connections, last_burst) = (BURST.0, Instant::now());
             }
-            let done = Traffic::closed_by(End::Client, connections).run();
-            counted.connections.fetch_add(done.client.closed_first, Ordering::Relaxed);
+            let traffic = Traffic::closed_by(End::Client, connections);
+            let done = std::thread::scope(|scope| {
+                scope.spawn(|| traffic.serve(&service));
+                traffic.connect(443)
+            });
+            counted.connections.fetch_add(done.closed_first, Ordering::Relaxed);
         });
         let few_ports = PrivateNetns::new();
         few_ports.sysctl_set("net.ipv4.ip_local_port_range", "20000 20049");

@@ -92,7 +92,7 @@ impl Measured {
 
     /// Makes the cgroup that it will run in, and tries it out.
     pub(super) fn isolate(&mut self) -> Result<&CommandCgroup> {
-        let cgroup = CommandCgroup::new(&format!("twtrace-ports-{}", process::id()))?;
+        let cgroup = CommandCgroup::new(process::id())?;
         // Who may make a cgroup need not be allowed to move a process there.
         let tried = launch(Some(&cgroup), None, &[]).and_then(|mut child| child.wait());
         let tried = tried.context("cannot start a process of our own program: mount /proc")?;

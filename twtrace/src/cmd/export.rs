@@ -1,7 +1,6 @@
 //! `twtrace export`.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, IsTerminal, Write},
     path::Path,
     process::ExitCode,
@@ -10,6 +9,7 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use log::warn;
 
+use super::output_file;
 use crate::{
     config::Export,
     export::{ExportError, Exporter, Format, Settings},
@@ -47,9 +47,7 @@ pub fn run(config: &Export) -> Result<ExitCode> {
 
 fn output(path: &Path, format: Format) -> Result<Box<dyn Write + Send>> {
     if path.as_os_str() != STDOUT {
-        let file = File::create(path);
-        let file = file.map_err(|error| anyhow!("cannot make {}: {error}", path.display()))?;
-        return Ok(Box::new(BufWriter::new(file)));
+        return Ok(Box::new(BufWriter::new(output_file::open(path)?)));
     }
     let is_text = matches!(format, Format::Csv | Format::Jsonl | Format::Perfetto);
     ensure!(

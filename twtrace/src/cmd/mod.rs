@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod export;
 pub mod helper;
 pub mod manual;
+mod output_file;
 pub mod ports;
 pub mod record;
 pub mod repair;

@@ -1,7 +1,6 @@
 //! `twtrace report`.
 
 use std::{
-    fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -10,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use log::warn;
 
+use super::output_file;
 use crate::{
     config::{Format, Report, TypedTime},
     filter::Filtered,
@@ -134,7 +134,8 @@ impl<'a> Replayed<'a> {
         let (snapshot, timeline) = moment.with_context(|| no_moment(self.config))?;
         let (meta, notes) = (self.pipeline.pipeline().meta(), self.unsound.as_slice());
         let page = html::page(&html::Report { meta, snapshot, timeline, notes });
-        fs::write(path, page).map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
+        let written = output_file::open(path)?.write_all(page.as_bytes());
+        written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))
     }
 }
 

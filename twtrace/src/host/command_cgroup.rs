@@ -1,7 +1,8 @@
 //! A cgroup that a command runs in, to tell its processes from all others.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
 
 use super::cgroups::{Mount, parse_mounts};
 
@@ -16,23 +18,30 @@ use super::cgroups::{Mount, parse_mounts};
 const REMOVALS: u32 = 50;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
 
+/// What names begin with, whoever makes one.
+const PREFIX: &str = "twtrace-ports-";
+
 /// A cgroup of the v2 hierarchy, below the caller's own; removed when dropped.
 ///
-/// Processes that are in it then go back to the caller's cgroup.
+/// Processes that are in it then go back to the caller's cgroup. One whose maker was killed is
+/// removed by the next, as soon as nothing runs in it.
 #[derive(Debug)]
 pub struct CommandCgroup {
     parent: PathBuf,
     directory: PathBuf,
     id: u64,
     path: String,
+    /// Locked as long as this lives: by that a cgroup is told from one that was left.
+    _lock: File,
 }
 
 impl CommandCgroup {
-    /// An empty one with `name`.
+    /// An empty one, told from others by `number`.
     ///
     /// # Errors
     /// No v2 hierarchy, or no right to make a cgroup there.
-    pub fn new(name: &str) -> Result<Self> {
+    pub fn new(number: u32) -> Result<Self> {
+        let name = format!("{PREFIX}{number}");
         let mounts =
             fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
         let own =
@@ -42,13 +51,16 @@ impl CommandCgroup {
         let Some(parent) = directories(&mounts, own).find(|path| is_cgroup(path)) else {
             bail!("cgroup v2 is not mounted where the own cgroup {own} can be seen");
         };
-        let directory = parent.join(name);
+        remove_left(&parent);
+        let directory = parent.join(&name);
         fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
+        let lock = lock(&directory).with_context(|| format!("{}: lock", directory.display()))?;
         let mut made = Self {
             parent,
             directory,
             id: 0,
             path: format!("{}/{name}", own.trim_end_matches('/')),
+            _lock: lock,
         };
         made.id = fs::metadata(&made.directory).context("cannot look at it")?.ino();
         Ok(made)
@@ -90,6 +102,27 @@ impl Drop for CommandCgroup {
         }
         if let Err(error) = remove(&self.directory) {
             log::warn!("cannot remove the cgroup {}: {error}", self.directory.display());
+        }
+    }
+}
+
+/// Fails at once if somebody else has it.
+fn lock(cgroup: &Path) -> io::Result<File> {
+    let file = File::open(cgroup)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+/// Removes those below `parent` that nobody holds any more and nothing runs in: their makers were
+/// killed. One in which something runs cannot be removed, and stays.
+fn remove_left(parent: &Path) {
+    let left = below(parent).unwrap_or_default().into_iter().filter(|cgroup| {
+        let name = cgroup.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with(PREFIX))
+    });
+    for cgroup in left {
+        if let Ok(_lock) = lock(&cgroup) {
+            let _ = fs::remove_dir(&cgroup);
         }
     }
 }

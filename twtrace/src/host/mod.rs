@@ -26,6 +26,7 @@ pub mod parsers;
 mod private_netns;
 mod processes;
 mod reach;
+mod secure_exec;
 mod settings;
 mod sock_diag;
 mod socket_holders;
@@ -43,7 +44,7 @@ pub use facts::{
     monotonic_ns, read,
 };
 pub use helper::{Helper, serve, serve_holders, serve_namespaces};
-pub use limits::{limit_files, raise_file_limit};
+pub use limits::{limit_files, raise_file_limit, require_files};
 pub use machine::{InUse, Softirq, open_files, orphans, slab_sizes, softirq, tcp_memory};
 pub use netns::{Netns, NetnsList, own, resolve, within};
 pub use netns_entries::{NetnsEntry, netns_entries};
@@ -51,6 +52,7 @@ pub use own_use::{own_cpu, own_programs_ns, own_rss};
 pub use private_netns::{PrivateNetns, has_ipv6};
 pub use processes::{cgroup, comm, same_start, start_time_ns, started_ns};
 pub use reach::Reach;
+pub use secure_exec::has_rights_of_the_file;
 pub use settings::{Settings, settings};
 pub use sock_diag::{
     ALL_STATES, CloseWaitSocket, Dump, FULL_SOCKET_STATES, LISTENERS, Socket, close_wait_sockets,

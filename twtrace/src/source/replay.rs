@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use super::{Playback, Source};
 use crate::{
     frame::{Carried, Frame},
+    log_lines::printable,
     trace::{Damage, End, FileError, FileMeta, Found, Reader},
 };
 
@@ -199,7 +200,8 @@ type Input = Reader<Box<dyn Read + Send>>;
 /// # Errors
 /// It cannot be opened, or is no trace.
 pub fn open(path: &Path) -> Result<(Input, String)> {
-    let name = path.display().to_string();
+    // Somebody else may have chosen it, and it is told.
+    let name = printable(&path.display().to_string()).into_owned();
     let input: Box<dyn Read + Send> = if path.as_os_str() == STDIN {
         Box::new(io::stdin())
     } else {

@@ -50,7 +50,7 @@ use self::{
     totals::TotalCounts,
 };
 use crate::{
-    event::{MiniEvent, ProcessEvent, SampleEvent, TransitionEvent},
+    event::{MiniEvent, ProcessEvent, SampleEvent, TransitionEvent, printable},
     filter::Scope,
     frame::{
         self, CarriedCounts, Frame, KernelCounters, Meta, Polled, ProcessFacts, Sysctls, Totals,
@@ -388,9 +388,10 @@ impl Stats {
             time: snapshot::rfc3339(wall_ns),
             elapsed_s: time_ns.saturating_sub(self.meta.started_ns) as f64 / 1e9,
             host: snapshot::Host {
-                hostname: self.meta.hostname.clone(),
-                kernel: self.meta.kernel.clone(),
-                boot_id: self.meta.boot_id.clone(),
+                // Of a recording: what its file says.
+                hostname: printable(&self.meta.hostname),
+                kernel: printable(&self.meta.kernel),
+                boot_id: printable(&self.meta.boot_id),
             },
             filter: self.scope.shown.clone(),
             probes: self.probes(),

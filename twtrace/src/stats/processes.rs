@@ -7,7 +7,7 @@ use twtrace_common::{ProcessKey, ProcessRecord, RecordKind, process_flags};
 use zerocopy::IntoBytes;
 
 use crate::{
-    event::{Comm, ProcessEvent},
+    event::{Comm, ProcessEvent, printable},
     frame::ProcessFacts,
 };
 
@@ -90,8 +90,9 @@ impl Processes {
 
     pub(crate) fn place(&mut self, facts: &ProcessFacts) {
         if let Some(process) = self.known.get_mut(&facts.key) {
-            process.cgroup.clone_from(&facts.cgroup);
-            process.container.clone_from(&facts.container);
+            // Whoever may make one chooses its name, as a process does its own.
+            process.cgroup = facts.cgroup.as_deref().map(printable);
+            process.container = facts.container.as_deref().map(printable);
         }
     }
 
