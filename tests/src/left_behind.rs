@@ -37,11 +37,7 @@ impl Inventory {
         let own = netns_of("self");
         Self {
             objects: all.iter().flat_map(|pid| held_by(*pid)).collect(),
-            namespaces: all
-                .iter()
-                .filter_map(|pid| netns_of(pid))
-                .filter(|it| Some(*it) != own)
-                .collect(),
+            namespaces: all.iter().filter_map(netns_of).filter(|it| Some(*it) != own).collect(),
             descendants: all[1..].iter().filter_map(|pid| Some((*pid, started(*pid)?))).collect(),
             names: before.clone(),
         }

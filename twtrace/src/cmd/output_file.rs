@@ -25,7 +25,7 @@ pub(super) fn open(path: &Path) -> Result<File> {
     let name = path.display();
     let cannot = |error: io::Error| anyhow!("cannot make {name}: {error}");
     let found = fs::symlink_metadata(path).ok();
-    let is_link = found.as_ref().is_some_and(|it| it.is_symlink());
+    let is_link = found.as_ref().is_some_and(Metadata::is_symlink);
     ensure!(
         !is_link || found.as_ref().is_some_and(is_trusted),
         "{name} is a link of another user's: remove it, or name another file"
