@@ -157,7 +157,8 @@ impl Figures {
             bpf_us: median(of.cost.iter().map(|run| us_per(run.ns(), run.done))),
             ns_per_transition: median(of.cost.iter().filter_map(|run| {
                 let by_name = || run.programs.iter().find(|it| on_transitions == Some(&it.name));
-                let program = run.on_transitions().or_else(by_name)?;
+                let is_filtered = Tracer::FILTERED.contains(&of.tracer);
+                let program = if is_filtered { by_name() } else { run.on_transitions() }?;
                 per(program.ns, program.runs)
             })),
             cpu_us: median(used.iter().map(|run| us_per(run.cpu_ns, run.done))),
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_passes_over_transitions_has_the_same_program() {
-        let programs = [("timer", 1_000, 20_000), ("state", 1_000, 90_000)];
+        let programs = [("idle", 0, 0), ("timer", 1_000, 20_000), ("state", 1_000, 90_000)];
         let cost = vec![run(&programs, Some(0))];
         let filtered = OfTracer { tracer: Tracer::OtherPid, ratios: vec![], speed: vec![], cost };
         assert!(near(Figures::of(&filtered, Some("state")).ns_per_transition, 90.0));
