@@ -22,7 +22,8 @@ pub(super) struct Machine {
     pub(super) cores: usize,
     /// The load before the first run: above 0 means that others disturb
     pub(super) load: String,
-    /// What of twtrace is measured; marked if it was changed since
+    /// The commit of the checkout, which twtrace is built from unless another is given; marked if
+    /// something was changed since
     pub(super) commit: Option<String>,
     /// Names and versions of what was compiled with and measured
     pub(super) versions: Vec<(&'static str, Option<String>)>,

@@ -161,7 +161,7 @@ fn facts(machine: &Machine) -> String {
     let commit = commit.as_deref().unwrap_or("unknown");
     let facts = [
         ("date", date.as_str()),
-        ("twtrace's commit", commit),
+        ("commit of the checkout", commit),
         ("processor", cpu),
         ("cores", &cores),
         ("Linux", kernel),

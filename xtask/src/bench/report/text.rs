@@ -68,7 +68,7 @@ fn facts(machine: &Machine) -> String {
     };
     let versions: Vec<String> = versions.iter().map(version).collect();
     format!(
-        "twtrace bench of {commit}, {date}\nLinux {kernel}, {cpu}, {cores} cores, load before {load}\n{}\n",
+        "twtrace bench at {commit}, {date}\nLinux {kernel}, {cpu}, {cores} cores, load before {load}\n{}\n",
         versions.join(", ")
     )
 }
