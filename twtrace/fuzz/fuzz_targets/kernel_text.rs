@@ -86,7 +86,10 @@ fn status(text: &str) {
 
 fn slabs(text: &str) {
     for name in parsers::slabs(text).keys() {
-        assert!(text.contains(name.as_str()) && !name.contains(char::is_whitespace), "{name}");
+        assert!(
+            text.contains(name.as_str()) && !name.contains(|c: char| c.is_ascii_whitespace()),
+            "{name}"
+        );
     }
     let numbers = parsers::numbers(text);
     let again: Vec<String> = numbers.iter().map(u64::to_string).collect();
