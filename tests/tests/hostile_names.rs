@@ -68,7 +68,7 @@ fn comms<'a>(rows: &'a Value, of: &'a str) -> impl Iterator<Item = &'a str> {
 #[test]
 fn every_view_shows_names_and_obeys_none() {
     let (netns, place) = (PrivateNetns::new(), Place::new());
-    let cgroup = Cgroup::new(&format!("twtrace-test-{}-\u{1b}[2J,=1<b>", std::process::id()));
+    let cgroup = Cgroup::new(&format!("twtrace-test-{}-\u{1b}[2J=1<b>", std::process::id()));
     let file = place.file("trace.twt");
     let tool = Tool::on(&netns, &["--top", "40"]);
     let serve = Serve::start(&["--netns", &netns.selector(), "--top", "40"]);
