@@ -161,6 +161,9 @@ struct VmArgs {
     /// Make connections at full speed instead of the selftest, and compare all numbers
     #[arg(long, conflicts_with_all = ["command", "full", "write"])]
     churn: bool,
+    /// The same while one of two processors goes and comes, and the clock is set forth and back
+    #[arg(long, conflicts_with_all = ["command", "full", "write"])]
+    disturbed: bool,
     /// Look for newer patch levels of kernels that were fetched before
     #[arg(long)]
     update: bool,

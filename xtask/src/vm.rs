@@ -31,7 +31,7 @@ use run::Run;
 use task::Tasks;
 
 pub(crate) use series::Series;
-pub(crate) use task::{Extent, Tier};
+pub(crate) use task::{Extent, Machine, Tier};
 pub(crate) use tiers::{HookCost, TierCost, Tiers};
 
 /// What is booted if nothing else is asked for: a kernel of each Debian release, and the newest.
@@ -43,8 +43,9 @@ pub(crate) fn run(root: &Path, args: &VmArgs) -> Result<()> {
     if !args.command.is_empty() {
         return show_outputs(&laboratory.boot_all(&Tasks::typed(&args.command)));
     }
-    if args.churn {
-        return judge_churn(&laboratory, &args.probes);
+    if args.churn || args.disturbed {
+        let machine = if args.disturbed { Machine::Disturbed } else { Machine::Quiet };
+        return judge_churn(&laboratory, &args.probes, machine);
     }
     let extent = if args.full { Extent::Full } else { Extent::Quick };
     let matrix = matrix(&laboratory, &args.probes, extent);
@@ -62,30 +63,30 @@ pub(crate) fn selftest(root: &Path, kernels: &[&str], extent: Extent) -> Result<
 }
 
 /// Makes connections at full speed on kernels of these series, traced with every tier.
-pub(crate) fn churn(root: &Path, kernels: &[&str]) -> Result<()> {
+pub(crate) fn churn(root: &Path, kernels: &[&str], machine: Machine) -> Result<()> {
     let kernels: Vec<Series> = kernels.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    judge_churn(&Laboratory::equip(root, &kernels, false)?, &Tier::ALL)
+    judge_churn(&Laboratory::equip(root, &kernels, false)?, &Tier::ALL, machine)
 }
 
 /// The same on one, for what each tier costs.
 pub(crate) fn tiers(root: &Path, kernel: &str) -> Result<Tiers> {
     let laboratory = Laboratory::equip(root, &[kernel.parse()?], false)?;
-    let (costs, matrix) = churned(&laboratory, &Tier::ALL);
+    let (costs, matrix) = churned(&laboratory, &Tier::ALL, Machine::Quiet);
     let costs = costs.into_iter().next().context("no machine was booted")?;
     eprint!("{}", matrix.failures());
     Ok(Tiers { wrong: matrix.wrong_in_words(), ..costs })
 }
 
-fn churned(laboratory: &Laboratory, tiers: &[Tier]) -> (Vec<Tiers>, Matrix) {
-    let runs = laboratory.boot_all(&Tasks::churns(tiers));
+fn churned(laboratory: &Laboratory, tiers: &[Tier], machine: Machine) -> (Vec<Tiers>, Matrix) {
+    let runs = laboratory.boot_all(&Tasks::churns(tiers, machine));
     let tiers: Vec<String> = tiers.iter().map(ToString::to_string).collect();
     let (rows, costs): (Vec<_>, Vec<_>) = runs.iter().map(|run| run.churned(&tiers)).unzip();
     let of = |(run, costs): (&Run<'_>, _)| Tiers { kernel: run.name(), costs, wrong: Vec::new() };
     (runs.iter().zip(costs).map(of).collect(), Matrix { rows, tiers })
 }
 
-fn judge_churn(laboratory: &Laboratory, tiers: &[Tier]) -> Result<()> {
-    let (all, matrix) = churned(laboratory, tiers);
+fn judge_churn(laboratory: &Laboratory, tiers: &[Tier], machine: Machine) -> Result<()> {
+    let (all, matrix) = churned(laboratory, tiers, machine);
     for Tiers { kernel, costs, .. } in all {
         println!("\n{kernel}, a run of each program, as a multiple of one that does nothing:");
         for TierCost { tier, hooks } in costs {

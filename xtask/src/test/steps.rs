@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::bpf::{self, Arch, Compiler};
 use crate::dist::{self, program};
 use crate::toolchain::Toolchain;
-use crate::vm::{self, Extent};
+use crate::vm::{self, Extent, Machine};
 use crate::{apt, command, deny, fuzz, guard, readers, soak, workspace};
 
 /// Commands that the live tests use, and the Debian packages that have them.
@@ -66,10 +66,11 @@ const LIVE: [Step; 4] = [
     Step { name: "live tests", run: live },
 ];
 const SOAK: Step = Step { name: "soak, a minute of mixed load", run: soaked };
-const MATRIX: [Step; 3] = [
+const MATRIX: [Step; 4] = [
     Step { name: "selftest on other kernels, the quick cases", run: selftest_quick },
     Step { name: "selftest on another kernel, every case", run: selftest_full },
     Step { name: "connections at full speed on another kernel", run: churn },
+    Step { name: "the same while processors go and the clock steps", run: disturbed },
 ];
 
 impl Plan<'_> {
@@ -201,9 +202,17 @@ fn selftest_quick(plan: &Plan<'_>) -> Result<Outcome> {
 }
 
 fn churn(plan: &Plan<'_>) -> Result<Outcome> {
+    churned(plan, Machine::Quiet)
+}
+
+fn disturbed(plan: &Plan<'_>) -> Result<Outcome> {
+    churned(plan, Machine::Disturbed)
+}
+
+fn churned(plan: &Plan<'_>, machine: Machine) -> Result<Outcome> {
     match no_kernels(&FULLY) {
         Some(why) => Ok(Outcome::NotRun(why)),
-        None => vm::churn(plan.root, &FULLY).map(|()| Outcome::Passed),
+        None => vm::churn(plan.root, &FULLY, machine).map(|()| Outcome::Passed),
     }
 }
 

@@ -15,8 +15,10 @@ while [ ! -s /tmp/trace.twt ]; do
 done
 { usleep 500000; twtrace check --json --probes @TIER@ > /tmp/check 2>&1; } &
 check=$!
+@DISTURB@
 twtrace-peer churn "@CONNECTIONS@ client false v4 1 1 0" < /dev/null > /tmp/churn 2>&1 || cat /tmp/churn >&2
 wait $check
+@SETTLE@
 sleep 2
 cat /proc/$record/fdinfo/* 2>/dev/null | awk "
     /^prog_id/ { id = \$2 } /^recursion_misses/ { misses[id] = \$2 }

@@ -58,6 +58,15 @@ impl fmt::Display for Extent {
     }
 }
 
+/// What a machine does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// Nothing
+    Quiet,
+    /// One of its two processors goes and comes, and its clock is set an hour or two forth and back
+    Disturbed,
+}
+
 /// A script for the machine's shell.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Task {
@@ -91,12 +100,18 @@ impl Tasks {
     }
 
     /// Connections at full speed, traced with each of the tiers.
-    pub(super) fn churns(tiers: &[Tier]) -> Self {
+    pub(super) fn churns(tiers: &[Tier], machine: Machine) -> Self {
         const SCRIPT: &str = include_str!("churn.sh");
         let connections = churn::CONNECTIONS.to_string();
+        let (disturb, settle) = match machine {
+            Machine::Quiet => ("", ""),
+            Machine::Disturbed => (include_str!("disturb.sh"), include_str!("settle.sh")),
+        };
+        let script = SCRIPT.replace("@CONNECTIONS@", &connections);
+        let script = script.replace("@DISTURB@", disturb).replace("@SETTLE@", settle);
         let task = |tier: &Tier| Task {
             name: tier.to_string(),
-            script: SCRIPT.replace("@TIER@", tier.name()).replace("@CONNECTIONS@", &connections),
+            script: script.replace("@TIER@", tier.name()),
         };
         Self { list: tiers.iter().map(task).collect(), limit: Duration::from_secs(150) }
     }
@@ -120,6 +135,18 @@ mod tests {
         let full = Tasks::selftests(&Tier::ALL, Extent::Full);
         assert_eq!(full.list[0].script, "exec twtrace selftest --json --probes fentry\n");
         assert!(full.list.len() == 3 && full.limit > quick.limit);
+    }
+
+    #[test]
+    fn a_machine_is_disturbed_only_where_asked_for() {
+        let script = |machine| Tasks::churns(&[Tier::Fentry], machine).list[0].script.clone();
+        let (quiet, disturbed) = (script(Machine::Quiet), script(Machine::Disturbed));
+        assert!(!quiet.contains('@') && !quiet.contains("online"), "{quiet}");
+        assert!(disturbed.contains("date -s") && disturbed.contains("wait $disturb"));
+        // It stands within quotes of the shell.
+        assert!(
+            !include_str!("disturb.sh").contains('\'') && !include_str!("settle.sh").contains('\'')
+        );
     }
 
     #[test]
