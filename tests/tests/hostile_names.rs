@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use twtrace_tests::cgroup::Cgroup;
@@ -13,7 +14,10 @@ use twtrace_tests::serve::{Scrape, Serve};
 use twtrace_tests::terminal::Terminal;
 use twtrace_tests::tool::{Run, Tool, helper, program};
 use twtrace_tests::traffic::{End, Family, Traffic};
+use twtrace_tests::wait_for;
 
+/// `serve` ticks once a second.
+const TOLD: Duration = Duration::from_secs(10);
 /// What a process may call itself, in the fifteen bytes that the kernel keeps.
 const NAMES: [&[u8]; 8] = [
     b"\x1b[2J\x1b]0;x\x07",
@@ -74,7 +78,7 @@ fn every_view_shows_names_and_obeys_none() {
     let serve = Serve::start(&["--netns", &netns.selector(), "--top", "40"]);
     let recording = Recording::on(&netns, &file, &[]);
     misbehave(&netns, &cgroup);
-    // Who closes what is looked at a moment later.
+    // Where a process runs is looked up a moment later.
     tool.next_snapshot();
     in_metrics(&serve);
     drop(serve);
@@ -92,11 +96,15 @@ fn every_view_shows_names_and_obeys_none() {
 }
 
 fn in_metrics(serve: &Serve) {
-    let answer = serve.get("/metrics");
+    // It has ticks of its own.
+    let answer = wait_for("a line of its own for each name", TOLD, || {
+        let answer = serve.get("/metrics");
+        let lines = answer.text().lines();
+        let told = lines.filter(|it| it.starts_with("twtrace_closer_time_wait")).count();
+        (told >= NAMES.len()).then_some(answer)
+    });
     assert_harmless("metrics", answer.text());
     Scrape::read(answer.text());
-    let told = answer.text().lines().filter(|it| it.starts_with("twtrace_closer_time_wait"));
-    assert!(told.count() >= NAMES.len(), "each has a line of its own: {}", answer.text());
 }
 
 fn in_text(file: &Path) {
