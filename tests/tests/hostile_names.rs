@@ -3,17 +3,17 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 use twtrace_tests::cgroup::Cgroup;
 use twtrace_tests::netns::PrivateNetns;
+use twtrace_tests::peer::Peer;
 use twtrace_tests::recording::{Place, Recording, reading};
 use twtrace_tests::serve::{Scrape, Serve};
 use twtrace_tests::terminal::Terminal;
 use twtrace_tests::tool::{Run, Tool, helper, program};
-use twtrace_tests::traffic::{End, Family, Traffic};
+use twtrace_tests::traffic::{End, Traffic};
 use twtrace_tests::wait_for;
 
 /// `serve` ticks once a second.
@@ -33,9 +33,9 @@ const NAMES: [&[u8]; 8] = [
 /// One process for each name, of which each makes a connection, in a cgroup whose name means harm too.
 fn misbehave(netns: &PrivateNetns, cgroup: &Cgroup) {
     let all = Traffic::closed_by(End::Client, NAMES.len() as u64);
-    let listener = netns.run(|| Family::V4.listen());
-    let port = listener.local_addr().expect("its address").port().to_string();
-    let server = thread::spawn(move || all.serve(&listener));
+    // A process of its own: what a child of ours holds until it executes, it closes.
+    let (server, port) = Peer::server(netns, &all);
+    let port = port.to_string();
     for name in NAMES {
         let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut command = Command::new("sh");
@@ -44,7 +44,7 @@ fn misbehave(netns: &PrivateNetns, cgroup: &Cgroup) {
         let status = netns.spawn(&mut command).wait().expect("waiting for a process");
         assert!(status.success(), "{status}");
     }
-    server.join().expect("the server ends");
+    server.finish();
 }
 
 /// A terminal obeys control characters, and what reads lines takes one more for a line.
