@@ -33,12 +33,8 @@ proptest! {
     fn every_number_is_the_models_where_nothing_is_lost(
         lives in any_lives(Just(good())), probed in any::<bool>(), parts in 1_usize..5,
     ) {
-        let history = lead(&lives);
-        let hooks = if probed { FENTRY } else { TP_BTF };
-        let told = tell(&history, hooks, parts);
-        let snapshot = last(&told, hooks, 1_000);
-        let (seen, wanted) =
-            (Counts::shown(&snapshot), count(&history, at(END_S)));
+        let (_, snapshot, wanted) = traced(&lives, probed, parts);
+        let seen = Counts::shown(&snapshot);
         if probed {
             prop_assert_eq!(seen, wanted);
         } else {
@@ -76,12 +72,8 @@ proptest! {
     fn totals_are_the_models_where_the_ring_is_full(
         lives in any_lives(full_ring()), probed in any::<bool>(), parts in 1_usize..5,
     ) {
-        let history = lead(&lives);
-        let hooks = if probed { FENTRY } else { TP_BTF };
-        let told = tell(&history, hooks, parts);
-        let snapshot = last(&told, hooks, 1_000);
-        let (seen, wanted) =
-            (Counts::shown(&snapshot), count(&history, at(END_S)));
+        let (told, snapshot, wanted) = traced(&lives, probed, parts);
+        let seen = Counts::shown(&snapshot);
         prop_assert_eq!(seen.connects, wanted.connects);
         prop_assert_eq!(seen.closes, wanted.closes);
         prop_assert_eq!((seen.born, seen.ended), (wanted.born, wanted.ended));
@@ -130,6 +122,15 @@ fn what_is_told_twice_is_withdrawn_once() {
     let client = &snapshot.roles.as_ref().expect("something was traced").client;
     assert_eq!((client.active, client.simultaneous), (0, 3), "records count what they tell");
     assert_eq!(snapshot.closes.as_ref().map(|closes| closes.simultaneous), Some(2));
+}
+
+/// What is told of these lives, what is shown of it, and what the model counts.
+fn traced(lives: &[Lived], probed: bool, parts: usize) -> (Told, Snapshot, Counts) {
+    let history = lead(lives);
+    let hooks = if probed { FENTRY } else { TP_BTF };
+    let told = tell(&history, hooks, parts);
+    let snapshot = last(&told, hooks, 1_000);
+    (told, snapshot, count(&history, at(END_S)))
 }
 
 fn last(told: &Told, hooks: Hooks, limit: usize) -> Snapshot {
